@@ -1,0 +1,26 @@
+/**
+ * One SGD update in place (PyTorch's rule): d = g + weightDecay p; velocity = momentum velocity + (1 - dampening) d, or
+ * d on the first step; p -= lr (nesterov ? d + momentum velocity : velocity). Without momentum `velocity` is not read.
+ */
+export function sgd(
+  p: usize, g: usize, velocity: usize, n: i32,
+  lr: f32, momentum: f32, dampening: f32, weightDecay: f32, nesterov: i32, firstStep: i32,
+): void {
+  const vlr = f32x4.splat(lr);
+  const vm = f32x4.splat(momentum);
+  const vd = f32x4.splat(<f32>1 - dampening);
+  const vw = f32x4.splat(weightDecay);
+  const bytes = <usize>n << 2;
+  for (let o: usize = 0; o < bytes; o += 16) {
+    // Blocks are padded to 16 bytes, so the last vector may run into the padding.
+    const param = v128.load(p + o);
+    let d = v128.load(g + o);
+    if (weightDecay != 0) d = f32x4.add(d, f32x4.mul(vw, param));
+    if (momentum != 0) {
+      const v = firstStep ? d : f32x4.add(f32x4.mul(vm, v128.load(velocity + o)), f32x4.mul(vd, d));
+      v128.store(velocity + o, v);
+      d = nesterov ? f32x4.add(d, f32x4.mul(vm, v)) : v;
+    }
+    v128.store(p + o, f32x4.sub(param, f32x4.mul(vlr, d)));
+  }
+}

@@ -1,0 +1,108 @@
+import type { LoopNest } from '../shape.js';
+
+// A backend stores numbers and runs kernels on them. It knows nothing of tensors, gradients or modules. It promises:
+//  - calls take effect in the order in which they are made;
+//  - a result is a fresh storage that aliases no input; only `write` and `sgd` change a storage, and only the named one;
+//  - results do not depend on the number of threads;
+//  - a storage stays readable for as long as anybody holds it and nobody freed it: memory is the backend's care.
+
+/** The places a tensor can live: `reference` is the plain-JS oracle, `float64` the same in double precision. */
+export type Device = 'cpu' | 'gpu' | 'reference' | 'float64';
+
+/** What `useDevice` chose, and why. */
+export interface DeviceInfo {
+  readonly type: Device;
+  /** The implementation at work, such as 'wasm-simd' or 'reference'. */
+  readonly backend: string;
+  /** The hardware, as far as it can be told. */
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** What a backend holds now. */
+export interface MemoryInfo {
+  /** Storages that live inside the backend's own memory. */
+  readonly blocks: number;
+  /** Their bytes. */
+  readonly bytes: number;
+}
+
+/** A run of numbers that belongs to one backend. */
+export interface Storage {
+  readonly backend: Backend;
+  readonly size: number;
+  /** Rises with every in-place change, so that the tape can tell that a saved value is no longer what it was. */
+  version: number;
+}
+
+export interface UnaryKernel {
+  readonly name: string;
+  readonly f: (x: number) => number;
+}
+
+export interface BinaryKernel {
+  readonly name: string;
+  readonly f: (a: number, b: number) => number;
+}
+
+/** A fold over one dimension; with `result: 'index'` the position at which the accumulator last changed. */
+export interface ReduceKernel {
+  readonly name: string;
+  readonly init: number;
+  readonly combine: (acc: number, x: number) => number;
+  readonly finish: (acc: number, n: number) => number;
+  readonly result: 'value' | 'index';
+}
+
+/** C[m,n] = op(A) op(B) (+ bias[n]) for `batch` pairs of matrices; offsets count elements. */
+export interface MatmulPlan {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly transA: boolean;
+  readonly transB: boolean;
+  readonly offsetsA: readonly number[];
+  readonly offsetsB: readonly number[];
+}
+
+/** The numbers of one SGD update; see optim.SGD. */
+export interface SgdRule {
+  readonly lr: number;
+  readonly momentum: number;
+  readonly dampening: number;
+  readonly weightDecay: number;
+  readonly nesterov: boolean;
+}
+
+export type Floats = Float32Array | Float64Array;
+
+export interface Backend {
+  readonly device: Device;
+  info(): DeviceInfo;
+
+  upload(values: ArrayLike<number>): Storage;
+  fill(size: number, value: number): Storage;
+  /** Overwrites a storage in place. */
+  write(target: Storage, values: ArrayLike<number>): void;
+  read(x: Storage): Promise<Floats>;
+  /** Absent where the host cannot wait for the device. */
+  readSync?(x: Storage): Floats;
+  free(x: Storage): void;
+  memory(): MemoryInfo;
+
+  unary(kernel: UnaryKernel, x: Storage): Storage;
+  binary(kernel: BinaryKernel, a: Storage, b: Storage, loops: LoopNest, size: number): Storage;
+  /** Folds the middle of [outer, length, inner]. */
+  reduce(kernel: ReduceKernel, x: Storage, outer: number, length: number, inner: number): Storage;
+  matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage;
+  /** Over the rows of [rows, cols]. */
+  softmax(x: Storage, rows: number, cols: number, log: boolean): Storage;
+  /** A contiguous copy of x read with the given strides (elements; 0 repeats). */
+  copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage;
+  /** out[r] = x[r, index[r]] for x [rows, cols]. */
+  pick(x: Storage, index: Storage, rows: number, cols: number): Storage;
+  /** out[r, index[r]] = x[r], 0 elsewhere, for out [rows, cols]. */
+  place(x: Storage, index: Storage, rows: number, cols: number): Storage;
+  /** Updates `parameter` in place, and `velocity` where there is momentum. */
+  sgd(rule: SgdRule, parameter: Storage, gradient: Storage, velocity: Storage | null, firstStep: boolean): void;
+}

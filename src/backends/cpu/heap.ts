@@ -1,0 +1,255 @@
+import { fail } from '../../errors.js';
+import type { Backend, MemoryInfo, Storage } from '../backend.js';
+
+// The WebAssembly memory is a write-back cache in front of garbage-collected Float32Arrays. A block is resident (it has
+// a segment) or evicted (its numbers are in `host`), and comes back when a kernel needs it. The heap holds resident
+// blocks strongly and evicted ones not at all, so whatever nobody else holds is collected like any object once it has
+// been evicted: nobody has to free anything, even in a loop that never yields. Segments are kept in address order;
+// allocation goes round them like the hand of a clock and evicts what stands in the way.
+
+const PAGE = 65536;
+const ALIGN = 64;
+const INITIAL_BYTES = 16 * 2 ** 20;
+/** The arena grows by itself up to this size; beyond it only for an operation that does not fit otherwise. */
+const COMFORT_BYTES = 2 ** 30;
+const MAX_PAGES = 65536;
+
+interface Segment {
+  readonly ptr: number;
+  bytes: number;
+  block: Block | null;
+  prev: Segment | null;
+  next: Segment | null;
+}
+
+/** A storage of the cpu backend. */
+export class Block implements Storage {
+  version = 0;
+  /** @internal */ segment: Segment | null = null;
+  /** @internal */ host: Float32Array | null = null;
+  /** The operation for whose duration the block must stay where it is. @internal */
+  pin = 0;
+
+  constructor(
+    readonly backend: Backend,
+    readonly size: number,
+  ) {}
+}
+
+export class Heap {
+  readonly memory: WebAssembly.Memory;
+  /** The whole memory as numbers; replaced when the memory grows. */
+  floats: Float32Array;
+  #operation = 1;
+  #arenaBytes = 0;
+  #restoredThisTurn = 0;
+  #blocks = 0;
+  #blockBytes = 0;
+  #first!: Segment;
+  #hand!: Segment;
+
+  constructor() {
+    this.memory = new WebAssembly.Memory({ initial: PAGE / 1024, maximum: MAX_PAGES });
+    this.floats = new Float32Array(this.memory.buffer);
+  }
+
+  /** Gives the heap the memory from address `from` on. */
+  start(from: number): void {
+    const ptr = Math.ceil(from / ALIGN) * ALIGN;
+    this.#growTo(ptr + INITIAL_BYTES);
+    this.#arenaBytes = this.memory.buffer.byteLength - ptr;
+    this.#first = { ptr, bytes: this.#arenaBytes, block: null, prev: null, next: null };
+    this.#hand = this.#first;
+  }
+
+  /** Begins an operation: blocks pinned for the one before may move again, its own operands stay. */
+  begin(a?: Block | null, b?: Block | null, c?: Block | null): void {
+    const operation = ++this.#operation;
+    if (a) a.pin = operation;
+    if (b) b.pin = operation;
+    if (c) c.pin = operation;
+  }
+
+  /** A block of `size` floats with undefined contents, pinned. */
+  alloc(backend: Backend, size: number): Block {
+    const block = new Block(backend, size);
+    this.#place(block);
+    return block;
+  }
+
+  /** The address of a block, which is brought back if it was evicted, and pinned. */
+  pointer(block: Block): number {
+    if (block.segment === null) {
+      if (block.host === null) fail('storage', 'this storage has been freed', 'do not use a tensor after dispose()');
+      this.#place(block);
+      this.floats.set(block.host, block.segment!.ptr >>> 2);
+      block.host = null;
+      this.#restoredThisTurn += block.segment!.bytes;
+    }
+    block.pin = this.#operation;
+    return block.segment!.ptr;
+  }
+
+  /** The numbers of a block as a view that is valid until the next allocation. */
+  view(block: Block): Float32Array {
+    const from = this.pointer(block) >>> 2;
+    return this.floats.subarray(from, from + block.size);
+  }
+
+  /** A copy of a block's numbers, wherever they are. */
+  copyOut(block: Block): Float32Array {
+    if (block.segment === null && block.host !== null) return block.host.slice();
+    return this.view(block).slice();
+  }
+
+  free(block: Block): void {
+    block.host = null;
+    if (block.segment !== null) this.#release(block.segment);
+  }
+
+  info(): MemoryInfo {
+    return { blocks: this.#blocks, bytes: this.#blockBytes };
+  }
+
+  #place(block: Block): void {
+    const bytes = Math.ceil((block.size * 4) / ALIGN) * ALIGN;
+    block.pin = this.#operation;
+    if (this.#restoredThisTurn > this.#arenaBytes / 2 && this.#arenaBytes < COMFORT_BYTES) {
+      // More comes back than passes through: the working set does not fit.
+      this.#extend(Math.max(this.#arenaBytes, bytes), false);
+    }
+    const segment = this.#sweep(bytes) ?? this.#sweepLarger(bytes);
+    segment.block = block;
+    block.segment = segment;
+    this.#blocks++;
+    this.#blockBytes += segment.bytes;
+  }
+
+  #sweepLarger(bytes: number): Segment {
+    this.#extend(Math.max(bytes, Math.min(this.#arenaBytes, COMFORT_BYTES)), true, bytes);
+    const segment = this.#sweep(bytes);
+    if (segment === null) fail('alloc', `no room for ${bytes} bytes`, 'use smaller tensors');
+    return segment;
+  }
+
+  /** Goes round once, evicting, until `bytes` lie free in one piece; null if pinned blocks leave no such piece. */
+  #sweep(bytes: number): Segment | null {
+    if (bytes > this.#arenaBytes) return null;
+    let seg = this.#hand;
+    let travelled = 0;
+    while (travelled <= 2 * this.#arenaBytes) {
+      if (seg.block !== null) {
+        if (seg.block.pin === this.#operation) {
+          travelled += seg.bytes;
+          seg = this.#after(seg);
+          continue;
+        }
+        this.#evict(seg.block);
+      }
+      // `seg` is free: join what is free or can be evicted behind it until it is large enough.
+      while (seg.bytes < bytes && seg.next !== null) {
+        const next: Segment = seg.next;
+        if (next.block !== null) {
+          if (next.block.pin === this.#operation) break;
+          this.#evict(next.block);
+        }
+        this.#join(seg, next);
+      }
+      if (seg.bytes >= bytes) {
+        if (seg.bytes > bytes) this.#split(seg, bytes);
+        this.#hand = this.#after(seg);
+        return seg;
+      }
+      travelled += seg.bytes;
+      seg = this.#after(seg);
+    }
+    return null;
+  }
+
+  #after(seg: Segment): Segment {
+    if (seg.next !== null) return seg.next;
+    this.#restoredThisTurn = 0;
+    return this.#first;
+  }
+
+  #evict(block: Block): void {
+    const seg = block.segment!;
+    const from = seg.ptr >>> 2;
+    try {
+      block.host = this.floats.slice(from, from + block.size);
+    } catch (cause) {
+      fail('alloc', `no memory to move ${block.size} elements aside`, 'drop tensors that are no longer needed', { cause });
+    }
+    this.#vacate(seg);
+  }
+
+  #vacate(seg: Segment): void {
+    this.#blocks--;
+    this.#blockBytes -= seg.bytes;
+    seg.block!.segment = null;
+    seg.block = null;
+  }
+
+  #release(seg: Segment): void {
+    this.#vacate(seg);
+    if (seg.next !== null && seg.next.block === null) this.#join(seg, seg.next);
+    if (seg.prev !== null && seg.prev.block === null) this.#join(seg.prev, seg);
+  }
+
+  #join(seg: Segment, next: Segment): void {
+    seg.bytes += next.bytes;
+    seg.next = next.next;
+    if (next.next !== null) next.next.prev = seg;
+    if (this.#hand === next) this.#hand = seg;
+  }
+
+  #split(seg: Segment, bytes: number): void {
+    const rest: Segment = { ptr: seg.ptr + bytes, bytes: seg.bytes - bytes, block: null, prev: seg, next: seg.next };
+    if (seg.next !== null) seg.next.prev = rest;
+    seg.next = rest;
+    seg.bytes = bytes;
+  }
+
+  /** Adds room at the end of the arena; if there is not so much, as much as `least`, or nothing where it is optional. */
+  #extend(wanted: number, required: boolean, least = wanted): void {
+    const end = this.memory.buffer.byteLength;
+    const max = MAX_PAGES * PAGE;
+    let target = Math.min(end + wanted, max);
+    if (target < end + least) {
+      if (!required) return;
+      fail('alloc', `no room for ${least} bytes in the WebAssembly memory of 4 GiB`, 'use smaller tensors');
+    }
+    if (!this.#tryGrowTo(target)) {
+      target = end + least;
+      if (!required) return;
+      this.#growTo(target);
+    }
+    const added = this.memory.buffer.byteLength - end;
+    let last = this.#hand;
+    while (last.next !== null) last = last.next;
+    const seg: Segment = { ptr: end, bytes: added, block: null, prev: last, next: null };
+    last.next = seg;
+    this.#hand = seg;
+    if (last.block === null) this.#join(last, seg);
+    this.#arenaBytes += added;
+    this.#restoredThisTurn = 0;
+  }
+
+  #growTo(bytes: number): void {
+    if (!this.#tryGrowTo(bytes)) {
+      fail('alloc', `the system gave no memory for ${bytes} bytes`, 'drop tensors that are no longer needed, or use smaller ones');
+    }
+  }
+
+  #tryGrowTo(bytes: number): boolean {
+    const pages = Math.ceil(bytes / PAGE) - this.memory.buffer.byteLength / PAGE;
+    if (pages <= 0) return true;
+    try {
+      this.memory.grow(pages);
+    } catch {
+      return false;
+    }
+    this.floats = new Float32Array(this.memory.buffer);
+    return true;
+  }
+}

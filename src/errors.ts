@@ -1,0 +1,82 @@
+/** What an error can carry beside its text. */
+export interface ErrorDetails {
+  /** The shapes of the tensors involved, in the order of the operation's arguments. */
+  shapes?: readonly (readonly number[])[];
+  /** The error that led to this one. */
+  cause?: unknown;
+}
+
+/** Every error that tapegrad throws on purpose: the operation, what is wrong with which values, and what to do. */
+export class TapegradError extends Error {
+  override readonly name = 'TapegradError';
+  readonly shapes: readonly (readonly number[])[];
+
+  /**
+   * @param op the operation that refused, as a user calls it
+   * @param problem what is wrong, with the values
+   * @param remedy what to do about it
+   */
+  constructor(
+    readonly op: string,
+    readonly problem: string,
+    readonly remedy: string,
+    details: ErrorDetails = {},
+  ) {
+    super(`[${op}] ${problem}; ${remedy}`, details.cause === undefined ? undefined : { cause: details.cause });
+    this.shapes = details.shapes ?? [];
+  }
+}
+
+/** Throws a TapegradError. */
+export function fail(op: string, problem: string, remedy: string, details?: ErrorDetails): never {
+  throw new TapegradError(op, problem, remedy, details);
+}
+
+/** Refuses options that `op` does not know, so that a misspelt one is never ignored. */
+export function checkOptions(op: string, options: object | undefined, known: readonly string[]): void {
+  if (options === undefined) return;
+  if (options === null || typeof options !== 'object' || Array.isArray(options)) {
+    fail(op, `options are ${describe(options)}`, 'pass an object such as { … }');
+  }
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) fail(op, `unknown option '${key}'`, `known options are ${known.join(', ') || 'none'}`);
+  }
+}
+
+/** Requires a whole number of at least `least`. */
+export function checkInteger(op: string, name: string, value: unknown, least = 1): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least) {
+    fail(op, `${name} is ${describe(value)}`, `pass a whole number of at least ${least}`);
+  }
+  return value;
+}
+
+/** Requires a finite number, at least `least`. */
+export function checkNumber(op: string, name: string, value: unknown, least = -Infinity): number {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < least) {
+    fail(op, `${name} is ${describe(value)}`, `pass a finite number${least > -Infinity ? ` of at least ${least}` : ''}`);
+  }
+  return value;
+}
+
+/** Requires one of the given strings. */
+export function checkChoice<T extends string>(op: string, name: string, value: unknown, choices: readonly T[]): T {
+  if (!choices.includes(value as T)) {
+    fail(op, `${name} is ${describe(value)}`, `pass one of ${choices.map((c) => `'${c}'`).join(', ')}`);
+  }
+  return value as T;
+}
+
+/** A short text for any value, for error messages. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}…` : value}'`;
+  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(', ')}${value.length > 8 ? ', …' : ''}]`;
+  if (typeof value === 'function') return `the function ${value.name || '(anonymous)'}`;
+  if (typeof value === 'object' && value !== null) return `a ${value.constructor?.name ?? 'null-prototype object'}`;
+  return Object.is(value, -0) ? '-0' : String(value);
+}
+
+/** A shape as it is written in messages: [2, 3]. */
+export function show(shape: readonly number[]): string {
+  return `[${shape.join(', ')}]`;
+}

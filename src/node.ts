@@ -1,0 +1,14 @@
+// Node's own modules without importing them, so that bundlers for the browser find nothing to resolve.
+
+interface Builtins {
+  'node:async_hooks': typeof import('node:async_hooks');
+  'node:fs': typeof import('node:fs');
+  'node:module': typeof import('node:module');
+  'node:path': typeof import('node:path');
+}
+
+/** A module of Node's, or null elsewhere. */
+export function builtin<K extends keyof Builtins>(name: K): Builtins[K] | null {
+  const load = typeof process === 'object' ? process.getBuiltinModule : undefined;
+  return load ? (load(name) as Builtins[K]) : null;
+}

@@ -1,0 +1,188 @@
+import type { Tensor } from '../tensor.js';
+import { binaryRows, compareRows, unaryRows } from './apply.js';
+import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
+
+export interface UnaryMethods {
+  /** -x, element by element. Derivative -1. */
+  neg(): Tensor;
+  /** e^x, element by element. Derivative y. */
+  exp(): Tensor;
+  /** Natural logarithm, element by element; -Infinity at 0, NaN below. Derivative 1 / x. */
+  log(): Tensor;
+  /** Square root, element by element; NaN below 0. Derivative 1 / (2 y). */
+  sqrt(): Tensor;
+  /** Absolute value, element by element. Derivative the sign of x, 0 at 0. */
+  abs(): Tensor;
+  /** max(x, 0), element by element. Derivative 1 above 0, else 0. */
+  relu(): Tensor;
+  /** The logistic function 1 / (1 + e^-x), element by element. Derivative y (1 - y). */
+  sigmoid(): Tensor;
+  /** Hyperbolic tangent, element by element. Derivative 1 - y². */
+  tanh(): Tensor;
+}
+
+const specials = [0, -0, 1, -1, Infinity, -Infinity, NaN];
+
+export const unary = /* @__PURE__ */ unaryRows({
+  neg: {
+    f: (x) => -x,
+    saves: 'nothing',
+    grad: (g) => g.neg(),
+    domain: [-5, 5],
+    edges: specials,
+  },
+  exp: {
+    f: Math.exp,
+    saves: 'output',
+    grad: (g, _, y) => g.mul(y),
+    domain: [-10, 10],
+    edges: [...specials, 88.72, 88.73, 100, -87.3, -100, -103.9, -105, 1e-30],
+  },
+  log: {
+    f: Math.log,
+    saves: 'inputs',
+    grad: (g, x) => g.div(x),
+    domain: [0.1, 10],
+    edges: [...specials, 1e-40, 1.1754944e-38, 3.4e38, 0.99999994, 1.0000001],
+  },
+  sqrt: {
+    f: Math.sqrt,
+    saves: 'output',
+    grad: (g, _, y) => g.div(y.mul(2)),
+    domain: [0.1, 10],
+    edges: [...specials, 1e-40, 3.4e38],
+  },
+  abs: {
+    f: Math.abs,
+    saves: 'inputs',
+    grad: (g, x) => g.mul(x.detach().gt(0).sub(x.detach().lt(0))),
+    domain: [-5, 5],
+    edges: specials,
+  },
+  relu: {
+    f: (x) => Math.max(x, 0),
+    saves: 'inputs',
+    grad: (g, x) => g.mul(x.detach().gt(0)),
+    domain: [-5, 5],
+    edges: specials,
+  },
+  sigmoid: {
+    f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
+    saves: 'output',
+    grad: (g, _, y) => g.mul(y.mul(y.neg().add(1))),
+    domain: [-10, 10],
+    edges: [...specials, 100, -87, -100, -104, 20, -20],
+  },
+  tanh: {
+    f: Math.tanh,
+    saves: 'output',
+    grad: (g, _, y) => g.mul(y.mul(y).neg().add(1)),
+    domain: [-4, 4],
+    edges: [...specials, 0.625, 0.6249999, -0.625, 9, 100, -100, 1e-30],
+  },
+} satisfies Record<keyof UnaryMethods, UnaryRow>);
+
+export interface BinaryMethods {
+  /** a + b, element by element under broadcasting. Derivatives 1 and 1. @throws TapegradError for shapes that do not go together */
+  add(other: Tensor | number): Tensor;
+  /** a - b, element by element under broadcasting. Derivatives 1 and -1. @throws TapegradError for shapes that do not go together */
+  sub(other: Tensor | number): Tensor;
+  /** a b, element by element under broadcasting. Derivatives b and a. @throws TapegradError for shapes that do not go together */
+  mul(other: Tensor | number): Tensor;
+  /** a / b, element by element under broadcasting. Derivatives 1 / b and -y / b. @throws TapegradError for shapes that do not go together */
+  div(other: Tensor | number): Tensor;
+  /** a^b, element by element under broadcasting; NaN for a negative a with a fractional b. Derivatives b a^(b-1) and y ln a (0 where a is 0). @throws TapegradError for shapes that do not go together */
+  pow(other: Tensor | number): Tensor;
+  /** The larger of a and b under broadcasting; NaN if one is NaN. The gradient goes to the larger, halved between equals. @throws TapegradError for shapes that do not go together */
+  maximum(other: Tensor | number): Tensor;
+  /** The smaller of a and b under broadcasting; NaN if one is NaN. The gradient goes to the smaller, halved between equals. @throws TapegradError for shapes that do not go together */
+  minimum(other: Tensor | number): Tensor;
+}
+
+export const binary = /* @__PURE__ */ binaryRows({
+  add: {
+    f: (a, b) => a + b,
+    saves: 'nothing',
+    gradA: (g) => g,
+    gradB: (g) => g,
+    domainA: [-5, 5],
+    domainB: [-5, 5],
+    edges: specials,
+  },
+  sub: {
+    f: (a, b) => a - b,
+    saves: 'nothing',
+    gradA: (g) => g,
+    gradB: (g) => g.neg(),
+    domainA: [-5, 5],
+    domainB: [-5, 5],
+    edges: specials,
+  },
+  mul: {
+    f: (a, b) => a * b,
+    saves: 'inputs',
+    gradA: (g, _, b) => g.mul(b),
+    gradB: (g, a) => g.mul(a),
+    domainA: [-5, 5],
+    domainB: [-5, 5],
+    edges: specials,
+  },
+  div: {
+    f: (a, b) => a / b,
+    saves: 'both',
+    gradA: (g, _, b) => g.div(b),
+    gradB: (g, _, b, y) => g.mul(y).div(b).neg(),
+    domainA: [-5, 5],
+    domainB: [0.5, 5],
+    edges: specials,
+  },
+  pow: {
+    f: (a, b) => (a === 1 || b === 0 ? 1 : a === -1 && Math.abs(b) === Infinity ? 1 : a ** b),
+    saves: 'both',
+    // a^0 has the gradient 0 even where a^-1 is infinite, and 0^b does not move with b > 0, although ln 0 is infinite.
+    gradA: (g, a, b) => g.mul(b).mul(a.pow(b.sub(1).mul(b.detach().eq(0).neg().add(1)))),
+    gradB: (g, a, _, y) => g.mul(y).mul(a.add(a.detach().eq(0)).log()),
+    domainA: [0.2, 3],
+    domainB: [-2, 3],
+    edges: [0, 1, -1, 2, 0.5, -2, Infinity, NaN],
+  },
+  maximum: {
+    f: Math.max,
+    saves: 'inputs',
+    gradA: (g, a, b) => g.mul(wins(a, b, 'gt')),
+    gradB: (g, a, b) => g.mul(wins(b, a, 'gt')),
+    domainA: [-5, 5],
+    domainB: [-5, 5],
+    edges: specials,
+  },
+  minimum: {
+    f: Math.min,
+    saves: 'inputs',
+    gradA: (g, a, b) => g.mul(wins(a, b, 'lt')),
+    gradB: (g, a, b) => g.mul(wins(b, a, 'lt')),
+    domainA: [-5, 5],
+    domainB: [-5, 5],
+    edges: specials,
+  },
+} satisfies Record<keyof BinaryMethods, BinaryRow>);
+
+/** 1 where a wins against b, 1/2 where they are equal, 0 elsewhere; a constant. */
+function wins(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
+  const [x, y] = [a.detach(), b.detach()];
+  return x[how](y).add(x.eq(y).mul(0.5));
+}
+
+export interface CompareMethods {
+  /** 1 where a = b, else 0, under broadcasting. Not differentiable. @throws TapegradError for shapes that do not go together */
+  eq(other: Tensor | number): Tensor;
+  /** 1 where a > b, else 0, under broadcasting. Not differentiable. @throws TapegradError for shapes that do not go together */
+  gt(other: Tensor | number): Tensor;
+  /** 1 where a < b, else 0, under broadcasting. Not differentiable. @throws TapegradError for shapes that do not go together */
+  lt(other: Tensor | number): Tensor;
+}
+
+export const compare = /* @__PURE__ */ compareRows({
+  eq: { f: (a, b) => (a === b ? 1 : 0), differentiable: false, edges: specials },
+  gt: { f: (a, b) => (a > b ? 1 : 0), differentiable: false, edges: specials },
+  lt: { f: (a, b) => (a < b ? 1 : 0), differentiable: false, edges: specials },
+} satisfies Record<keyof CompareMethods, CompareRow>);

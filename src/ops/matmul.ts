@@ -1,0 +1,154 @@
+import { fail, show } from '../errors.js';
+import { broadcastShapes, broadcastStrides, sizeOf } from '../shape.js';
+import { Tensor } from '../tensor.js';
+import { checkTensors, applyGeneral, generalRow } from './record.js';
+import type { NamedGeneral } from './row.js';
+import { reshapeTo, sumTo } from './shape.js';
+
+export interface MatmulMethods {
+  /**
+   * The matrix product, as torch.matmul: [m,k]·[k,n] gives [m,n], [k]·[k] a scalar, [m,k]·[k] gives [m], [k]·[k,n]
+   * gives [n], and leading dimensions are broadcast: [..,m,k]·[..,k,n] gives [..,m,n]. Derivatives g·bᵀ and aᵀ·g.
+   * @throws TapegradError for inner dimensions that differ, leading ones that do not go together, and scalars
+   */
+  matmul(other: Tensor): Tensor;
+}
+
+/** Which operand is read transposed. */
+export interface Transposes {
+  readonly a: boolean;
+  readonly b: boolean;
+}
+
+const dimsOf = (shape: readonly number[], swapped: boolean): [number, number] => {
+  const n = shape.length;
+  return swapped ? [shape[n - 1], shape[n - 2]] : [shape[n - 2], shape[n - 1]];
+};
+
+/** op(a)·op(b) for operands of at least two dimensions. */
+export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('matmul', {
+  forward: ([a, b], { a: ta, b: tb }) => {
+    const [m, k] = dimsOf(a.shape, ta);
+    const [k2, n] = dimsOf(b.shape, tb);
+    if (k !== k2) mismatch(a.shape, b.shape, k, k2);
+    const batchA = a.shape.slice(0, -2);
+    const batchB = b.shape.slice(0, -2);
+    const batch = broadcastShapes('matmul', batchA, batchB);
+    const shape = [...batch, m, n];
+    const fold = batchB.length === 0 && !ta && !a.flipped; // one matrix for all: the rows of a are one long matrix
+    const plan = {
+      m: fold ? sizeOf(batch) * m : m,
+      n,
+      k,
+      transA: ta !== a.flipped,
+      transB: tb !== b.flipped,
+      offsetsA: fold ? [0] : offsets(batchA, batch, m * k),
+      offsetsB: fold ? [0] : offsets(batchB, batch, k * n),
+    };
+    return new Tensor(shape, a.backend.matmul(plan, a.raw, b.raw, null));
+  },
+  saves: 'inputs',
+  grad: (g, node, { a: ta, b: tb }) => {
+    const gradA = () => (ta ? times(node.input(1), g, tb, true) : times(g, node.input(1), false, !tb));
+    const gradB = () => (tb ? times(g, node.input(0), true, ta) : times(node.input(0), g, !ta, false));
+    return [
+      node.needs(0) ? sumTo(gradA(), node.shapes[0]) : null,
+      node.needs(1) ? sumTo(gradB(), node.shapes[1]) : null,
+    ];
+  },
+  examples: [
+    { shapes: [[3, 4], [4, 5]], attributes: { a: false, b: false } },
+    { shapes: [[4, 3], [4, 5]], attributes: { a: true, b: false } },
+    { shapes: [[3, 4], [5, 4]], attributes: { a: false, b: true } },
+    { shapes: [[4, 3], [5, 4]], attributes: { a: true, b: true } },
+    { shapes: [[2, 3, 4], [4, 2]], attributes: { a: false, b: false } },
+    { shapes: [[2, 1, 3, 4], [3, 4, 2]], attributes: { a: false, b: false } },
+    { shapes: [[17, 33], [33, 9]], attributes: { a: false, b: false } },
+    { shapes: [[1, 7], [7, 5]], attributes: { a: false, b: false } },
+    { shapes: [[6, 7], [7, 1]], attributes: { a: false, b: false } },
+  ],
+});
+
+function times(a: Tensor, b: Tensor, ta: boolean, tb: boolean): Tensor {
+  return applyGeneral(product, [a, b], { a: ta, b: tb });
+}
+
+function offsets(own: readonly number[], batch: readonly number[], matrix: number): number[] {
+  const strides = broadcastStrides(own, batch);
+  let all = [0];
+  batch.forEach((d, i) => {
+    all = all.flatMap((o) => Array.from({ length: d }, (_, j) => o + j * strides[i] * matrix));
+  });
+  return all;
+}
+
+function mismatch(a: readonly number[], b: readonly number[], k: number, k2: number): never {
+  fail('matmul', `shapes ${show(a)} and ${show(b)} do not go together: the inner dimensions are ${k} and ${k2}`, 'the last dimension of the first must equal the second to last of the second; transpose one operand', { shapes: [a, b] });
+}
+
+/** The public product, vectors included. */
+export function applyMatmul(a: Tensor, b: Tensor): Tensor {
+  checkTensors('matmul', [a, b]);
+  if (a.ndim === 0 || b.ndim === 0) {
+    fail('matmul', `shapes ${show(a.shape)} and ${show(b.shape)}: a scalar is no matrix`, 'use mul() to scale', { shapes: [a.shape, b.shape] });
+  }
+  if (a.ndim > 1 && b.ndim > 1) return times(a, b, false, false);
+  const [ka, kb] = [a.shape[a.ndim - 1], b.shape[Math.max(0, b.ndim - 2)]];
+  if (ka !== kb) mismatch(a.shape, b.shape, ka, kb);
+  const matA = a.ndim === 1 ? reshapeTo(a, [1, ka]) : a;
+  const matB = b.ndim === 1 ? reshapeTo(b, [kb, 1]) : b;
+  const out = times(matA, matB, false, false);
+  const shape = out.shape.filter((_, i) => !(a.ndim === 1 && i === out.ndim - 2) && !(b.ndim === 1 && i === out.ndim - 1));
+  return reshapeTo(out, shape);
+}
+
+/** x·weightᵀ + bias: x [.., in], weight [out, in], bias [out] if there is one. */
+export const linear: NamedGeneral<null> = /* @__PURE__ */ generalRow('linear', {
+  forward: ([x, weight, bias]) => {
+    const [n, k] = weight.shape;
+    const m = x.size / k;
+    const plan = { m, n, k, transA: false, transB: !weight.flipped, offsetsA: [0], offsetsB: [0] };
+    const out = x.backend.matmul(plan, x.storage, weight.raw, bias ? bias.storage : null);
+    return new Tensor([...x.shape.slice(0, -1), n], out);
+  },
+  saves: 'inputs',
+  grad: (g, node) => {
+    const [x, weight] = [node.input(0), node.input(1)];
+    const rows = (t: Tensor) => reshapeTo(t, [t.size / t.shape[t.ndim - 1], t.shape[t.ndim - 1]]);
+    const gradients = [
+      node.needs(0) ? times(g.ndim > 1 ? g : rows(g), weight, false, false) : null,
+      node.needs(1) ? times(rows(g), rows(x), true, false) : null,
+    ];
+    if (gradients[0]) gradients[0] = reshapeTo(gradients[0], x.shape);
+    if (node.shapes.length > 2) gradients.push(node.needs(2) ? sumTo(g, node.shapes[2]) : null);
+    return gradients;
+  },
+  equals: ([x, weight, bias]) => {
+    const y = x.matmul(weight.t());
+    return bias ? y.add(bias) : y;
+  },
+  examples: [
+    { shapes: [[3, 4], [5, 4], [5]], attributes: null },
+    { shapes: [[3, 4], [5, 4]], attributes: null },
+    { shapes: [[4], [5, 4], [5]], attributes: null },
+    { shapes: [[2, 3, 4], [5, 4], [5]], attributes: null },
+    { shapes: [[17, 33], [9, 33], [9]], attributes: null },
+  ],
+});
+
+/** As torch.nn.functional.linear; checks the shapes. */
+export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+  const inputs = bias ? [x, weight, bias] : [x, weight];
+  checkTensors('linear', inputs);
+  const shapes = inputs.map((t) => t.shape);
+  if (weight.ndim !== 2) fail('linear', `weight has shape ${show(weight.shape)}`, 'it must be [out, in]', { shapes });
+  const [out, features] = weight.shape;
+  if (x.ndim === 0 || x.shape[x.ndim - 1] !== features) {
+    fail('linear', `input of shape ${show(x.shape)} for a weight of shape ${show(weight.shape)}`, `the last dimension of the input must be ${features}`, { shapes });
+  }
+  if (bias && (bias.ndim !== 1 || bias.shape[0] !== out)) {
+    fail('linear', `bias has shape ${show(bias.shape)} for a weight of shape ${show(weight.shape)}`, `it must be [${out}]`, { shapes });
+  }
+  return applyGeneral(linear, inputs, null);
+}
+

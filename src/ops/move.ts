@@ -1,0 +1,38 @@
+import type { Backend, Device } from '../backends/backend.js';
+import { fail } from '../errors.js';
+import { Tensor } from '../tensor.js';
+import { applyGeneral, generalRow } from './record.js';
+import type { NamedGeneral } from './row.js';
+
+export interface MoveMethods {
+  /** A copy of its own, through which gradients flow. Same shape. */
+  clone(): Tensor;
+  /** The same numbers on another device; this tensor itself if it is there already. Gradients flow back. @throws TapegradError if the device cannot be used */
+  to(device: Device): Tensor;
+}
+
+export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
+  forward: ([x]) => new Tensor(x.shape, x.backend.copy(x.storage, [x.size], [1])),
+  saves: 'nothing',
+  grad: (g) => [g],
+  examples: [{ shapes: [[2, 3]], attributes: null }],
+});
+
+/** The attributes: from where, to where. */
+export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ generalRow('to', {
+  forward: ([x], [from, to]) => {
+    if (from.readSync === undefined) fail('to', `the device '${from.device}' can only be awaited`, `use tensor(await x.data(), { device: '${to.device}' })`);
+    return new Tensor(x.shape, to.upload(from.readSync(x.storage)));
+  },
+  saves: 'nothing',
+  grad: (g, _, [from, to]) => [applyGeneral(move, [g], [to, from])],
+  examples: [],
+});
+
+export function applyClone(x: Tensor): Tensor {
+  return applyGeneral(clone, [x], null);
+}
+
+export function applyTo(x: Tensor, to: Backend): Tensor {
+  return x.backend === to ? x : applyGeneral(move, [x], [x.backend, to]);
+}

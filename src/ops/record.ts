@@ -1,0 +1,43 @@
+import { isGradEnabled, withGrad } from '../autograd/mode.js';
+import { type BackwardRule, type Edge, Node } from '../autograd/node.js';
+import { describe, fail } from '../errors.js';
+import { Tensor } from '../tensor.js';
+import type { GeneralRow, NamedGeneral, Saves } from './row.js';
+
+/** Records a step if a gradient may be asked of its result, and returns the result. */
+export function record(rule: BackwardRule, saves: Saves, inputs: readonly Tensor[], out: Tensor, attributes: unknown): Tensor {
+  if (!isGradEnabled()) return out;
+  let needed = false;
+  for (const t of inputs) if (t.requiresGrad) needed = true;
+  if (!needed) return out;
+  const edges = inputs.map((t): Edge => t.node ?? (t.requiresGrad ? t : null));
+  const shapes = inputs.map((t) => t.shape);
+  const keep = saves === 'inputs' || saves === 'both' ? inputs : null;
+  const own = saves === 'output' || saves === 'both' ? out : null;
+  out.node = new Node(rule, edges, shapes, out.shape, attributes, keep, own);
+  return out;
+}
+
+/** Requires tensors that live in one place. */
+export function checkTensors(op: string, inputs: readonly unknown[]): void {
+  inputs.forEach((t, i) => {
+    if (!(t instanceof Tensor)) fail(op, `operand ${i} is ${describe(t)}`, 'pass a tensor; tensor(values) makes one');
+  });
+  const [first, ...rest] = inputs as Tensor[];
+  for (const t of rest) {
+    if (t.backend !== first.backend) {
+      fail(op, `the operands are on '${first.device}' and '${t.device}'`, `move one of them, with .to('${first.device}')`, { shapes: [first.shape, t.shape] });
+    }
+  }
+}
+
+/** Completes a row with its name and with what the tape calls. */
+export function generalRow<A>(name: string, row: GeneralRow<A>): NamedGeneral<A> {
+  return { ...row, name, backward: (g, node) => row.grad(g, node, node.attributes as A) };
+}
+
+export function applyGeneral<A>(row: NamedGeneral<A>, inputs: readonly Tensor[], attributes: A): Tensor {
+  checkTensors(row.name, inputs);
+  const result = withGrad(false, () => row.forward(inputs, attributes));
+  return record(row, row.saves, inputs, result, attributes);
+}

@@ -1,0 +1,70 @@
+import { fail } from '../errors.js';
+import type { Tensor } from '../tensor.js';
+import { reduceRows } from './apply.js';
+import type { ReduceRow } from './row.js';
+import { sumFold } from './shape.js';
+
+type Dims = number | readonly number[];
+
+export interface ReduceMethods {
+  /** The sum over `dim` (all dimensions by default), which keepdim leaves as 1. Derivative 1. @throws TapegradError for a dimension that is not there */
+  sum(dim?: Dims, keepdim?: boolean): Tensor;
+  /** The mean over `dim` (all dimensions by default), which keepdim leaves as 1. Derivative 1 / n. @throws TapegradError for a dimension that is not there */
+  mean(dim?: Dims, keepdim?: boolean): Tensor;
+  /** The largest over `dim` (all by default); NaN if one is NaN. Equal maxima share the gradient, as torch.amax. @throws TapegradError for a dimension that is not there */
+  max(dim?: Dims, keepdim?: boolean): Tensor;
+  /** The smallest over `dim` (all by default); NaN if one is NaN. Equal minima share the gradient, as torch.amin. @throws TapegradError for a dimension that is not there */
+  min(dim?: Dims, keepdim?: boolean): Tensor;
+  /** The index of the first largest element along one dimension, or in row-major order without `dim`. Not differentiable. @throws TapegradError for a dimension that is not there, or more than one */
+  argmax(dim?: number, keepdim?: boolean): Tensor;
+}
+
+/** Splits the gradient evenly among the elements that are equal to the result. */
+function amongEqual(g: Tensor, x: Tensor, y: Tensor): Tensor {
+  const hit = x.detach().eq(y.detach());
+  const dims = x.shape.flatMap((d, i) => (y.shape[i] === d ? [] : [i]));
+  return g.mul(hit).div(dims.length > 0 ? hit.sum(dims, true) : hit);
+}
+
+export const reduce = /* @__PURE__ */ reduceRows({
+  sum: {
+    ...sumFold,
+    saves: 'nothing',
+    grad: (g) => g,
+  },
+  mean: {
+    ...sumFold,
+    finish: (acc, n) => acc / n,
+    saves: 'nothing',
+    grad: (g, _x, _y, n) => g.div(n),
+  },
+  max: {
+    init: -Infinity,
+    combine: Math.max,
+    finish: (acc) => acc,
+    result: 'value',
+    saves: 'both',
+    grad: amongEqual,
+  },
+  min: {
+    init: Infinity,
+    combine: Math.min,
+    finish: (acc) => acc,
+    result: 'value',
+    saves: 'both',
+    grad: amongEqual,
+  },
+  argmax: {
+    init: -Infinity,
+    combine: Math.max,
+    finish: (acc) => acc,
+    result: 'index',
+    saves: 'nothing',
+  },
+} satisfies Record<keyof ReduceMethods, ReduceRow>);
+
+/** Requires what argmax takes: one dimension, or none. */
+export function checkOneDim(op: string, dim: unknown): number | undefined {
+  if (dim !== undefined && typeof dim !== 'number') fail(op, `dim is ${String(dim)}`, 'pass one dimension as a number, or none');
+  return dim;
+}

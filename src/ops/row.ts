@@ -1,0 +1,76 @@
+import type { BackwardRule, Node } from '../autograd/node.js';
+import type { BinaryKernel, ReduceKernel, UnaryKernel } from '../backends/backend.js';
+import type { Tensor } from '../tensor.js';
+
+// What a row of the op table must answer. Shared code asks a row for a property and never which op it is.
+
+/** Which values the tape keeps for the gradient. */
+export type Saves = 'inputs' | 'output' | 'both' | 'nothing';
+
+/** y = f(x), element by element. */
+export interface UnaryRow {
+  /** The scalar reference. */
+  f(x: number): number;
+  saves: Saves;
+  /** The gradient of x; x and y are there if the row saves them. */
+  grad(g: Tensor, x: Tensor, y: Tensor): Tensor;
+  /** Where generated tests draw x from. */
+  domain: readonly [number, number];
+  /** Further values that generated tests try. */
+  edges: readonly number[];
+}
+
+/** y = f(a, b), element by element under broadcasting. */
+export interface BinaryRow {
+  f(a: number, b: number): number;
+  saves: Saves;
+  gradA(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
+  gradB(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
+  domainA: readonly [number, number];
+  domainB: readonly [number, number];
+  edges: readonly number[];
+}
+
+/** A 0/1 mask from two operands; no gradient flows through it. */
+export interface CompareRow {
+  f(a: number, b: number): number;
+  differentiable: false;
+  edges: readonly number[];
+}
+
+/** A fold over dimensions. */
+export interface ReduceRow {
+  init: number;
+  combine(acc: number, x: number): number;
+  finish(acc: number, n: number): number;
+  result: 'value' | 'index';
+  /** Absent for a row that is not differentiable. `y` keeps the reduced dimensions; n is the number of elements folded into one. */
+  grad?(g: Tensor, x: Tensor, y: Tensor, n: number): Tensor;
+  saves: Saves;
+}
+
+/** One way to call a general row, for the generated tests. */
+export interface Example<A> {
+  readonly shapes: readonly (readonly number[])[];
+  readonly attributes: A;
+  /** Inputs whose values are not free, by position. */
+  readonly values?: { readonly [input: number]: readonly number[] };
+}
+
+/** An operation with a shape rule of its own. */
+export interface GeneralRow<A> {
+  /** Computes the result with backend calls; nothing is recorded meanwhile. */
+  forward(inputs: readonly Tensor[], attributes: A): Tensor;
+  saves: Saves;
+  /** Gradients in the order of the inputs, null where there is none. */
+  grad(g: Tensor, node: Node, attributes: A): (Tensor | null)[];
+  /** The same result from simpler operations, for rows that fuse them. */
+  equals?(inputs: readonly Tensor[], attributes: A): Tensor;
+  examples: readonly Example<A>[];
+}
+
+export type NamedUnary = UnaryRow & UnaryKernel & BackwardRule;
+export type NamedBinary = BinaryRow & BinaryKernel & BackwardRule;
+export type NamedCompare = CompareRow & BinaryKernel & BackwardRule;
+export type NamedReduce = ReduceRow & ReduceKernel & BackwardRule;
+export type NamedGeneral<A> = GeneralRow<A> & BackwardRule;

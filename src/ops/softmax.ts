@@ -1,0 +1,56 @@
+import { normalizeDim } from '../shape.js';
+import { Tensor } from '../tensor.js';
+import { applyGeneral, generalRow } from './record.js';
+import type { NamedGeneral } from './row.js';
+import { applyTranspose } from './shape.js';
+
+export interface SoftmaxMethods {
+  /** e^x divided by its sum along `dim`, shifted so that nothing overflows. Same shape. Derivative (g - Σ g y) y. @throws TapegradError for a dimension that is not there */
+  softmax(dim: number): Tensor;
+  /** The logarithm of softmax along `dim`, without its rounding. Same shape. Derivative g - e^y Σ g. @throws TapegradError for a dimension that is not there */
+  logSoftmax(dim: number): Tensor;
+}
+
+function overLast(x: Tensor, log: boolean): Tensor {
+  const cols = x.ndim === 0 ? 1 : x.shape[x.ndim - 1];
+  return new Tensor(x.shape, x.backend.softmax(x.storage, x.size / cols, cols, log));
+}
+
+const examples = [
+  { shapes: [[3, 5]], attributes: null },
+  { shapes: [[2, 3, 17]], attributes: null },
+  { shapes: [[7]], attributes: null },
+];
+
+/** Over the last dimension. */
+export const softmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('softmax', {
+  forward: ([x]) => overLast(x, false),
+  saves: 'output',
+  grad: (g, node) => {
+    const y = node.output;
+    return [g.sub(g.mul(y).sum(-1, true)).mul(y)];
+  },
+  equals: ([x]) => {
+    const e = x.sub(x.detach().max(-1, true)).exp();
+    return e.div(e.sum(-1, true));
+  },
+  examples,
+});
+
+/** Over the last dimension. */
+export const logSoftmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('logSoftmax', {
+  forward: ([x]) => overLast(x, true),
+  saves: 'output',
+  grad: (g, node) => [g.sub(node.output.exp().mul(g.sum(-1, true)))],
+  equals: ([x]) => {
+    const z = x.sub(x.detach().max(-1, true));
+    return z.sub(z.exp().sum(-1, true).log());
+  },
+  examples,
+});
+
+export function applySoftmax(row: typeof softmax, x: Tensor, dim: number): Tensor {
+  const d = normalizeDim(row.name, dim, x.ndim, x.shape);
+  if (d === x.ndim - 1) return applyGeneral(row, [x], null);
+  return applyTranspose(row.name, applyGeneral(row, [applyTranspose(row.name, x, d, -1)], null), d, -1);
+}

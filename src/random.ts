@@ -1,0 +1,127 @@
+import { checkNumber, fail } from './errors.js';
+
+// Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
+// 1, 2, 3" (SC 2011): four 32-bit words from a key and a counter, so that any part of a stream can be made by itself.
+
+const M0 = 0xd2511f53;
+const M1 = 0xcd9e8d57;
+const W0 = 0x9e3779b9;
+const W1 = 0xbb67ae85;
+
+/** High 32 bits of the 64-bit product of two unsigned 32-bit numbers. */
+function mulHigh(a: number, b: number): number {
+  const al = a & 0xffff;
+  const ah = a >>> 16;
+  const bl = b & 0xffff;
+  const bh = b >>> 16;
+  const low = al * bl;
+  const mid = ah * bl + (low >>> 16);
+  const mid2 = al * bh + (mid & 0xffff);
+  return (ah * bh + Math.floor(mid / 65536) + Math.floor(mid2 / 65536)) >>> 0;
+}
+
+/** The ten rounds: writes four words for the counter (c0, c1, c2, c3) and the key (k0, k1) to out[at …]. */
+export function philox(out: Uint32Array, at: number, c0: number, c1: number, c2: number, c3: number, k0: number, k1: number): void {
+  for (let round = 0; round < 10; round++) {
+    const h0 = mulHigh(M0, c0);
+    const l0 = Math.imul(M0, c0) >>> 0;
+    const h1 = mulHigh(M1, c2);
+    const l1 = Math.imul(M1, c2) >>> 0;
+    c0 = (h1 ^ c1 ^ k0) >>> 0;
+    c1 = l1;
+    c2 = (h0 ^ c3 ^ k1) >>> 0;
+    c3 = l0;
+    k0 = (k0 + W0) >>> 0;
+    k1 = (k1 + W1) >>> 0;
+  }
+  out[at] = c0;
+  out[at + 1] = c1;
+  out[at + 2] = c2;
+  out[at + 3] = c3;
+}
+
+/** A seeded stream of random numbers whose whole state is (seed, position). */
+export class Generator {
+  readonly #words = new Uint32Array(4);
+  #seed = 0;
+  /** The number of blocks of four words drawn so far. */
+  #block = 0;
+
+  constructor(seed: number) {
+    this.seed(seed);
+  }
+
+  /** Starts the stream of `seed` (any integer up to 2^53 in magnitude) from its beginning. */
+  seed(seed: number): void {
+    if (!Number.isSafeInteger(seed)) fail('manualSeed', `seed is ${String(seed)}`, 'pass a whole number up to 2^53 in magnitude');
+    this.#seed = seed;
+    this.#block = 0;
+  }
+
+  /** What is needed to continue the stream elsewhere: JSON-safe. */
+  get state(): { seed: number; block: number } {
+    return { seed: this.#seed, block: this.#block };
+  }
+
+  set state(state: { seed: number; block: number }) {
+    this.seed(checkNumber('random state', 'seed', state.seed));
+    this.#block = checkNumber('random state', 'block', state.block, 0);
+  }
+
+  #next(): Uint32Array {
+    const low = this.#seed >>> 0;
+    const high = Math.floor(this.#seed / 2 ** 32) >>> 0;
+    philox(this.#words, 0, this.#block >>> 0, Math.floor(this.#block / 2 ** 32) >>> 0, 0, 0, low, high);
+    this.#block++;
+    return this.#words;
+  }
+
+  /** Fills `out` with numbers uniform in [0, 1), multiples of 2^-24. */
+  uniform<T extends Float32Array | Float64Array>(out: T): T {
+    for (let i = 0; i < out.length; i += 4) {
+      const w = this.#next();
+      for (let j = 0; j < 4 && i + j < out.length; j++) out[i + j] = (w[j] >>> 8) * 2 ** -24;
+    }
+    return out;
+  }
+
+  /** Fills `out` with standard normal numbers (Box and Muller's transform). */
+  normal<T extends Float32Array | Float64Array>(out: T): T {
+    for (let i = 0; i < out.length; i += 4) {
+      const w = this.#next();
+      for (let j = 0; j < 4 && i + j < out.length; j += 2) {
+        const radius = Math.sqrt(-2 * Math.log((w[j] + 1) * 2 ** -32));
+        const angle = 2 * Math.PI * w[j + 1] * 2 ** -32;
+        out[i + j] = radius * Math.cos(angle);
+        if (i + j + 1 < out.length) out[i + j + 1] = radius * Math.sin(angle);
+      }
+    }
+    return out;
+  }
+
+  /** A random order of 0 … n - 1 (Fisher and Yates). */
+  permutation(n: number): Int32Array {
+    const order = Int32Array.from({ length: n }, (_, i) => i);
+    for (let i = n - 1; i > 0; i--) {
+      const w = this.#next();
+      const j = Math.floor(((w[0] >>> 5) * 2 ** 26 + (w[1] >>> 6)) * 2 ** -53 * (i + 1));
+      const held = order[i];
+      order[i] = order[j];
+      order[j] = held;
+    }
+    return order;
+  }
+
+  /** A whole number in [0, 2^32). */
+  word(): number {
+    return this.#next()[0];
+  }
+}
+
+/** The generator behind rand, randn, the initial weights and unseeded shuffles. */
+export const generator = /* @__PURE__ */ new Generator(/* @__PURE__ */ Math.floor(Math.random() * 2 ** 32));
+
+/** Restarts the global random stream: the same seed gives the same numbers on every device and number of threads. */
+export function manualSeed(seed: number): void {
+  generator.seed(seed);
+}

@@ -1,0 +1,193 @@
+import type { Node } from './autograd/node.js';
+import type { Backend, Device, Storage } from './backends/backend.js';
+import { backendOf } from './backends/registry.js';
+import { fail, show } from './errors.js';
+import { format } from './print.js';
+import { sizeOf } from './shape.js';
+
+/** Numbers in nested arrays, as deep as a tensor has dimensions. */
+export type NestedArray = number | NestedArray[];
+
+/**
+ * An array of float32 numbers with a shape, which remembers how it was made where a gradient may be asked for.
+ *
+ * Make one with `tensor`, `zeros`, `randn` and the like. The operations are documented on the interfaces that this class
+ * extends. Tensors are immutable but for `requiresGrad` and `grad`; only optimizers and `loadStateDict` change numbers.
+ */
+export class Tensor {
+  /** The dimensions; [] for a scalar. */
+  readonly shape: readonly number[];
+  /** The gradient that `backward` left here; only leaves get one. */
+  grad: Tensor | null = null;
+  /** The step that made this tensor, where gradients flow through it. @internal */
+  node: Node | null = null;
+  #leafGrad = false;
+  #storage: Storage | null;
+  /** The last two dimensions lie swapped in the storage: a transpose that nobody needed in place yet. */
+  #flipped: boolean;
+
+  /** @internal */
+  constructor(shape: readonly number[], storage: Storage, flipped = false) {
+    this.shape = shape;
+    this.#storage = storage;
+    this.#flipped = flipped;
+  }
+
+  /** The number of dimensions. */
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** The number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** Where the numbers are. */
+  get device(): Device {
+    return this.backend.device;
+  }
+
+  /** Whether `backward` computes a gradient for this tensor; may be set on leaves. */
+  get requiresGrad(): boolean {
+    return this.#leafGrad || this.node !== null;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (typeof value !== 'boolean') fail('requiresGrad', `the value is ${String(value)}`, 'set true or false');
+    if (this.node !== null) {
+      if (value) return;
+      fail('requiresGrad', `this tensor is the result of ${this.node.rule.name}, not a leaf`, 'call detach() for a tensor without a gradient');
+    }
+    this.#leafGrad = value;
+  }
+
+  /** Whether this tensor was made by the user rather than by a differentiable operation. */
+  get isLeaf(): boolean {
+    return this.node === null;
+  }
+
+  /** @internal */
+  get backend(): Backend {
+    return this.raw.backend;
+  }
+
+  /** The storage as it lies, with the last two dimensions swapped if `flipped`. @internal */
+  get raw(): Storage {
+    if (this.#storage === null) {
+      fail('tensor', `this tensor of shape ${show(this.shape)} has been disposed`, 'do not use a tensor after dispose()', { shapes: [this.shape] });
+    }
+    return this.#storage;
+  }
+
+  /** @internal */
+  get flipped(): boolean {
+    return this.#flipped;
+  }
+
+  /** The storage in row-major order. @internal */
+  get storage(): Storage {
+    const raw = this.raw;
+    if (!this.#flipped) return raw;
+    const { shape } = this;
+    const n = shape.length;
+    const rows = shape[n - 2];
+    const cols = shape[n - 1];
+    const ordered = raw.backend.copy(raw, [this.size / (rows * cols), rows, cols], [rows * cols, 1, rows]);
+    this.#storage = ordered;
+    this.#flipped = false;
+    return ordered;
+  }
+
+  /** Replaces the numbers' place: what moves a parameter to another device. @internal */
+  replaceStorage(storage: Storage): void {
+    this.#storage = storage;
+    this.#flipped = false;
+  }
+
+  /**
+   * A copy of the numbers in row-major order; writing into it changes nothing.
+   * @throws TapegradError if the tensor was disposed, or the device failed while computing it
+   */
+  async data(): Promise<Float32Array> {
+    const values = await this.backend.read(this.storage);
+    return values instanceof Float32Array ? values : Float32Array.from(values);
+  }
+
+  /** The number of a tensor with one element. */
+  async item(): Promise<number> {
+    checkSingle('item', this.shape);
+    return (await this.backend.read(this.storage))[0];
+  }
+
+  /** The numbers as nested arrays (a number for a scalar). */
+  async toArray(): Promise<NestedArray> {
+    return nest(await this.backend.read(this.storage), this.shape);
+  }
+
+  /** Like `data`, at once. @throws TapegradError on devices that the host can only await */
+  dataSync(): Float32Array {
+    const values = this.#readSync('dataSync', 'data');
+    return values instanceof Float32Array ? values : Float32Array.from(values);
+  }
+
+  /** Like `item`, at once. @throws TapegradError on devices that the host can only await */
+  itemSync(): number {
+    checkSingle('itemSync', this.shape);
+    return this.#readSync('itemSync', 'item')[0];
+  }
+
+  /** Like `toArray`, at once. @throws TapegradError on devices that the host can only await */
+  toArraySync(): NestedArray {
+    return nest(this.#readSync('toArraySync', 'toArray'), this.shape);
+  }
+
+  #readSync(op: string, awaited: string): ArrayLike<number> {
+    const { backend } = this;
+    if (backend.readSync === undefined) {
+      fail(op, `the host cannot read from the device '${backend.device}' without waiting`, `use await ${awaited}()`);
+    }
+    return backend.readSync(this.storage);
+  }
+
+  /** The same numbers without a history: gradients stop here. Shares the storage. */
+  detach(): Tensor {
+    return new Tensor(this.shape, this.raw, this.#flipped);
+  }
+
+  /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
+  dispose(): void {
+    this.#storage = null;
+  }
+
+  /** As PyTorch prints it, with the middle of long dimensions left out. */
+  toString(): string {
+    if (this.#storage === null) return `tensor(disposed, shape=${show(this.shape)})`;
+    const { backend } = this;
+    const notes = [
+      ...(backend.readSync === undefined ? [`shape=${show(this.shape)}`] : []),
+      ...(backend === backendOf('cpu') ? [] : [`device='${backend.device}'`]),
+      ...(this.node !== null ? [`op=${this.node.rule.name}`] : this.#leafGrad ? ['requiresGrad=true'] : []),
+    ];
+    const body = backend.readSync === undefined ? '…' : format(backend.readSync(this.storage), this.shape);
+    return `tensor(${[body, ...notes].join(', ')})`;
+  }
+
+  /** @internal */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+}
+
+function checkSingle(op: string, shape: readonly number[]): void {
+  if (sizeOf(shape) !== 1) {
+    fail(op, `a tensor of shape ${show(shape)} has ${sizeOf(shape)} elements`, 'only a tensor with one element is a number; use toArray() or reduce it first', { shapes: [shape] });
+  }
+}
+
+function nest(values: ArrayLike<number>, shape: readonly number[]): NestedArray {
+  let at = 0;
+  const build = (depth: number): NestedArray =>
+    depth === shape.length ? values[at++] : Array.from({ length: shape[depth] }, () => build(depth + 1));
+  return build(0);
+}

@@ -1,0 +1,1 @@
+export { SGD, type SGDOptions, type SGDState } from './sgd.js';

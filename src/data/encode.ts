@@ -1,0 +1,54 @@
+import { tensor } from '../create.js';
+import { checkInteger, checkNumber, checkOptions, fail, show } from '../errors.js';
+import { Tensor } from '../methods.js';
+import { Generator, generator } from '../random.js';
+import { commonRows, gather, likeRows } from './rows.js';
+
+/**
+ * Class indices [n] as rows [n, classes] with a single 1.
+ * @param classes default: one more than the largest label
+ * @throws TapegradError for labels that are not whole numbers in 0 … classes - 1
+ */
+export function oneHot(labels: Tensor, classes?: number): Tensor {
+  if (!(labels instanceof Tensor) || labels.ndim !== 1) fail('oneHot', `the labels are ${labels instanceof Tensor ? `of shape ${show(labels.shape)}` : 'no tensor'}`, 'pass class indices of shape [n]');
+  const values = labels.dataSync();
+  const count = checkInteger('oneHot', 'classes', classes ?? Math.max(...new Set(values)) + 1);
+  const out = new Float32Array(values.length * count);
+  values.forEach((v, i) => {
+    if (!Number.isInteger(v) || v < 0 || v >= count) fail('oneHot', `label ${i} is ${v} for ${count} classes`, `labels are whole numbers from 0 to ${count - 1}`);
+    out[i * count + v] = 1;
+  });
+  return tensor(out, { shape: [values.length, count], device: labels.device });
+}
+
+export interface SplitOptions {
+  /** The share of the samples that go to the test set, between 0 and 1. Default 0.25. */
+  testSize?: number;
+  /** Default true. */
+  shuffle?: boolean;
+  /** Fixes the order; from the global random stream by default. */
+  seed?: number;
+}
+
+/**
+ * Splits samples (first dimension) into training and test sets, as scikit-learn's train_test_split: gives
+ * [xTrain, xTest], or [xTrain, xTest, yTrain, yTest] for two tensors, whose rows stay together.
+ * @throws TapegradError for different numbers of samples, or a share that leaves one side empty
+ */
+export function trainTestSplit(x: Tensor, options?: SplitOptions): [Tensor, Tensor];
+export function trainTestSplit(x: Tensor, y: Tensor, options?: SplitOptions): [Tensor, Tensor, Tensor, Tensor];
+export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?: SplitOptions): Tensor[] {
+  const tensors = second instanceof Tensor ? [x, second] : [x];
+  const options = (second instanceof Tensor ? third : second) ?? {};
+  checkOptions('trainTestSplit', options, ['testSize', 'shuffle', 'seed']);
+  const n = commonRows('trainTestSplit', tensors);
+  const share = checkNumber('trainTestSplit', 'testSize', options.testSize ?? 0.25);
+  const test = Math.ceil(n * share);
+  if (test < 1 || test >= n) fail('trainTestSplit', `testSize ${share} of ${n} samples leaves ${test} for the test and ${n - test} for training`, 'choose a share between 0 and 1 that leaves both at least one');
+  const stream = options.seed === undefined ? generator : new Generator(options.seed);
+  const order = options.shuffle === false ? Int32Array.from({ length: n }, (_, i) => i) : stream.permutation(n);
+  return tensors.flatMap((t) => {
+    const part = (from: number, to: number) => likeRows(t, gather(t.dataSync(), t.size / n, order, from, to));
+    return [part(0, n - test), part(n - test, n)];
+  });
+}

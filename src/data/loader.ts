@@ -1,0 +1,84 @@
+import { checkInteger, checkOptions, describe, fail } from '../errors.js';
+import type { Tensor } from '../methods.js';
+import { Generator, generator } from '../random.js';
+import { TensorDataset } from './dataset.js';
+import { gather, likeRows } from './rows.js';
+
+export interface DataLoaderOptions {
+  /** Samples a batch. */
+  batchSize: number;
+  /** A new random order in every epoch. Default false. */
+  shuffle?: boolean;
+  /** Leave out the last batch if it is not full. Default false. */
+  dropLast?: boolean;
+  /** Fixes the orders of all epochs; drawn from the global random stream by default. */
+  seed?: number;
+}
+
+/** Batches of a dataset, as torch.utils.data.DataLoader: `for (const [x, y] of loader)`, or `for await`. */
+export class DataLoader {
+  readonly batchSize: number;
+  readonly #shuffle: boolean;
+  readonly #dropLast: boolean;
+  #seed: number;
+  #epoch = 0;
+
+  /** @throws TapegradError for unknown options and a batch size that is no whole number of at least 1 */
+  constructor(
+    readonly dataset: TensorDataset,
+    options: DataLoaderOptions,
+  ) {
+    if (!(dataset instanceof TensorDataset)) fail('DataLoader', `the dataset is ${describe(dataset)}`, 'pass a TensorDataset');
+    checkOptions('DataLoader', options, ['batchSize', 'shuffle', 'dropLast', 'seed']);
+    this.batchSize = checkInteger('DataLoader', 'batchSize', options?.batchSize);
+    this.#shuffle = options.shuffle ?? false;
+    this.#dropLast = options.dropLast ?? false;
+    this.#seed = options.seed === undefined ? generator.word() : checkInteger('DataLoader', 'seed', options.seed, 0);
+    if (this.length === 0) fail('DataLoader', `${dataset.length} samples make no batch of ${this.batchSize} with dropLast`, 'use a smaller batchSize');
+  }
+
+  /** The number of batches. */
+  get length(): number {
+    const batches = this.dataset.length / this.batchSize;
+    return this.#dropLast ? Math.floor(batches) : Math.ceil(batches);
+  }
+
+  /** What decides the orders of the epochs to come. JSON-safe. */
+  get state(): { seed: number; epoch: number } {
+    return { seed: this.#seed, epoch: this.#epoch };
+  }
+
+  set state(state: { seed: number; epoch: number }) {
+    this.#seed = checkInteger('DataLoader', 'state.seed', state.seed, 0);
+    this.#epoch = checkInteger('DataLoader', 'state.epoch', state.epoch, 0);
+  }
+
+  *[Symbol.iterator](): Generator_<Tensor[]> {
+    const order = this.#nextOrder();
+    const host = this.dataset.hostSync();
+    for (let i = 0; i < this.length; i++) yield this.#batch(host, order, i);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Tensor[], void, undefined> {
+    const order = this.#nextOrder();
+    const host = await this.dataset.host();
+    for (let i = 0; i < this.length; i++) yield this.#batch(host, order, i);
+  }
+
+  #nextOrder(): Int32Array {
+    const epoch = this.#epoch++;
+    if (!this.#shuffle) return Int32Array.from({ length: this.dataset.length }, (_, i) => i);
+    // A stretch of the stream of its own for each epoch, so that any epoch can be resumed without the ones before.
+    const stream = new Generator(this.#seed);
+    stream.state = { seed: this.#seed, block: epoch * 2 ** 32 };
+    return stream.permutation(this.dataset.length);
+  }
+
+  #batch(host: readonly Float32Array[], order: Int32Array, index: number): Tensor[] {
+    const from = index * this.batchSize;
+    const to = Math.min(from + this.batchSize, this.dataset.length);
+    return this.dataset.tensors.map((t, i) => likeRows(t, gather(host[i], t.size / t.shape[0], order, from, to)));
+  }
+}
+
+type Generator_<T> = globalThis.Generator<T, void, undefined>;

@@ -1,0 +1,191 @@
+import { tensor } from '../create.js';
+import { checkChoice, checkNumber, checkOptions, describe, fail } from '../errors.js';
+import type { Tensor } from '../methods.js';
+import { featureValues } from './rows.js';
+
+// Preparations are fitted on training data and then applied to everything else. toJSON holds all that was learnt;
+// fromJSON brings it back.
+
+type Numbers = readonly number[];
+
+function checkNumbers(op: string, name: string, value: unknown): number[] {
+  if (!Array.isArray(value) || value.length === 0 || !value.every((v) => Number.isFinite(v))) {
+    fail(op, `${name} is ${describe(value)}`, 'pass what toJSON() gave');
+  }
+  return value.slice();
+}
+
+/** The columns of features [n, f] without gaps. */
+function columnsOf(op: string, x: Tensor): { column: (j: number) => Float64Array; columns: number } {
+  const { values, rows, columns } = featureValues(op, x);
+  values.forEach((v, i) => {
+    if (!Number.isFinite(v)) fail(op, `feature ${i % columns} of sample ${Math.floor(i / columns)} is ${v}`, 'fill gaps with an Imputer first, and remove infinite values');
+  });
+  const column = (j: number) => Float64Array.from({ length: rows }, (_, i) => values[i * columns + j]);
+  return { column, columns };
+}
+
+/** Applies f(value, column) to features [n, f]. */
+function mapFeatures(op: string, x: Tensor, columns: number, f: (v: number, column: number) => number): Tensor {
+  const { values } = featureValues(op, x, columns);
+  return tensor(values.map((v, i) => f(v, i % columns)), { shape: x.shape, device: x.device });
+}
+
+abstract class Affine<Learnt extends { [name: string]: Numbers }> {
+  #learnt: Learnt | null = null;
+
+  /** What fit learnt. @throws TapegradError before fit */
+  protected learnt(op: string): Learnt {
+    if (this.#learnt === null) fail(`${this.constructor.name}.${op}`, 'it has not been fitted', 'call fit(x) with training data first');
+    return this.#learnt;
+  }
+
+  protected learn(learnt: Learnt): this {
+    this.#learnt = learnt;
+    return this;
+  }
+
+  /** (x - shift) / scale, by column. */
+  protected abstract affine(learnt: Learnt): { shift: Numbers; scale: Numbers };
+
+  /** Learns from features [n, f]. @throws TapegradError for other shapes and for values that are not finite */
+  abstract fit(x: Tensor): this;
+
+  /** Scales features [n, f]. @throws TapegradError before fit, or for another number of features */
+  transform(x: Tensor): Tensor {
+    const { shift, scale } = this.affine(this.learnt('transform'));
+    return mapFeatures(`${this.constructor.name}.transform`, x, shift.length, (v, j) => (v - shift[j]) / scale[j]);
+  }
+
+  /** Undoes transform. @throws TapegradError before fit, or for another number of features */
+  inverseTransform(x: Tensor): Tensor {
+    const { shift, scale } = this.affine(this.learnt('inverseTransform'));
+    return mapFeatures(`${this.constructor.name}.inverseTransform`, x, shift.length, (v, j) => v * scale[j] + shift[j]);
+  }
+
+  /** fit, then transform, of the same features. */
+  fitTransform(x: Tensor): Tensor {
+    return this.fit(x).transform(x);
+  }
+
+  /** What fit learnt, for JSON.stringify. @throws TapegradError before fit */
+  toJSON(): Learnt {
+    return this.learnt('toJSON');
+  }
+}
+
+/** Subtracts each feature's mean and divides by its standard deviation (over n, as scikit-learn; 1 for a constant feature). */
+export class StandardScaler extends Affine<{ mean: Numbers; std: Numbers }> {
+  override fit(x: Tensor): this {
+    const { column, columns } = columnsOf('StandardScaler.fit', x);
+    const moments = Array.from({ length: columns }, (_, j) => {
+      const c = column(j);
+      const mean = c.reduce((s, v) => s + v, 0) / c.length;
+      return { mean, std: Math.sqrt(c.reduce((s, v) => s + (v - mean) ** 2, 0) / c.length) };
+    });
+    return this.learn({ mean: moments.map((m) => m.mean), std: moments.map((m) => m.std) });
+  }
+
+  protected override affine({ mean, std }: { mean: Numbers; std: Numbers }): { shift: Numbers; scale: Numbers } {
+    return { shift: mean, scale: std.map((s) => s || 1) };
+  }
+
+  /** The scaler that toJSON described. @throws TapegradError for anything else */
+  static fromJSON(json: { mean: Numbers; std: Numbers }): StandardScaler {
+    const mean = checkNumbers('StandardScaler.fromJSON', 'mean', json?.mean);
+    const std = checkNumbers('StandardScaler.fromJSON', 'std', json?.std);
+    if (mean.length !== std.length) fail('StandardScaler.fromJSON', `${mean.length} means and ${std.length} deviations`, 'pass what toJSON() gave');
+    return new StandardScaler().learn({ mean, std });
+  }
+}
+
+/** Maps each feature's range in the training data to 0..1 (a constant feature to 0). */
+export class MinMaxScaler extends Affine<{ min: Numbers; max: Numbers }> {
+  override fit(x: Tensor): this {
+    const { column, columns } = columnsOf('MinMaxScaler.fit', x);
+    const all = Array.from({ length: columns }, (_, j) => column(j));
+    const fold = (f: (a: number, b: number) => number) => all.map((c) => c.reduce((a, b) => f(a, b)));
+    return this.learn({ min: fold(Math.min), max: fold(Math.max) });
+  }
+
+  protected override affine({ min, max }: { min: Numbers; max: Numbers }): { shift: Numbers; scale: Numbers } {
+    return { shift: min, scale: max.map((m, j) => m - min[j] || 1) };
+  }
+
+  /** The scaler that toJSON described. @throws TapegradError for anything else */
+  static fromJSON(json: { min: Numbers; max: Numbers }): MinMaxScaler {
+    const min = checkNumbers('MinMaxScaler.fromJSON', 'min', json?.min);
+    const max = checkNumbers('MinMaxScaler.fromJSON', 'max', json?.max);
+    if (min.length !== max.length) fail('MinMaxScaler.fromJSON', `${min.length} minima and ${max.length} maxima`, 'pass what toJSON() gave');
+    return new MinMaxScaler().learn({ min, max });
+  }
+}
+
+export interface ImputeOptions {
+  /** 'mean' fills a gap with the feature's mean in the training data, 'constant' with `value`. Default 'mean'. */
+  strategy?: 'mean' | 'constant';
+  /** For 'constant'. Default 0. */
+  value?: number;
+}
+
+/** Fills gaps (NaN) in features [n, f]. */
+export class Imputer {
+  readonly #strategy: 'mean' | 'constant';
+  readonly #value: number;
+  #fill: Numbers | null = null;
+
+  /** @throws TapegradError for an unknown strategy or a value that is not finite */
+  constructor(options: ImputeOptions = {}) {
+    checkOptions('Imputer', options, ['strategy', 'value']);
+    this.#strategy = checkChoice('Imputer', 'strategy', options.strategy ?? 'mean', ['mean', 'constant']);
+    this.#value = checkNumber('Imputer', 'value', options.value ?? 0);
+  }
+
+  /** Learns what to fill in from features [n, f]. @throws TapegradError for other shapes, and for a feature without any value */
+  fit(x: Tensor): this {
+    const { values, rows, columns } = featureValues('Imputer.fit', x);
+    this.#fill = Array.from({ length: columns }, (_, j) => {
+      if (this.#strategy === 'constant') return this.#value;
+      let sum = 0;
+      let n = 0;
+      for (let i = 0; i < rows; i++) {
+        const v = values[i * columns + j];
+        if (Number.isNaN(v)) continue;
+        sum += v;
+        n++;
+      }
+      if (n === 0) fail('Imputer.fit', `feature ${j} has no value in any sample`, "drop it, or use { strategy: 'constant' }");
+      return sum / n;
+    });
+    return this;
+  }
+
+  /** Features [n, f] without gaps. @throws TapegradError before fit, or for another number of features */
+  transform(x: Tensor): Tensor {
+    const fill = this.toJSON().fill;
+    return mapFeatures('Imputer.transform', x, fill.length, (v, j) => (Number.isNaN(v) ? fill[j] : v));
+  }
+
+  /** fit, then transform, of the same features. */
+  fitTransform(x: Tensor): Tensor {
+    return this.fit(x).transform(x);
+  }
+
+  /** What fit learnt, for JSON.stringify. @throws TapegradError before fit */
+  toJSON(): { fill: Numbers } {
+    if (this.#fill === null) fail('Imputer', 'it has not been fitted', 'call fit(x) with training data first');
+    return { fill: this.#fill };
+  }
+
+  /** The imputer that toJSON described. @throws TapegradError for anything else */
+  static fromJSON(json: { fill: Numbers }): Imputer {
+    const imputer = new Imputer();
+    imputer.#fill = checkNumbers('Imputer.fromJSON', 'fill', json?.fill);
+    return imputer;
+  }
+}
+
+/** Fills the gaps (NaN) of features [n, f] from themselves; an Imputer does it for data other than the training data. */
+export function impute(x: Tensor, options: ImputeOptions = {}): Tensor {
+  return new Imputer(options).fitTransform(x);
+}

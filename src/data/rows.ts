@@ -1,0 +1,38 @@
+import { fail, show } from '../errors.js';
+import { Tensor } from '../methods.js';
+
+/** The chosen rows of numbers that lie `width` to a row. */
+export function gather(values: Float32Array, width: number, rows: ArrayLike<number>, from = 0, to = rows.length): Float32Array {
+  const out = new Float32Array((to - from) * width);
+  for (let i = from; i < to; i++) {
+    const start = rows[i] * width;
+    out.set(values.subarray(start, start + width), (i - from) * width);
+  }
+  return out;
+}
+
+/** A tensor of numbers with the rows' shape and the device of `like`. */
+export function likeRows(like: Tensor, values: Float32Array): Tensor {
+  const rest = like.shape.slice(1);
+  const width = like.size / like.shape[0];
+  return new Tensor([values.length / width, ...rest], like.backend.upload(values));
+}
+
+/** Requires tensors with one first dimension, and returns it. */
+export function commonRows(op: string, tensors: readonly Tensor[]): number {
+  if (tensors.length === 0) fail(op, 'there are no tensors', 'pass at least one tensor');
+  for (const t of tensors) {
+    if (!(t instanceof Tensor)) fail(op, 'an argument is no tensor', 'pass tensors; tensor(values) makes one');
+    if (t.ndim === 0 || t.shape[0] !== tensors[0].shape[0]) {
+      fail(op, `the tensors have shapes ${tensors.map((x) => show(x.shape)).join(', ')}`, 'the first dimension, the number of samples, must be the same for all', { shapes: tensors.map((x) => x.shape) });
+    }
+  }
+  return tensors[0].shape[0];
+}
+
+/** The numbers of features [n, f], checked. */
+export function featureValues(op: string, x: Tensor, columns?: number): { values: Float32Array; rows: number; columns: number } {
+  if (!(x instanceof Tensor) || x.ndim !== 2) fail(op, `the features are ${x instanceof Tensor ? `of shape ${show(x.shape)}` : 'no tensor'}`, 'pass a tensor of shape [samples, features]');
+  if (columns !== undefined && x.shape[1] !== columns) fail(op, `features of shape ${show(x.shape)} for a fit on ${columns} features`, `pass [samples, ${columns}]`, { shapes: [x.shape] });
+  return { values: x.dataSync(), rows: x.shape[0], columns: x.shape[1] };
+}

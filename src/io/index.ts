@@ -1,0 +1,5 @@
+export type { StateDict } from '../nn/module.js';
+export { type CsvOptions, type CsvTable, parseCsv, readCsv } from './csv.js';
+export { load, save } from './files.js';
+export { parseIdx, readIdx } from './idx.js';
+export { fromSafetensors, toSafetensors } from './safetensors.js';

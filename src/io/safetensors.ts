@@ -1,0 +1,178 @@
+import { describe, fail } from '../errors.js';
+import { Tensor } from '../methods.js';
+import { tensor } from '../create.js';
+import type { StateDict } from '../nn/module.js';
+import { sizeOf } from '../shape.js';
+
+// The safetensors format (https://github.com/huggingface/safetensors): the header's length as a little-endian u64, the
+// header as JSON padded with spaces, then the tensors' bytes without holes or overlap.
+
+const MAX_HEADER = 100_000_000;
+const OP = 'safetensors';
+
+interface Entry {
+  dtype: string;
+  shape: number[];
+  begin: number;
+  end: number;
+}
+
+/**
+ * The bytes of a safetensors file with the given tensors as F32.
+ * @param metadata text by name, kept under __metadata__
+ * @throws TapegradError for values that are no tensors, or metadata that is no text
+ */
+export async function toSafetensors(state: StateDict, metadata: Record<string, string> = {}): Promise<Uint8Array> {
+  const names = Object.keys(state);
+  const header: [string, unknown][] = [];
+  for (const [key, value] of Object.entries(metadata)) {
+    if (typeof value !== 'string') fail('toSafetensors', `metadata.${key} is ${describe(value)}`, 'metadata is text by name; use JSON.stringify');
+  }
+  if (Object.keys(metadata).length > 0) header.push(['__metadata__', metadata]);
+  let offset = 0;
+  for (const name of names) {
+    const t: unknown = state[name];
+    if (!(t instanceof Tensor)) fail('toSafetensors', `'${name}' is ${describe(t)}`, 'pass an object of tensors by name, such as model.stateDict()');
+    if (name === '__metadata__') fail('toSafetensors', "a tensor is named '__metadata__'", 'the format reserves this name; choose another');
+    header.push([name, { dtype: 'F32', shape: t.shape, data_offsets: [offset, offset + t.size * 4] }]);
+    offset += t.size * 4;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const length = Math.ceil(json.length / 8) * 8;
+  const bytes = new Uint8Array(8 + length + offset);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(length), true);
+  bytes.fill(0x20, 8, 8 + length);
+  bytes.set(json, 8);
+  let at = 8 + length;
+  for (const name of names) {
+    for (const v of await state[name].data()) {
+      view.setFloat32(at, v, true);
+      at += 4;
+    }
+  }
+  return bytes;
+}
+
+/**
+ * Reads a safetensors file. F32 comes back bit for bit; F64, F16, BF16, integers and BOOL are converted to float32.
+ * @throws TapegradError for anything but a well-formed file: a header that is truncated, oversized, no JSON, or whose
+ * offsets lie, overlap or leave holes; before anything of the claimed sizes is allocated
+ */
+export function fromSafetensors(bytes: Uint8Array): { tensors: StateDict; metadata: Record<string, string> } {
+  if (!(bytes instanceof Uint8Array)) fail('fromSafetensors', `the argument is ${describe(bytes)}`, 'pass a Uint8Array');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const { entries, metadata, start } = readHeader(bytes, view);
+  const tensors = entries.map(([name, e]): [string, Tensor] => {
+    const values = decode(name, e, view, start + e.begin);
+    return [name, tensor(values, { shape: e.shape })];
+  });
+  return { tensors: Object.fromEntries(tensors), metadata };
+}
+
+function readHeader(bytes: Uint8Array, view: DataView): { entries: [string, Entry][]; metadata: Record<string, string>; start: number } {
+  if (bytes.length < 8) bad(`the file has ${bytes.length} bytes, less than the 8 of the header's length`);
+  const claimed = view.getBigUint64(0, true);
+  if (claimed > MAX_HEADER) bad(`the header claims ${claimed} bytes, more than the ${MAX_HEADER} allowed`);
+  const length = Number(claimed);
+  if (8 + length > bytes.length) bad(`the header claims ${length} bytes in a file of ${bytes.length}`);
+  const header = parse(bytes.subarray(8, 8 + length));
+  const metadata = checkMetadata(header.__metadata__);
+  const entries = Object.entries(header)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, e]): [string, Entry] => [name, checkEntry(name, e)]);
+  let at = 0;
+  for (const [name, e] of [...entries].sort((a, b) => a[1].begin - b[1].begin || a[1].end - b[1].end)) {
+    if (e.begin !== at) bad(`'${name}' begins at byte ${e.begin} where ${at} is expected: tensors overlap or leave a hole`);
+    at = e.end;
+  }
+  if (8 + length + at !== bytes.length) bad(`the tensors take ${at} bytes, the file has ${bytes.length - 8 - length} after the header`);
+  return { entries, metadata, start: 8 + length };
+}
+
+function parse(json: Uint8Array): Record<string, unknown> {
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
+  } catch (cause) {
+    bad(`the header is no JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header)) bad(`the header is ${describe(header)}, not an object`);
+  return header as Record<string, unknown>;
+}
+
+function checkMetadata(metadata: unknown): Record<string, string> {
+  if (metadata === undefined) return {};
+  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata) || !Object.values(metadata).every((v) => typeof v === 'string')) {
+    bad('__metadata__ is no object of texts');
+  }
+  return metadata as Record<string, string>;
+}
+
+function checkEntry(name: string, value: unknown): Entry {
+  if (typeof value !== 'object' || value === null) bad(`'${name}' is described by ${describe(value)}`);
+  const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
+  if (typeof dtype !== 'string' || !Object.hasOwn(decoders, dtype)) bad(`'${name}' has the dtype ${describe(dtype)}; known are ${Object.keys(decoders).join(', ')}`);
+  const whole = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
+  if (!Array.isArray(shape) || !shape.every(whole)) bad(`'${name}' has the shape ${describe(shape)}`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(whole)) bad(`'${name}' has the data_offsets ${describe(offsets)}`);
+  const [begin, end] = offsets;
+  const size = sizeOf(shape) * decoders[dtype].bytes;
+  if (end - begin !== size) bad(`'${name}' is ${dtype} ${describe(shape)}, which takes ${size} bytes, but its offsets span ${end - begin}`);
+  if (size === 0) bad(`'${name}' has the shape ${describe(shape)} without elements, which no tensor here can have`);
+  return { dtype, shape, begin, end };
+}
+
+interface Decoder {
+  bytes: number;
+  read(view: DataView, at: number): number;
+  /** Whether a number that float32 cannot hold is an error rather than rounded. */
+  exact?: true;
+}
+
+function half(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
+}
+
+const scratch = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(4));
+
+function bfloat(bits: number): number {
+  scratch.setUint16(0, bits);
+  scratch.setUint16(2, 0);
+  return scratch.getFloat32(0);
+}
+
+const decoders: Record<string, Decoder> = {
+  F32: { bytes: 4, read: (v, at) => v.getFloat32(at, true) },
+  F64: { bytes: 8, read: (v, at) => v.getFloat64(at, true) },
+  F16: { bytes: 2, read: (v, at) => half(v.getUint16(at, true)) },
+  BF16: { bytes: 2, read: (v, at) => bfloat(v.getUint16(at, true)) },
+  I8: { bytes: 1, read: (v, at) => v.getInt8(at) },
+  U8: { bytes: 1, read: (v, at) => v.getUint8(at) },
+  I16: { bytes: 2, read: (v, at) => v.getInt16(at, true) },
+  U16: { bytes: 2, read: (v, at) => v.getUint16(at, true) },
+  I32: { bytes: 4, read: (v, at) => v.getInt32(at, true), exact: true },
+  U32: { bytes: 4, read: (v, at) => v.getUint32(at, true), exact: true },
+  I64: { bytes: 8, read: (v, at) => Number(v.getBigInt64(at, true)), exact: true },
+  U64: { bytes: 8, read: (v, at) => Number(v.getBigUint64(at, true)), exact: true },
+  BOOL: { bytes: 1, read: (v, at) => v.getUint8(at) },
+};
+
+function decode(name: string, { dtype, shape }: Entry, view: DataView, start: number): Float32Array {
+  const { bytes, read, exact } = decoders[dtype];
+  const out = new Float32Array(sizeOf(shape));
+  for (let i = 0; i < out.length; i++) {
+    const v = read(view, start + i * bytes);
+    out[i] = v;
+    if (exact && out[i] !== v) bad(`'${name}' is ${dtype} and holds ${v}, which float32 cannot represent`);
+  }
+  return out;
+}
+
+function bad(problem: string): never {
+  fail(OP, problem, 'the file is damaged or not safetensors; get a fresh copy');
+}

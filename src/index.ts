@@ -1,9 +1,15 @@
 export type { BackwardOptions } from './autograd/backward.js';
+export { type GradcheckOptions, gradcheck } from './autograd/gradcheck.js';
 export { noGrad } from './autograd/mode.js';
 export type { Device, DeviceInfo } from './backends/backend.js';
 export { useDevice } from './backends/registry.js';
 export { arange, full, ones, rand, randn, type TensorOptions, type TensorValues, tensor, zeros } from './create.js';
+export * as data from './data/index.js';
 export { TapegradError } from './errors.js';
 export { Tensor } from './methods.js';
+export * as metrics from './metrics/index.js';
+export * as nn from './nn/index.js';
+export * as optim from './optim/index.js';
 export { manualSeed } from './random.js';
 export type { NestedArray } from './tensor.js';
+export { type Batches, type EpochReport, type FitOptions, fit, type History, type Metric } from './train/fit.js';

@@ -2,7 +2,7 @@ import { tensor } from '../create.js';
 import { checkInteger, checkNumber, checkOptions, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { Generator, generator } from '../random.js';
-import { commonRows, gather, likeRows } from './rows.js';
+import { commonRows, featureValues, gather, likeRows } from './rows.js';
 
 /**
  * Class indices [n] as rows [n, classes] with a single 1.
@@ -50,5 +50,22 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
   return tensors.flatMap((t) => {
     const part = (from: number, to: number) => likeRows(t, gather(t.dataSync(), t.size / n, order, from, to));
     return [part(0, n - test), part(n - test, n)];
+  });
+}
+
+/**
+ * Cuts features [n, f] into groups of columns: widths [10, 1] of an [n, 11] give an [n, 10] and an [n, 1].
+ * @throws TapegradError for widths that do not add up to the number of columns
+ */
+export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
+  const { values, rows, columns } = featureValues('splitColumns', x);
+  const total = widths.reduce((sum, w, i) => sum + checkInteger('splitColumns', `widths[${i}]`, w), 0);
+  if (total !== columns) fail('splitColumns', `widths that add up to ${total} for a tensor of shape ${show(x.shape)}`, `they must add up to ${columns}`, { shapes: [x.shape] });
+  let from = 0;
+  return widths.map((width) => {
+    const out = new Float32Array(rows * width);
+    for (let i = 0; i < rows; i++) out.set(values.subarray(i * columns + from, i * columns + from + width), i * width);
+    from += width;
+    return tensor(out, { shape: [rows, width], device: x.device });
   });
 }

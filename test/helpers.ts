@@ -1,0 +1,64 @@
+import { expect } from 'vitest';
+import type { Backend, Device } from '../src/backends/backend.js';
+import { replaceBackend, startCpu } from '../src/backends/registry.js';
+import { Generator } from '../src/random.js';
+import { type Tensor, TapegradError, tensor } from '../src/index.js';
+import { sizeOf } from '../src/shape.js';
+
+/** Where every row of the op table is compared with the reference. */
+export const fallbackSteps: { readonly name: string; readonly start: () => Backend }[] = [
+  { name: 'wasm-simd', start: () => startCpu() },
+  { name: 'reference instead of wasm', start: () => startCpu('a test says so') },
+];
+
+/** Runs `body` with another implementation of the cpu. */
+export async function withCpu<T>(backend: Backend, body: () => T | Promise<T>): Promise<T> {
+  const before = replaceBackend('cpu', backend);
+  try {
+    return await body();
+  } finally {
+    replaceBackend('cpu', before);
+  }
+}
+
+/** `n` numbers uniform in the domain, from a fixed seed. */
+export function sample(n: number, [low, high]: readonly [number, number], seed = 1): Float32Array {
+  return new Generator(seed).uniform(new Float32Array(n)).map((v) => low + v * (high - low));
+}
+
+export function sampleTensor(shape: readonly number[], domain: readonly [number, number], seed = 1, device: Device = 'cpu', requiresGrad = false): Tensor {
+  return tensor(sample(sizeOf(shape), domain, seed), { shape, device, requiresGrad });
+}
+
+/** |actual - expected| <= atol + rtol |expected|, NaN and the infinities equal to themselves. */
+export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, rtol = 1e-5, atol = 1e-6): void {
+  expect(actual.length).toBe(expected.length);
+  for (let i = 0; i < actual.length; i++) {
+    const [a, e] = [actual[i], expected[i]];
+    if (Object.is(a, e) || a === e) continue;
+    if (!(Math.abs(a - e) <= atol + rtol * Math.abs(e))) expect.fail(`element ${i} is ${a}, expected ${e}`);
+  }
+}
+
+/** The TapegradError that `fn` throws. */
+export async function errorOf(fn: () => unknown): Promise<TapegradError> {
+  try {
+    await fn();
+  } catch (error) {
+    expect(error).toBeInstanceOf(TapegradError);
+    return error as TapegradError;
+  }
+  return expect.fail('nothing was thrown');
+}
+
+/** The distance of a float32 from an exact value, in units of the last place. */
+export function ulps(actual: number, exact: number): number {
+  const nearest = Math.fround(exact);
+  if (Object.is(actual, nearest) || actual === nearest) return 0;
+  if (!Number.isFinite(actual) || !Number.isFinite(exact)) {
+    // Within the last step below the largest float32, rounding to Infinity is one step.
+    return Number.isNaN(actual) || Number.isNaN(exact) ? Infinity : Math.abs(actual) >= 3.4028234e38 && Math.abs(exact) >= 3.4028234e38 ? 1 : Infinity;
+  }
+  const unit = Math.max(2 ** -149, 2 ** (Math.floor(Math.log2(Math.abs(nearest) || 2 ** -149)) - 23));
+  return Math.abs(actual - exact) / unit;
+}

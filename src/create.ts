@@ -29,11 +29,17 @@ export interface TensorOptions {
 
 const OPTIONS = ['requiresGrad', 'device'] as const;
 
-function make(op: string, shape: readonly number[], options: TensorOptions, storage: (backend: Backend) => Tensor['storage']): Tensor {
+function make(
+  op: string,
+  shape: readonly number[],
+  options: TensorOptions,
+  storage: (backend: Backend) => Tensor['storage'],
+): Tensor {
   const backend = options.device === undefined ? currentBackend() : backendOf(options.device);
   const result = new Tensor(shape, storage(backend));
   if (options.requiresGrad !== undefined) {
-    if (typeof options.requiresGrad !== 'boolean') fail(op, `requiresGrad is ${describe(options.requiresGrad)}`, 'pass true or false');
+    if (typeof options.requiresGrad !== 'boolean')
+      fail(op, `requiresGrad is ${describe(options.requiresGrad)}`, 'pass true or false');
     result.requiresGrad = options.requiresGrad;
   }
   return result;
@@ -52,14 +58,24 @@ export function tensor(values: TensorValues, options: TensorOptions & { shape?: 
   let flat: ArrayLike<number>;
   if (ArrayBuffer.isView(values) && !(values instanceof DataView)) {
     flat = values as TypedArray;
-    if (typeof flat[0] === 'bigint') fail('tensor', `values are a ${values.constructor.name}`, 'convert the numbers with Float64Array.from(values, Number)');
+    if (typeof flat[0] === 'bigint')
+      fail(
+        'tensor',
+        `values are a ${values.constructor.name}`,
+        'convert the numbers with Float64Array.from(values, Number)',
+      );
     found.push(flat.length);
   } else {
     flat = flatten(values as NestedArrayLike, found);
   }
   const shape = checkShape('tensor', options.shape ?? found);
   if (sizeOf(shape) !== flat.length) {
-    fail('tensor', `${flat.length} values for the shape ${show(shape)} of ${sizeOf(shape)} elements`, 'give as many values as the shape has elements', { shapes: [shape] });
+    fail(
+      'tensor',
+      `${flat.length} values for the shape ${show(shape)} of ${sizeOf(shape)} elements`,
+      'give as many values as the shape has elements',
+      { shapes: [shape] },
+    );
   }
   return make('tensor', shape, options, (backend) => backend.upload(flat));
 }
@@ -70,9 +86,19 @@ function flatten(values: NestedArrayLike, shape: number[]): number[] {
   const flat: number[] = [];
   const visit = (v: unknown, depth: number, path: string): void => {
     if (depth < shape.length) {
-      if (!Array.isArray(v) && !ArrayBuffer.isView(v)) fail('tensor', `values${path} is ${describe(v)} where an array of ${shape[depth]} is expected`, 'every row must have the same length and depth');
+      if (!Array.isArray(v) && !ArrayBuffer.isView(v))
+        fail(
+          'tensor',
+          `values${path} is ${describe(v)} where an array of ${shape[depth]} is expected`,
+          'every row must have the same length and depth',
+        );
       const row = v as ArrayLike<unknown>;
-      if (row.length !== shape[depth]) fail('tensor', `values${path} has ${row.length} entries where ${shape[depth]} are expected`, 'every row must have the same length and depth');
+      if (row.length !== shape[depth])
+        fail(
+          'tensor',
+          `values${path} has ${row.length} entries where ${shape[depth]} are expected`,
+          'every row must have the same length and depth',
+        );
       for (let i = 0; i < row.length; i++) visit(row[i], depth + 1, `${path}[${i}]`);
     } else if (typeof v === 'number') {
       flat.push(v);
@@ -80,7 +106,11 @@ function flatten(values: NestedArrayLike, shape: number[]): number[] {
       shape.push((v as TypedArray).length); // rows that are typed arrays are the last dimension
       visit(v, depth, path);
     } else {
-      fail('tensor', `values${path} is ${describe(v)}`, Array.isArray(v) ? 'every row must have the same length and depth' : 'pass numbers');
+      fail(
+        'tensor',
+        `values${path} is ${describe(v)}`,
+        Array.isArray(v) ? 'every row must have the same length and depth' : 'pass numbers',
+      );
     }
   };
   visit(values, 0, '');
@@ -114,9 +144,16 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   const from = end === undefined ? 0 : checkNumber('arange', 'start', start);
   const to = checkNumber('arange', 'end', end ?? start);
   const n = Math.ceil((to - from) / checkNumber('arange', 'step', step));
-  if (step === 0 || !(n >= 1)) fail('arange', `from ${from} to ${to} in steps of ${step} there are no numbers`, 'choose a step that leads from start to end');
+  if (step === 0 || !(n >= 1))
+    fail(
+      'arange',
+      `from ${from} to ${to} in steps of ${step} there are no numbers`,
+      'choose a step that leads from start to end',
+    );
   const shape = checkShape('arange', [n]);
-  return make('arange', shape, options, (backend) => backend.upload(Float64Array.from({ length: n }, (_, i) => from + i * step)));
+  return make('arange', shape, options, (backend) =>
+    backend.upload(Float64Array.from({ length: n }, (_, i) => from + i * step)),
+  );
 }
 
 /** Numbers uniform in [0, 1) from the global random stream. @throws TapegradError for a shape that is none */

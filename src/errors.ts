@@ -54,7 +54,11 @@ export function checkInteger(op: string, name: string, value: unknown, least = 1
 /** Requires a finite number, at least `least`. */
 export function checkNumber(op: string, name: string, value: unknown, least = -Infinity): number {
   if (typeof value !== 'number' || !Number.isFinite(value) || value < least) {
-    fail(op, `${name} is ${describe(value)}`, `pass a finite number${least > -Infinity ? ` of at least ${least}` : ''}`);
+    fail(
+      op,
+      `${name} is ${describe(value)}`,
+      `pass a finite number${least > -Infinity ? ` of at least ${least}` : ''}`,
+    );
   }
   return value;
 }

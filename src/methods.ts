@@ -1,12 +1,19 @@
 import { type BackwardOptions, backward } from './autograd/backward.js';
-import { backendOf } from './backends/registry.js';
 import type { Device } from './backends/backend.js';
+import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
 import { applyBinary, applyReduce, applyUnary } from './ops/apply.js';
-import { type BinaryMethods, binary, type CompareMethods, compare, type UnaryMethods, unary } from './ops/elementwise.js';
+import {
+  type BinaryMethods,
+  binary,
+  type CompareMethods,
+  compare,
+  type UnaryMethods,
+  unary,
+} from './ops/elementwise.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
+import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
-import { type MoveMethods, applyClone, applyTo } from './ops/move.js';
 import { applyReshape, applyTranspose, type ShapeMethods } from './ops/shape.js';
 import { applySoftmax, logSoftmax, type SoftmaxMethods, softmax } from './ops/softmax.js';
 import { Tensor } from './tensor.js';
@@ -41,10 +48,18 @@ function install(methods: Record<string, (this: Tensor, ...args: never[]) => unk
 }
 
 for (const [name, row] of Object.entries(unary)) {
-  install({ [name]() { return applyUnary(row, this); } });
+  install({
+    [name]() {
+      return applyUnary(row, this);
+    },
+  });
 }
 for (const [name, row] of [...Object.entries(binary), ...Object.entries(compare)]) {
-  install({ [name](other: Tensor | number) { return applyBinary(row, this, other); } });
+  install({
+    [name](other: Tensor | number) {
+      return applyBinary(row, this, other);
+    },
+  });
 }
 for (const [name, row] of Object.entries(reduce)) {
   install({
@@ -64,7 +79,10 @@ install({
     return applyTranspose('transpose', this, d0, d1);
   },
   t() {
-    if (this.ndim !== 2) fail('t', `a tensor of shape ${describe(this.shape)} is no matrix`, 'use transpose(d0, d1)', { shapes: [this.shape] });
+    if (this.ndim !== 2)
+      fail('t', `a tensor of shape ${describe(this.shape)} is no matrix`, 'use transpose(d0, d1)', {
+        shapes: [this.shape],
+      });
     return applyTranspose('t', this, 0, 1);
   },
   softmax(dim: number) {

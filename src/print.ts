@@ -40,6 +40,8 @@ function writer(values: readonly number[]): (v: number) => string {
   const integers = finite.every((v) => Number.isInteger(v));
   const scientific = integers ? top >= 1e8 : top / least > 1e3 || top > 1e8 || least < 1e-4;
   const exponent = (v: number) => v.toExponential(4).replace(/e([+-])(\d)$/, 'e$10$2');
-  const plain = integers ? (v: number) => `${Object.is(v, -0) ? '-0' : v}.` : (v: number) => `${Object.is(v, -0) ? '-' : ''}${v.toFixed(4)}`;
+  const plain = integers
+    ? (v: number) => `${Object.is(v, -0) ? '-0' : v}.`
+    : (v: number) => `${Object.is(v, -0) ? '-' : ''}${v.toFixed(4)}`;
   return (v) => (Number.isFinite(v) ? (scientific ? exponent(v) : plain(v)) : special(v));
 }

@@ -21,7 +21,16 @@ function mulHigh(a: number, b: number): number {
 }
 
 /** The ten rounds: writes four words for the counter (c0, c1, c2, c3) and the key (k0, k1) to out[at …]. */
-export function philox(out: Uint32Array, at: number, c0: number, c1: number, c2: number, c3: number, k0: number, k1: number): void {
+export function philox(
+  out: Uint32Array,
+  at: number,
+  c0: number,
+  c1: number,
+  c2: number,
+  c3: number,
+  k0: number,
+  k1: number,
+): void {
   for (let round = 0; round < 10; round++) {
     const h0 = mulHigh(M0, c0);
     const l0 = Math.imul(M0, c0) >>> 0;
@@ -53,7 +62,8 @@ export class Generator {
 
   /** Starts the stream of `seed` (any integer up to 2^53 in magnitude) from its beginning. */
   seed(seed: number): void {
-    if (!Number.isSafeInteger(seed)) fail('manualSeed', `seed is ${String(seed)}`, 'pass a whole number up to 2^53 in magnitude');
+    if (!Number.isSafeInteger(seed))
+      fail('manualSeed', `seed is ${String(seed)}`, 'pass a whole number up to 2^53 in magnitude');
     this.#seed = seed;
     this.#block = 0;
   }

@@ -15,7 +15,11 @@ export function checkShape(op: string, shape: unknown): readonly number[] {
   if (!Array.isArray(shape)) fail(op, `shape is ${describe(shape)}`, 'pass an array of whole numbers such as [2, 3]');
   for (const dim of shape) {
     if (typeof dim !== 'number' || !Number.isInteger(dim) || dim < 1) {
-      fail(op, `shape ${describe(shape)} has the dimension ${describe(dim)}`, 'every dimension is a whole number of at least 1');
+      fail(
+        op,
+        `shape ${describe(shape)} has the dimension ${describe(dim)}`,
+        'every dimension is a whole number of at least 1',
+      );
     }
   }
   if (sizeOf(shape) > MAX_SIZE) {
@@ -66,13 +70,18 @@ export function normalizeDim(op: string, dim: unknown, ndim: number, shape: read
 }
 
 /** The dimensions to reduce, sorted; all of them for undefined. */
-export function normalizeDims(op: string, dim: number | readonly number[] | undefined, shape: readonly number[]): number[] {
+export function normalizeDims(
+  op: string,
+  dim: number | readonly number[] | undefined,
+  shape: readonly number[],
+): number[] {
   if (dim === undefined) return shape.map((_, i) => i);
   const dims = (Array.isArray(dim) ? dim : [dim]).map((d) => normalizeDim(op, d, shape.length, shape));
   if (dims.length === 0) fail(op, 'dim is an empty array', 'name at least one dimension, or none to reduce all');
   dims.sort((a, b) => a - b);
   for (let i = 1; i < dims.length; i++) {
-    if (dims[i] === dims[i - 1]) fail(op, `dim ${describe(dim)} names dimension ${dims[i]} twice`, 'name each dimension once');
+    if (dims[i] === dims[i - 1])
+      fail(op, `dim ${describe(dim)} names dimension ${dims[i]} twice`, 'name each dimension once');
   }
   return dims;
 }
@@ -108,13 +117,23 @@ export function resolveReshape(op: string, from: readonly number[], to: unknown)
   if (open >= 0) {
     const rest = to.reduce((p: number, d, i) => (i === open ? p : p * checkInteger(op, `shape[${i}]`, d)), 1);
     if (to.indexOf(-1, open + 1) >= 0 || size % rest !== 0) {
-      fail(op, `cannot reshape ${show(from)} (${size} elements) to ${show(target)}`, 'use one -1 at most, with the other dimensions dividing the size', { shapes: [from] });
+      fail(
+        op,
+        `cannot reshape ${show(from)} (${size} elements) to ${show(target)}`,
+        'use one -1 at most, with the other dimensions dividing the size',
+        { shapes: [from] },
+      );
     }
     target = to.map((d, i) => (i === open ? size / rest : d));
   }
   const shape = checkShape(op, target);
   if (sizeOf(shape) !== size) {
-    fail(op, `cannot reshape ${show(from)} (${size} elements) to ${show(shape)} (${sizeOf(shape)})`, 'the number of elements must stay the same', { shapes: [from] });
+    fail(
+      op,
+      `cannot reshape ${show(from)} (${size} elements) to ${show(shape)} (${sizeOf(shape)})`,
+      'the number of elements must stay the same',
+      { shapes: [from] },
+    );
   }
   return shape;
 }

@@ -57,7 +57,11 @@ export class Tensor {
     if (typeof value !== 'boolean') fail('requiresGrad', `the value is ${String(value)}`, 'set true or false');
     if (this.node !== null) {
       if (value) return;
-      fail('requiresGrad', `this tensor is the result of ${this.node.rule.name}, not a leaf`, 'call detach() for a tensor without a gradient');
+      fail(
+        'requiresGrad',
+        `this tensor is the result of ${this.node.rule.name}, not a leaf`,
+        'call detach() for a tensor without a gradient',
+      );
     }
     this.#leafGrad = value;
   }
@@ -75,7 +79,12 @@ export class Tensor {
   /** The storage as it lies, with the last two dimensions swapped if `flipped`. @internal */
   get raw(): Storage {
     if (this.#storage === null) {
-      fail('tensor', `this tensor of shape ${show(this.shape)} has been disposed`, 'do not use a tensor after dispose()', { shapes: [this.shape] });
+      fail(
+        'tensor',
+        `this tensor of shape ${show(this.shape)} has been disposed`,
+        'do not use a tensor after dispose()',
+        { shapes: [this.shape] },
+      );
     }
     return this.#storage;
   }
@@ -181,7 +190,12 @@ export class Tensor {
 
 function checkSingle(op: string, shape: readonly number[]): void {
   if (sizeOf(shape) !== 1) {
-    fail(op, `a tensor of shape ${show(shape)} has ${sizeOf(shape)} elements`, 'only a tensor with one element is a number; use toArray() or reduce it first', { shapes: [shape] });
+    fail(
+      op,
+      `a tensor of shape ${show(shape)} has ${sizeOf(shape)} elements`,
+      'only a tensor with one element is a number; use toArray() or reduce it first',
+      { shapes: [shape] },
+    );
   }
 }
 

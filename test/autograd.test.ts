@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest';
 import * as fc from 'fast-check';
-import { gradcheck, noGrad, nn, optim, ones, type Tensor, tensor } from '../src/index.js';
+import { describe, expect, it } from 'vitest';
+import { gradcheck, nn, noGrad, ones, optim, type Tensor, tensor } from '../src/index.js';
 import { errorOf, sampleTensor } from './helpers.js';
 
 const leaf = (values: number[]) => tensor(values, { requiresGrad: true });
@@ -89,7 +89,11 @@ describe('noGrad', () => {
   it('records nothing inside, also after an error', () => {
     const x = leaf([1]);
     expect(noGrad(() => x.mul(2)).requiresGrad).toBe(false);
-    expect(() => noGrad(() => { throw new Error('out'); })).toThrow('out');
+    expect(() =>
+      noGrad(() => {
+        throw new Error('out');
+      }),
+    ).toThrow('out');
     expect(x.mul(2).requiresGrad).toBe(true);
   });
   it('follows asynchronous code and touches nothing beside it', async () => {
@@ -138,12 +142,19 @@ describe('random expression graphs', () => {
     const choice = fc.tuple(fc.nat(steps.length - 1), fc.nat(100), fc.nat(100));
     fc.assert(
       fc.property(fc.array(choice, { minLength: 1, maxLength: 8 }), fc.nat(1000), (program, seed) => {
-        const inputs = [sampleTensor([3, 3], [-1, 1], seed + 1, 'cpu', true), sampleTensor([3, 3], [-1, 1], seed + 2, 'cpu', true)];
-        gradcheck((...start) => {
-          const pool = [...start];
-          for (const [step, i, j] of program) pool.push(steps[step](pool, i % pool.length, j % pool.length));
-          return pool[pool.length - 1].add(pool[0]).add(pool[1]);
-        }, inputs, { secondOrder: true });
+        const inputs = [
+          sampleTensor([3, 3], [-1, 1], seed + 1, 'cpu', true),
+          sampleTensor([3, 3], [-1, 1], seed + 2, 'cpu', true),
+        ];
+        gradcheck(
+          (...start) => {
+            const pool = [...start];
+            for (const [step, i, j] of program) pool.push(steps[step](pool, i % pool.length, j % pool.length));
+            return pool[pool.length - 1].add(pool[0]).add(pool[1]);
+          },
+          inputs,
+          { secondOrder: true },
+        );
       }),
       { numRuns: 60, seed: 1 },
     );

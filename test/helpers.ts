@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
 import type { Backend, Device } from '../src/backends/backend.js';
 import { replaceBackend, startCpu } from '../src/backends/registry.js';
+import { TapegradError, type Tensor, tensor } from '../src/index.js';
 import { Generator } from '../src/random.js';
-import { type Tensor, TapegradError, tensor } from '../src/index.js';
 import { sizeOf } from '../src/shape.js';
 
 /** Where every row of the op table is compared with the reference. */
@@ -26,7 +26,13 @@ export function sample(n: number, [low, high]: readonly [number, number], seed =
   return new Generator(seed).uniform(new Float32Array(n)).map((v) => low + v * (high - low));
 }
 
-export function sampleTensor(shape: readonly number[], domain: readonly [number, number], seed = 1, device: Device = 'cpu', requiresGrad = false): Tensor {
+export function sampleTensor(
+  shape: readonly number[],
+  domain: readonly [number, number],
+  seed = 1,
+  device: Device = 'cpu',
+  requiresGrad = false,
+): Tensor {
   return tensor(sample(sizeOf(shape), domain, seed), { shape, device, requiresGrad });
 }
 
@@ -57,7 +63,11 @@ export function ulps(actual: number, exact: number): number {
   if (Object.is(actual, nearest) || actual === nearest) return 0;
   if (!Number.isFinite(actual) || !Number.isFinite(exact)) {
     // Within the last step below the largest float32, rounding to Infinity is one step.
-    return Number.isNaN(actual) || Number.isNaN(exact) ? Infinity : Math.abs(actual) >= 3.4028234e38 && Math.abs(exact) >= 3.4028234e38 ? 1 : Infinity;
+    return Number.isNaN(actual) || Number.isNaN(exact)
+      ? Infinity
+      : Math.abs(actual) >= 3.4028234e38 && Math.abs(exact) >= 3.4028234e38
+        ? 1
+        : Infinity;
   }
   const unit = Math.max(2 ** -149, 2 ** (Math.floor(Math.log2(Math.abs(nearest) || 2 ** -149)) - 23));
   return Math.abs(actual - exact) / unit;

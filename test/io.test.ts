@@ -21,7 +21,14 @@ function file(header: unknown, data = new Uint8Array(0), claimed?: bigint): Uint
 
 describe('safetensors', () => {
   it('gives back every bit, NaN and -0 included, and the metadata', async () => {
-    const state = { a: tensor([[1.5, -0], [Number.NaN, Infinity]]), 'b.weight': tensor(3), 'ü': rand([2, 3, 4]) };
+    const state = {
+      a: tensor([
+        [1.5, -0],
+        [Number.NaN, Infinity],
+      ]),
+      'b.weight': tensor(3),
+      ü: rand([2, 3, 4]),
+    };
     const bytes = await toSafetensors(state, { note: 'ö' });
     const { tensors, metadata } = fromSafetensors(bytes);
     expect(metadata).toEqual({ note: 'ö' });
@@ -42,11 +49,27 @@ describe('safetensors', () => {
     data[20] = 1;
     view.setInt32(21, 7, true);
     const entry = (dtype: string, begin: number, end: number) => ({ dtype, shape: [1], data_offsets: [begin, end] });
-    const header = { h: entry('F16', 0, 2), b: entry('BF16', 2, 4), d: entry('F64', 4, 12), i: entry('I64', 12, 20), t: entry('BOOL', 20, 21), n: entry('I32', 21, 25) };
+    const header = {
+      h: entry('F16', 0, 2),
+      b: entry('BF16', 2, 4),
+      d: entry('F64', 4, 12),
+      i: entry('I64', 12, 20),
+      t: entry('BOOL', 20, 21),
+      n: entry('I32', 21, 25),
+    };
     const { tensors } = fromSafetensors(file(header, data));
-    expect(Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, t.itemSync()]))).toEqual({ h: 1.5, b: -3, d: Math.fround(0.1), i: -12, t: 1, n: 7 });
+    expect(Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, t.itemSync()]))).toEqual({
+      h: 1.5,
+      b: -3,
+      d: Math.fround(0.1),
+      i: -12,
+      t: 1,
+      n: 7,
+    });
     view.setBigInt64(12, 2n ** 24n + 1n, true);
-    expect((await errorOf(() => fromSafetensors(file(header, data)))).message).toContain("'i' is I64 and holds 16777217");
+    expect((await errorOf(() => fromSafetensors(file(header, data)))).message).toContain(
+      "'i' is I64 and holds 16777217",
+    );
   });
   const f32 = (shape: number[], begin: number, end: number) => ({ dtype: 'F32', shape, data_offsets: [begin, end] });
   it.each<[string, Uint8Array, string]>([
@@ -56,16 +79,44 @@ describe('safetensors', () => {
     ['no JSON', file('{"a":'), 'the header is no JSON'],
     ['no object', file('[1]'), 'not an object'],
     ['invalid UTF-8', file('{}').fill(0xff, 8), 'the header is no JSON'],
-    ['an unknown type', file({ a: { dtype: 'F8', shape: [1], data_offsets: [0, 1] } }, new Uint8Array(1)), "dtype 'F8'"],
-    ['a type from the prototype', file({ a: { dtype: 'toString', shape: [1], data_offsets: [0, 1] } }, new Uint8Array(1)), "dtype 'toString'"],
+    [
+      'an unknown type',
+      file({ a: { dtype: 'F8', shape: [1], data_offsets: [0, 1] } }, new Uint8Array(1)),
+      "dtype 'F8'",
+    ],
+    [
+      'a type from the prototype',
+      file({ a: { dtype: 'toString', shape: [1], data_offsets: [0, 1] } }, new Uint8Array(1)),
+      "dtype 'toString'",
+    ],
     ['a negative shape', file({ a: f32([-1], 0, 4) }, new Uint8Array(4)), 'the shape [-1]'],
     ['a fractional shape', file({ a: f32([1.5], 0, 4) }, new Uint8Array(4)), 'the shape [1.5]'],
-    ['a lying shape', file({ a: f32([1e6, 1e6], 0, 4) }, new Uint8Array(4)), 'takes 4000000000000 bytes, but its offsets span 4'],
-    ['a shape beyond numbers', file({ a: f32([2 ** 50, 2 ** 50, 2 ** 50], 0, 4) }, new Uint8Array(4)), 'its offsets span 4'],
+    [
+      'a lying shape',
+      file({ a: f32([1e6, 1e6], 0, 4) }, new Uint8Array(4)),
+      'takes 4000000000000 bytes, but its offsets span 4',
+    ],
+    [
+      'a shape beyond numbers',
+      file({ a: f32([2 ** 50, 2 ** 50, 2 ** 50], 0, 4) }, new Uint8Array(4)),
+      'its offsets span 4',
+    ],
     ['no elements', file({ a: f32([0], 0, 0) }), 'without elements'],
-    ['offsets past the end', file({ a: f32([2], 0, 8) }, new Uint8Array(4)), 'the tensors take 8 bytes, the file has 4'],
-    ['bytes that nobody owns', file({ a: f32([1], 0, 4) }, new Uint8Array(8)), 'the tensors take 4 bytes, the file has 8'],
-    ['an overlap', file({ a: f32([2], 0, 8), b: f32([1], 4, 8) }, new Uint8Array(8)), "'b' begins at byte 4 where 8 is expected"],
+    [
+      'offsets past the end',
+      file({ a: f32([2], 0, 8) }, new Uint8Array(4)),
+      'the tensors take 8 bytes, the file has 4',
+    ],
+    [
+      'bytes that nobody owns',
+      file({ a: f32([1], 0, 4) }, new Uint8Array(8)),
+      'the tensors take 4 bytes, the file has 8',
+    ],
+    [
+      'an overlap',
+      file({ a: f32([2], 0, 8), b: f32([1], 4, 8) }, new Uint8Array(8)),
+      "'b' begins at byte 4 where 8 is expected",
+    ],
     ['a hole', file({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, new Uint8Array(12)), 'leave a hole'],
     ['backward offsets', file({ a: f32([1], 4, 0) }, new Uint8Array(4)), 'span -4'],
     ['metadata that is no text', file({ __metadata__: { a: 1 } }), '__metadata__'],
@@ -76,7 +127,16 @@ describe('safetensors', () => {
     expect(error.message).toContain(text);
   });
   it('answers every mutation of a file with tensors or a TapegradError', async () => {
-    const whole = await toSafetensors({ a: tensor([[1, 2], [3, 4]]), b: tensor([5]) }, { k: 'v' });
+    const whole = await toSafetensors(
+      {
+        a: tensor([
+          [1, 2],
+          [3, 4],
+        ]),
+        b: tensor([5]),
+      },
+      { k: 'v' },
+    );
     const { TapegradError } = await import('../src/index.js');
     const mutation = fc.record({ at: fc.nat(whole.length - 1), byte: fc.nat(255) });
     fc.assert(
@@ -84,7 +144,8 @@ describe('safetensors', () => {
         const bytes = whole.slice(0, length % 3 === 0 ? length : whole.length);
         for (const { at, byte } of mutations) if (at < bytes.length) bytes[at] = byte;
         try {
-          for (const t of Object.values(fromSafetensors(bytes).tensors)) expect(t.size).toBeLessThanOrEqual(whole.length);
+          for (const t of Object.values(fromSafetensors(bytes).tensors))
+            expect(t.size).toBeLessThanOrEqual(whole.length);
         } catch (error) {
           expect(error).toBeInstanceOf(TapegradError);
         }
@@ -126,16 +187,24 @@ describe('files', () => {
     expect((await load(path)).a.toArraySync()).toEqual([1]);
   });
   it('says what is wrong with a path', async () => {
-    expect((await errorOf(() => load('/nowhere/m.safetensors'))).message).toContain('cannot read /nowhere/m.safetensors');
-    expect((await errorOf(() => save({ a: tensor(1) }, '/nowhere/m.safetensors'))).message).toContain('cannot write /nowhere/m.safetensors');
+    expect((await errorOf(() => load('/nowhere/m.safetensors'))).message).toContain(
+      'cannot read /nowhere/m.safetensors',
+    );
+    expect((await errorOf(() => save({ a: tensor(1) }, '/nowhere/m.safetensors'))).message).toContain(
+      'cannot write /nowhere/m.safetensors',
+    );
     expect((await errorOf(() => save({ a: tensor(1) }, ''))).message).toContain("the path is ''");
   });
 });
 
 describe('IDX', () => {
-  const idx = (type: number, dims: number[], body: number[]) => Uint8Array.from([0, 0, type, dims.length, ...dims.flatMap((d) => [0, 0, d >> 8, d & 255]), ...body]);
+  const idx = (type: number, dims: number[], body: number[]) =>
+    Uint8Array.from([0, 0, type, dims.length, ...dims.flatMap((d) => [0, 0, d >> 8, d & 255]), ...body]);
   it('reads bytes and big-endian numbers', async () => {
-    expect(parseIdx(idx(8, [2, 2], [1, 2, 3, 255])).toArraySync()).toEqual([[1, 2], [3, 255]]);
+    expect(parseIdx(idx(8, [2, 2], [1, 2, 3, 255])).toArraySync()).toEqual([
+      [1, 2],
+      [3, 255],
+    ]);
     expect(parseIdx(idx(11, [2], [0xff, 0xfe, 1, 0])).toArraySync()).toEqual([-2, 256]);
     expect(parseIdx(idx(13, [1], [0x3f, 0xc0, 0, 0])).toArraySync()).toEqual([1.5]);
     const path = join(folder(), 'x');
@@ -156,7 +225,10 @@ describe('CSV', () => {
   it('reads numbers, names and gaps', async () => {
     const { columns, values } = await parseCsv('a,"b ""x"""\n1,2\n3,\n');
     expect(columns).toEqual(['a', 'b "x"']);
-    expect(values.toArraySync()).toEqual([[1, 2], [3, Number.NaN]]);
+    expect(values.toArraySync()).toEqual([
+      [1, 2],
+      [3, Number.NaN],
+    ]);
     expect((await parseCsv('1;2', { header: false, delimiter: ';' })).columns).toEqual(['0', '1']);
     expect((await readCsv('docs/examples/data/diabetes.csv')).values.shape).toEqual([442, 11]);
   });
@@ -170,7 +242,9 @@ describe('CSV', () => {
 
 describe('without Node', () => {
   it('the sources import no node: module but for types', () => {
-    const sources = execFileSync('git', ['ls-files', '-co', '--exclude-standard', 'src'], { encoding: 'utf8' }).trim().split('\n');
+    const sources = execFileSync('git', ['ls-files', '-co', '--exclude-standard', 'src'], { encoding: 'utf8' })
+      .trim()
+      .split('\n');
     for (const path of sources.filter((p) => p.endsWith('.ts'))) {
       expect(readFileSync(path, 'utf8').match(/^import (?!type).*'node:.*$/m)?.[0] ?? '', path).toBe('');
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { manualSeed, metrics, nn, noGrad, optim, ones, type Tensor, tensor, zeros } from '../src/index.js';
+import { manualSeed, metrics, nn, noGrad, ones, optim, type Tensor, tensor, zeros } from '../src/index.js';
 import { errorOf } from './helpers.js';
 
 class Nested extends nn.Module {
@@ -14,7 +14,13 @@ class Nested extends nn.Module {
 
 describe('modules', () => {
   it('find their parameters under PyTorch names', () => {
-    expect(new Nested().namedParameters().map(([name]) => name)).toEqual(['scale', 'first.weight', 'first.bias', 'blocks.0.weight', 'blocks.0.bias']);
+    expect(new Nested().namedParameters().map(([name]) => name)).toEqual([
+      'scale',
+      'first.weight',
+      'first.bias',
+      'blocks.0.weight',
+      'blocks.0.bias',
+    ]);
     const s = new nn.Sequential(new nn.Linear(4, 2), new nn.ReLU(), new nn.Linear(2, 1, { bias: false }));
     expect(Object.entries(s.stateDict()).map(([k, t]) => [k, t.shape])).toEqual([
       ['0.weight', [2, 4]],
@@ -30,7 +36,9 @@ describe('modules', () => {
   });
   it('forget gradients', () => {
     const m = new Nested();
-    m.forward(ones([1, 2])).sum().backward();
+    m.forward(ones([1, 2]))
+      .sum()
+      .backward();
     expect(m.first.weight.grad).not.toBeNull();
     m.zeroGrad();
     expect(m.parameters().every((p) => p.grad === null)).toBe(true);
@@ -42,10 +50,18 @@ describe('modules', () => {
     expect((await errorOf(() => m.loadStateDict(bad))).message).toBe(
       '[loadStateDict] missing keys: 1.weight, 1.bias; unexpected keys: extra; misshapen keys: 0.bias ([3] instead of [2]); load the state of a model of the same architecture, or pass { strict: false } to skip missing and unexpected keys',
     );
-    expect((await errorOf(() => m.loadStateDict({ '0.weight': 1 } as never, { strict: false }))).message).toContain('0.weight (1 instead of a tensor)');
+    expect((await errorOf(() => m.loadStateDict({ '0.weight': 1 } as never, { strict: false }))).message).toContain(
+      '0.weight (1 instead of a tensor)',
+    );
     expect(m.parameters().map((p) => p.toArraySync())).toEqual(before);
-    expect(m.loadStateDict({ '0.weight': ones([2, 2]), extra: ones([1]) }, { strict: false })).toEqual({ missingKeys: ['0.bias', '1.weight', '1.bias'], unexpectedKeys: ['extra'] });
-    expect(m.parameters()[0].toArraySync()).toEqual([[1, 1], [1, 1]]);
+    expect(m.loadStateDict({ '0.weight': ones([2, 2]), extra: ones([1]) }, { strict: false })).toEqual({
+      missingKeys: ['0.bias', '1.weight', '1.bias'],
+      unexpectedKeys: ['extra'],
+    });
+    expect(m.parameters()[0].toArraySync()).toEqual([
+      [1, 1],
+      [1, 1],
+    ]);
     expect((await errorOf(() => m.loadStateDict(null as never))).message).toContain('the state is null');
   });
   it('start from the same weights for the same seed', () => {
@@ -59,7 +75,11 @@ describe('modules', () => {
     ['Linear(0, 1)', () => new nn.Linear(0, 1), '[Linear] inFeatures is 0'],
     ['Linear options', () => new nn.Linear(1, 1, { biass: true } as never), "'biass'"],
     ['Sequential of a function', () => new nn.Sequential((() => 1) as never), 'argument 0 is the function'],
-    ['input of a wrong width', () => new nn.Linear(3, 2).forward(zeros([4, 2])), '[linear] input of shape [4, 2] for a weight of shape [2, 3]'],
+    [
+      'input of a wrong width',
+      () => new nn.Linear(3, 2).forward(zeros([4, 2])),
+      '[linear] input of shape [4, 2] for a weight of shape [2, 3]',
+    ],
     ['a weight of one dimension', () => nn.functional.linear(zeros([2]), zeros([2])), 'it must be [out, in]'],
     ['a bias of another size', () => nn.functional.linear(zeros([2]), zeros([3, 2]), zeros([2])), 'it must be [3]'],
     ['fans of a vector', () => nn.init.xavierUniform(zeros([3])), 'no fan in'],
@@ -79,7 +99,10 @@ describe('modules', () => {
 });
 
 describe('losses', () => {
-  const logits = tensor([[1, 2, 3], [1, 0, 0]]);
+  const logits = tensor([
+    [1, 2, 3],
+    [1, 0, 0],
+  ]);
   it('agree with their definitions', () => {
     expect(new nn.MSELoss().forward(tensor([1, 2]), tensor([0, 4])).itemSync()).toBe(2.5);
     expect(new nn.MSELoss({ reduction: 'none' }).forward(tensor([1, 2]), tensor([0, 4])).toArraySync()).toEqual([1, 4]);
@@ -92,16 +115,32 @@ describe('losses', () => {
     expect(ce[0]).toBeCloseTo(Math.log(1 + Math.exp(-1) + Math.exp(-2)), 6);
   });
   it.each<[string, () => unknown, string]>([
-    ['a label out of range', () => nn.functional.crossEntropy(logits, tensor([0, 3])), '[crossEntropy] label 1 is 3 for 3 classes; labels are whole numbers from 0 to 2'],
+    [
+      'a label out of range',
+      () => nn.functional.crossEntropy(logits, tensor([0, 3])),
+      '[crossEntropy] label 1 is 3 for 3 classes; labels are whole numbers from 0 to 2',
+    ],
     ['a NaN label', () => nn.functional.crossEntropy(logits, tensor([0, Number.NaN])), 'label 1 is NaN'],
     ['a fractional label', () => nn.functional.crossEntropy(logits, tensor([0.5, 1])), 'label 0 is 0.5'],
     ['a negative label', () => nn.functional.crossEntropy(logits, tensor([-1, 1])), 'label 0 is -1'],
     ['labels of another length', () => nn.functional.crossEntropy(logits, tensor([0])), 'labels [1]'],
-    ['different shapes', () => nn.functional.mseLoss(zeros([2]), zeros([2, 1])), 'the prediction has shape [2], the target [2, 1]'],
+    [
+      'different shapes',
+      () => nn.functional.mseLoss(zeros([2]), zeros([2, 1])),
+      'the prediction has shape [2], the target [2, 1]',
+    ],
     ['a probability above 1', () => nn.functional.bceLoss(tensor([1.5]), tensor([1])), 'apply sigmoid first'],
     ['a NaN probability', () => nn.functional.bceLoss(tensor([Number.NaN]), tensor([1])), 'from NaN to NaN'],
-    ['a target outside 0..1', () => nn.functional.bceWithLogitsLoss(tensor([1]), tensor([-1])), 'the target holds values from -1 to -1'],
-    ['an unknown reduction', () => new nn.MSELoss({ reduction: 'avg' as never }), "reduction is 'avg'; pass one of 'mean', 'sum', 'none'"],
+    [
+      'a target outside 0..1',
+      () => nn.functional.bceWithLogitsLoss(tensor([1]), tensor([-1])),
+      'the target holds values from -1 to -1',
+    ],
+    [
+      'an unknown reduction',
+      () => new nn.MSELoss({ reduction: 'avg' as never }),
+      "reduction is 'avg'; pass one of 'mean', 'sum', 'none'",
+    ],
   ])('refuse %s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
   });
@@ -119,7 +158,15 @@ describe('SGD', () => {
     ['no rate', () => new optim.SGD([p()], {} as never), 'lr is undefined'],
     ['nesterov without momentum', () => new optim.SGD([p()], { lr: 1, nesterov: true }), 'nesterov needs a momentum'],
     ['an unknown option', () => new optim.SGD([p()], { lr: 1, weight_decay: 1 } as never), "'weight_decay'"],
-    ['a rate spoilt later', () => { const o = new optim.SGD([p()], { lr: 1 }); o.options.lr = Number.NaN; o.step(); }, 'lr is NaN'],
+    [
+      'a rate spoilt later',
+      () => {
+        const o = new optim.SGD([p()], { lr: 1 });
+        o.options.lr = Number.NaN;
+        o.step();
+      },
+      'lr is NaN',
+    ],
   ])('refuses %s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
   });
@@ -141,25 +188,44 @@ describe('SGD', () => {
     run(one, a);
     run(two, c);
     expect(c.toArraySync()).toEqual(a.toArraySync());
-    expect((await errorOf(() => new optim.SGD([p()], options).loadStateDict(state))).message).toContain('2 velocities for 1 parameters');
-    expect((await errorOf(() => new optim.SGD([zeros([3], { requiresGrad: true }), p()], options).loadStateDict(state))).message).toContain('velocity 0 is [2] for a parameter of shape [3]');
+    expect((await errorOf(() => new optim.SGD([p()], options).loadStateDict(state))).message).toContain(
+      '2 velocities for 1 parameters',
+    );
+    expect(
+      (await errorOf(() => new optim.SGD([zeros([3], { requiresGrad: true }), p()], options).loadStateDict(state)))
+        .message,
+    ).toContain('velocity 0 is [2] for a parameter of shape [3]');
   });
 });
 
 describe('metrics', () => {
-  const logits = tensor([[1, 2], [3, 1], [0, 5], [2, 1]]);
+  const logits = tensor([
+    [1, 2],
+    [3, 1],
+    [0, 5],
+    [2, 1],
+  ]);
   it('count', async () => {
     expect(await metrics.accuracy(logits, tensor([1, 0, 0, 0]))).toBe(0.75);
-    expect(await metrics.confusionMatrix(logits, tensor([1, 0, 0, 0]), 2)).toEqual([[2, 1], [0, 1]]);
+    expect(await metrics.confusionMatrix(logits, tensor([1, 0, 0, 0]), 2)).toEqual([
+      [2, 1],
+      [0, 1],
+    ]);
     expect(await metrics.r2Score(tensor([1, 2, 3]), tensor([1, 2, 3]))).toBe(1);
     expect(await metrics.r2Score(tensor([2, 2, 2]), tensor([1, 2, 3]))).toBe(0);
   });
   it('refuse what does not fit', async () => {
     expect((await errorOf(() => metrics.accuracy(logits, tensor([0, 1])))).message).toContain('labels [2]');
-    expect((await errorOf(() => metrics.accuracy(logits, tensor([0, 1, 2, 0])))).message).toContain('label 2 is 2 for 2 classes');
-    expect((await errorOf(() => metrics.confusionMatrix(logits, tensor([0, 1, 1, 0]), 1))).message).toContain('for 1 classes');
+    expect((await errorOf(() => metrics.accuracy(logits, tensor([0, 1, 2, 0])))).message).toContain(
+      'label 2 is 2 for 2 classes',
+    );
+    expect((await errorOf(() => metrics.confusionMatrix(logits, tensor([0, 1, 1, 0]), 1))).message).toContain(
+      'for 1 classes',
+    );
     expect((await errorOf(() => metrics.r2Score(tensor([1]), tensor([1, 2])))).message).toContain('[1]');
-    expect((await errorOf(() => metrics.r2Score(tensor([1, 2]), tensor([1, 1])))).message).toContain('all targets are equal');
+    expect((await errorOf(() => metrics.r2Score(tensor([1, 2]), tensor([1, 1])))).message).toContain(
+      'all targets are equal',
+    );
   });
   it('leave no graph behind', () => {
     expect(noGrad(() => logits.argmax(1)).requiresGrad).toBe(false);

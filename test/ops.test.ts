@@ -13,14 +13,29 @@ const sizes = [1, 3, 4, 17, 33, 513];
 const pairs: [number[], number[]][] = [
   [[7], [7]],
   [[3, 5], [5]],
-  [[3, 5], [3, 1]],
-  [[3, 1], [1, 5]],
+  [
+    [3, 5],
+    [3, 1],
+  ],
+  [
+    [3, 1],
+    [1, 5],
+  ],
   [[], [2, 3]],
   [[2, 3], []],
-  [[2, 1, 4], [3, 1]],
-  [[4, 1, 3, 1], [2, 1, 17]],
+  [
+    [2, 1, 4],
+    [3, 1],
+  ],
+  [
+    [4, 1, 3, 1],
+    [2, 1, 17],
+  ],
   [[513], [1]],
-  [[33, 17], [33, 17]],
+  [
+    [33, 17],
+    [33, 17],
+  ],
 ];
 const reductions: { shape: number[]; dim?: number | number[]; keepdim?: boolean }[] = [
   { shape: [] },
@@ -32,7 +47,7 @@ const reductions: { shape: number[]; dim?: number | number[]; keepdim?: boolean 
   { shape: [2, 3, 4], dim: [0, 2] },
   { shape: [2, 3, 4], dim: [1, 2], keepdim: true },
   { shape: [65, 33], dim: 0 },
-  { shape: [3, 1100] , dim: 1 },
+  { shape: [3, 1100], dim: 1 },
 ];
 
 describe.each(Object.entries(table.unary))('%s', (_, row) => {
@@ -55,13 +70,26 @@ describe.each(Object.entries(table.unary))('%s', (_, row) => {
 });
 
 describe.each(Object.entries(table.binary))('%s', (name, row) => {
-  it.each([[[2, 3], [2, 3]], [[2, 3], [3]], [[2, 1], [1, 3]], [[], [2]]])('has the right first and second derivatives for %j and %j', (a, b) => {
+  it.each([
+    [
+      [2, 3],
+      [2, 3],
+    ],
+    [[2, 3], [3]],
+    [
+      [2, 1],
+      [1, 3],
+    ],
+    [[], [2]],
+  ])('has the right first and second derivatives for %j and %j', (a, b) => {
     const inputs = [sampleTensor(a, row.domainA, 1, 'cpu', true), sampleTensor(b, row.domainB, 2, 'cpu', true)];
     gradcheck((x, y) => applyBinary(row, x, y), inputs, { secondOrder: true });
     gradcheck((x, y) => applyBinary(row, x.mul(1), y).mul(y), inputs, { secondOrder: true });
   });
   it('refuses shapes that do not go together', async () => {
-    const error = await errorOf(() => applyBinary(row, sampleTensor([2, 3], row.domainA), sampleTensor([4], row.domainB)));
+    const error = await errorOf(() =>
+      applyBinary(row, sampleTensor([2, 3], row.domainA), sampleTensor([4], row.domainB)),
+    );
     expect(error.op).toBe(name);
     expect(error.shapes).toEqual([[2, 3], [4]]);
     expect(error.message).toContain('[2, 3] and [4]');
@@ -71,9 +99,17 @@ describe.each(Object.entries(table.binary))('%s', (name, row) => {
 describe.each([...Object.entries(table.binary), ...Object.entries(table.compare)])('%s', (_, row) => {
   it.each(fallbackSteps)('equals the reference on $name', ({ start }) => {
     const backend = start();
-    const domains = 'domainA' in row ? [row.domainA, row.domainB] : ([[-2, 2], [-2, 2]] as const);
+    const domains =
+      'domainA' in row
+        ? [row.domainA, row.domainB]
+        : ([
+            [-2, 2],
+            [-2, 2],
+          ] as const);
     const run = (a: Float32Array, b: Float32Array, sa: number[], sb: number[], shape: readonly number[]) =>
-      backend.readSync!(backend.binary(row, backend.upload(a), backend.upload(b), loopNest(sa, sb, shape), sizeOf(shape)));
+      backend.readSync!(
+        backend.binary(row, backend.upload(a), backend.upload(b), loopNest(sa, sb, shape), sizeOf(shape)),
+      );
     for (const [sa, sb] of pairs) {
       const a = sampleTensor(sa, domains[0], 1, 'reference');
       const b = sampleTensor(sb, domains[1], 2, 'reference');
@@ -83,7 +119,12 @@ describe.each([...Object.entries(table.binary), ...Object.entries(table.compare)
     const e = row.edges;
     const a = Float32Array.from(e.flatMap((v) => e.map(() => v)));
     const b = Float32Array.from(e.flatMap(() => e));
-    expectClose(run(a, b, [a.length], [a.length], [a.length]), a.map((v, i) => row.f(v, b[i])), 1e-6, 0);
+    expectClose(
+      run(a, b, [a.length], [a.length], [a.length]),
+      a.map((v, i) => row.f(v, b[i])),
+      1e-6,
+      0,
+    );
   });
 });
 
@@ -97,66 +138,114 @@ describe.each(Object.entries(table.compare))('%s', (name, row) => {
 });
 
 describe.each(differentiableReductions)('%s', (_, row) => {
-  it.each(reductions.filter((c) => sizeOf(c.shape) < 100))('has the right first and second derivatives for $shape over $dim', ({ shape, dim, keepdim = false }) => {
-    const x = sampleTensor(shape, [-3, 3], 3, 'cpu', true);
-    gradcheck((t) => applyReduce(row, t, dim, keepdim), [x], { secondOrder: true });
-    gradcheck((t) => applyReduce(row, t.mul(t), dim, true).mul(t), [x], { secondOrder: true });
-  });
+  it.each(reductions.filter((c) => sizeOf(c.shape) < 100))(
+    'has the right first and second derivatives for $shape over $dim',
+    ({ shape, dim, keepdim = false }) => {
+      const x = sampleTensor(shape, [-3, 3], 3, 'cpu', true);
+      gradcheck((t) => applyReduce(row, t, dim, keepdim), [x], { secondOrder: true });
+      gradcheck((t) => applyReduce(row, t.mul(t), dim, true).mul(t), [x], { secondOrder: true });
+    },
+  );
 });
 
 describe.each(Object.entries(table.reduce))('%s', (name, row) => {
   it.each(fallbackSteps)('equals the reference on $name', ({ start }) => {
     const backend = start();
-    for (const [outer, length, inner] of [[1, 1, 1], [1, 17, 1], [3, 5, 1], [2, 3, 4], [1, 65, 33], [3, 1100, 1], [2, 130, 5], [1, 4, 17]]) {
+    for (const [outer, length, inner] of [
+      [1, 1, 1],
+      [1, 17, 1],
+      [3, 5, 1],
+      [2, 3, 4],
+      [1, 65, 33],
+      [3, 1100, 1],
+      [2, 130, 5],
+      [1, 4, 17],
+    ]) {
       const x = sample(outer * length * inner, [-3, 3]);
       const expected = new Float64Array(outer * inner);
       for (let i = 0; i < expected.length; i++) {
         const column = Array.from({ length }, (_, l) => x[(Math.floor(i / inner) * length + l) * inner + (i % inner)]);
         const total = column.reduce((a, b) => a + b, 0);
-        expected[i] = { sum: total, mean: total / length, max: Math.max(...column), min: Math.min(...column), argmax: column.indexOf(Math.max(...column)) }[name]!;
+        expected[i] = {
+          sum: total,
+          mean: total / length,
+          max: Math.max(...column),
+          min: Math.min(...column),
+          argmax: column.indexOf(Math.max(...column)),
+        }[name]!;
       }
-      expectClose(backend.readSync!(backend.reduce(row, backend.upload(x), outer, length, inner)), expected, 1e-5, 1e-5);
+      expectClose(
+        backend.readSync!(backend.reduce(row, backend.upload(x), outer, length, inner)),
+        expected,
+        1e-5,
+        1e-5,
+      );
     }
     for (const special of [NaN, Infinity, -Infinity]) {
       const x = sample(37, [-1, 1]);
       x[20] = special;
       const [got] = backend.readSync!(backend.reduce(row, backend.upload(x), 1, 37, 1));
-      const expected = row.result === 'index' ? (special === -Infinity ? x.indexOf(Math.max(...x)) : 20) : row.finish(x.reduce((acc, v) => row.combine(acc, v), row.init), 37);
-      expect(Object.is(got, Math.fround(expected)) || Math.abs(got - expected) < 1e-5, `${special}: ${got} for ${expected}`).toBe(true);
+      const expected =
+        row.result === 'index'
+          ? special === -Infinity
+            ? x.indexOf(Math.max(...x))
+            : 20
+          : row.finish(
+              x.reduce((acc, v) => row.combine(acc, v), row.init),
+              37,
+            );
+      expect(
+        Object.is(got, Math.fround(expected)) || Math.abs(got - expected) < 1e-5,
+        `${special}: ${got} for ${expected}`,
+      ).toBe(true);
     }
   });
 });
 
-describe.each(table.general.filter((row) => row.examples.length > 0).map((row) => [row.name, row] as const))('%s', (_, row) => {
-  const inputsOf = (i: number, device: 'cpu' | 'reference' | 'float64', requiresGrad: boolean): Tensor[] => {
-    const { shapes, values = {} } = row.examples[i];
-    return shapes.map((shape, j) =>
-      values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, [-2, 2], j + 1, device, requiresGrad),
-    );
-  };
-  it.each(row.examples.map((e, i) => [JSON.stringify(e.shapes), JSON.stringify(e.attributes), i] as const))('%s %s: derivatives, parity, fusion', (_s, _a, i) => {
-    const { attributes, shapes } = row.examples[i];
-    const call = (...inputs: Tensor[]) => applyGeneral(row, inputs, attributes);
-    const small = shapes.every((s) => sizeOf(s) < 100);
-    if (small) {
-      const inputs = inputsOf(i, 'cpu', true);
-      gradcheck(call, inputs, { secondOrder: true });
-      gradcheck((...t) => call(...t.map((x) => (x.requiresGrad ? x.mul(1.1) : x))).tanh(), inputs, { secondOrder: true });
-    }
-    const expected = call(...inputsOf(i, 'reference', false));
-    const got = call(...inputsOf(i, 'cpu', false));
-    expect(got.shape).toEqual(expected.shape);
-    expectClose(got.dataSync(), expected.dataSync(), 1e-5, 1e-5);
-    if (row.equals) expectClose(row.equals(inputsOf(i, 'reference', false), attributes).dataSync(), expected.dataSync());
-    // Gradients too, from the backend under test.
-    const gradients = (device: 'cpu' | 'reference') => {
-      const inputs = inputsOf(i, device, true);
-      call(...inputs).mul(0.7).sum().backward();
-      return inputs.map((t) => t.grad?.dataSync() ?? new Float32Array());
+describe.each(table.general.filter((row) => row.examples.length > 0).map((row) => [row.name, row] as const))(
+  '%s',
+  (_, row) => {
+    const inputsOf = (i: number, device: 'cpu' | 'reference' | 'float64', requiresGrad: boolean): Tensor[] => {
+      const { shapes, values = {} } = row.examples[i];
+      return shapes.map((shape, j) =>
+        values[j]
+          ? tensor([...values[j]], { shape, device })
+          : sampleTensor(shape, [-2, 2], j + 1, device, requiresGrad),
+      );
     };
-    gradients('reference').forEach((g, j) => expectClose(gradients('cpu')[j], g, 1e-5, 1e-5));
-  });
-});
+    it.each(row.examples.map((e, i) => [JSON.stringify(e.shapes), JSON.stringify(e.attributes), i] as const))(
+      '%s %s: derivatives, parity, fusion',
+      (_s, _a, i) => {
+        const { attributes, shapes } = row.examples[i];
+        const call = (...inputs: Tensor[]) => applyGeneral(row, inputs, attributes);
+        const small = shapes.every((s) => sizeOf(s) < 100);
+        if (small) {
+          const inputs = inputsOf(i, 'cpu', true);
+          gradcheck(call, inputs, { secondOrder: true });
+          gradcheck((...t) => call(...t.map((x) => (x.requiresGrad ? x.mul(1.1) : x))).tanh(), inputs, {
+            secondOrder: true,
+          });
+        }
+        const expected = call(...inputsOf(i, 'reference', false));
+        const got = call(...inputsOf(i, 'cpu', false));
+        expect(got.shape).toEqual(expected.shape);
+        expectClose(got.dataSync(), expected.dataSync(), 1e-5, 1e-5);
+        if (row.equals)
+          expectClose(row.equals(inputsOf(i, 'reference', false), attributes).dataSync(), expected.dataSync());
+        // Gradients too, from the backend under test.
+        const gradients = (device: 'cpu' | 'reference') => {
+          const inputs = inputsOf(i, device, true);
+          call(...inputs)
+            .mul(0.7)
+            .sum()
+            .backward();
+          return inputs.map((t) => t.grad?.dataSync() ?? new Float32Array());
+        };
+        gradients('reference').forEach((g, j) => expectClose(gradients('cpu')[j], g, 1e-5, 1e-5));
+      },
+    );
+  },
+);
 
 describe('the harness', () => {
   it('catches one deliberately wrong derivative', async () => {
@@ -167,9 +256,14 @@ describe('the harness', () => {
     expect(error.message).toContain('the gradient of input 0 [2, 3], element 0');
   });
   it('catches a derivative that is right only to first order', async () => {
-    const once = { ...table.unary.exp, backward: (g: Tensor, node: { output: Tensor }) => [g.mul(node.output.detach())] };
+    const once = {
+      ...table.unary.exp,
+      backward: (g: Tensor, node: { output: Tensor }) => [g.mul(node.output.detach())],
+    };
     const x = sampleTensor([2], [-1, 1], 1, 'cpu', true);
     expect(gradcheck((t) => applyUnary(once as never, t), [x])).toBe(true);
-    expect((await errorOf(() => gradcheck((t) => applyUnary(once as never, t), [x], { secondOrder: true }))).message).toContain('second derivative');
+    expect(
+      (await errorOf(() => gradcheck((t) => applyUnary(once as never, t), [x], { secondOrder: true }))).message,
+    ).toContain('second derivative');
   });
 });

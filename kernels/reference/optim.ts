@@ -8,7 +8,13 @@ export interface Sgd {
 }
 
 /** One SGD update in place, PyTorch's rule; `velocity` is used with momentum only, and set to d on the first step. */
-export function sgd(rule: Sgd, p: Float32Array | Float64Array, g: ArrayLike<number>, velocity: Float32Array | Float64Array | null, firstStep: boolean): void {
+export function sgd(
+  rule: Sgd,
+  p: Float32Array | Float64Array,
+  g: ArrayLike<number>,
+  velocity: Float32Array | Float64Array | null,
+  firstStep: boolean,
+): void {
   const { lr, momentum, dampening, weightDecay, nesterov } = rule;
   for (let i = 0; i < p.length; i++) {
     let d = g[i] + weightDecay * p[i];

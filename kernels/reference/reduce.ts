@@ -7,7 +7,14 @@ export interface Fold {
 }
 
 /** Accumulates in double precision; an index is where the accumulator last changed, or first became NaN. */
-export function reduce(fold: Fold, x: ArrayLike<number>, out: { [i: number]: number }, outer: number, length: number, inner: number): void {
+export function reduce(
+  fold: Fold,
+  x: ArrayLike<number>,
+  out: { [i: number]: number },
+  outer: number,
+  length: number,
+  inner: number,
+): void {
   for (let o = 0; o < outer; o++) {
     for (let j = 0; j < inner; j++) {
       let acc = fold.init;

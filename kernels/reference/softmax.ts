@@ -1,5 +1,11 @@
 /** Softmax or its logarithm over the rows of [rows, cols], shifted by each row's maximum. */
-export function softmax(x: ArrayLike<number>, out: { [i: number]: number }, rows: number, cols: number, log: boolean): void {
+export function softmax(
+  x: ArrayLike<number>,
+  out: { [i: number]: number },
+  rows: number,
+  cols: number,
+  log: boolean,
+): void {
   for (let r = 0; r < rows; r++) {
     const row = r * cols;
     let top = -Infinity;

@@ -16,7 +16,11 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
   checkOptions('backward', options, ['retainGraph', 'createGraph']);
   const { createGraph = false, retainGraph = createGraph } = options;
   if (!root.requiresGrad) {
-    fail('backward', `this tensor of shape ${show(root.shape)} does not require a gradient`, 'make a leaf with requiresGrad: true and compute the tensor from it, outside noGrad');
+    fail(
+      'backward',
+      `this tensor of shape ${show(root.shape)} does not require a gradient`,
+      'make a leaf with requiresGrad: true and compute the tensor from it, outside noGrad',
+    );
   }
   const seed = checkSeed(root, gradient, createGraph);
   withGrad(createGraph, () => {
@@ -67,16 +71,30 @@ function reachable(root: Node): Node[] {
 function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: boolean): Tensor {
   if (gradient === undefined) {
     if (root.size !== 1) {
-      fail('backward', `a tensor of shape ${show(root.shape)} is no scalar`, 'pass the gradient of the loss with respect to it, or reduce it first with sum() or mean()', { shapes: [root.shape] });
+      fail(
+        'backward',
+        `a tensor of shape ${show(root.shape)} is no scalar`,
+        'pass the gradient of the loss with respect to it, or reduce it first with sum() or mean()',
+        { shapes: [root.shape] },
+      );
     }
     return new Tensor(root.shape, root.backend.fill(1, 1));
   }
   if (!(gradient instanceof Tensor)) fail('backward', 'the gradient is no tensor', 'pass a tensor of the same shape');
   if (!sameShape(gradient.shape, root.shape)) {
-    fail('backward', `the gradient has shape ${show(gradient.shape)}, the tensor ${show(root.shape)}`, 'pass a gradient of the same shape', { shapes: [gradient.shape, root.shape] });
+    fail(
+      'backward',
+      `the gradient has shape ${show(gradient.shape)}, the tensor ${show(root.shape)}`,
+      'pass a gradient of the same shape',
+      { shapes: [gradient.shape, root.shape] },
+    );
   }
   if (gradient.backend !== root.backend) {
-    fail('backward', `the gradient is on '${gradient.device}', the tensor on '${root.device}'`, `move it with .to('${root.device}')`);
+    fail(
+      'backward',
+      `the gradient is on '${gradient.device}', the tensor on '${root.device}'`,
+      `move it with .to('${root.device}')`,
+    );
   }
   return createGraph ? gradient : gradient.detach();
 }

@@ -1,6 +1,6 @@
+import type { Floats } from '../backends/backend.js';
 import { tensor } from '../create.js';
 import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
-import type { Floats } from '../backends/backend.js';
 import { Tensor } from '../tensor.js';
 import { backward } from './backward.js';
 
@@ -22,7 +22,11 @@ export interface GradcheckOptions {
  * @param inputs where to check; those that require a gradient are varied. They are copied, not changed.
  * @throws TapegradError naming the input, the element, and both numbers where they differ
  */
-export function gradcheck(fn: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[], options: GradcheckOptions = {}): true {
+export function gradcheck(
+  fn: (...inputs: Tensor[]) => Tensor,
+  inputs: readonly Tensor[],
+  options: GradcheckOptions = {},
+): true {
   checkOptions('gradcheck', options, ['eps', 'atol', 'rtol', 'secondOrder']);
   const tolerance = {
     eps: checkNumber('gradcheck', 'eps', options.eps ?? 1e-5, Number.MIN_VALUE),
@@ -44,7 +48,8 @@ interface Point {
   readonly varied: boolean;
 }
 
-const leaf = ({ shape, values, varied }: Point): Tensor => tensor(values, { shape, device: 'float64', requiresGrad: varied });
+const leaf = ({ shape, values, varied }: Point): Tensor =>
+  tensor(values, { shape, device: 'float64', requiresGrad: varied });
 
 function hostValues(t: Tensor): Floats {
   if (t.backend.readSync === undefined) fail('gradcheck', `an input is on '${t.device}'`, "move it with .to('cpu')");
@@ -53,7 +58,10 @@ function hostValues(t: Tensor): Floats {
 
 /** A fixed, uneven weight for each element of a result, which makes one number of it. */
 function weights(shape: readonly number[], size: number): Tensor {
-  return tensor(Float64Array.from({ length: size }, (_, i) => 0.5 + ((i * 0.6180339887) % 1)), { shape, device: 'float64' });
+  return tensor(
+    Float64Array.from({ length: size }, (_, i) => 0.5 + ((i * 0.6180339887) % 1)),
+    { shape, device: 'float64' },
+  );
 }
 
 function weigh(out: Tensor): Tensor {
@@ -75,7 +83,12 @@ function gradientOf(fn: (...inputs: Tensor[]) => Tensor, points: readonly Point[
   };
 }
 
-function compare(what: string, fn: (...inputs: Tensor[]) => Tensor, points: readonly Point[], { eps, atol, rtol }: { eps: number; atol: number; rtol: number }): void {
+function compare(
+  what: string,
+  fn: (...inputs: Tensor[]) => Tensor,
+  points: readonly Point[],
+  { eps, atol, rtol }: { eps: number; atol: number; rtol: number },
+): void {
   const leaves = points.map(leaf);
   const out = weigh(fn(...leaves));
   if (out.requiresGrad) backward(out, undefined);
@@ -84,12 +97,19 @@ function compare(what: string, fn: (...inputs: Tensor[]) => Tensor, points: read
     const analytic = leaves[i].grad === null ? new Float64Array(point.values.length) : hostValues(leaves[i].grad);
     for (let j = 0; j < point.values.length; j++) {
       const at = (step: number) => {
-        const moved = points.map((p, k) => (k === i ? { ...p, values: Float64Array.from(p.values, (v, l) => (l === j ? v + step : v)) } : p));
+        const moved = points.map((p, k) =>
+          k === i ? { ...p, values: Float64Array.from(p.values, (v, l) => (l === j ? v + step : v)) } : p,
+        );
         return hostValues(weigh(fn(...moved.map(leaf))))[0];
       };
       const numeric = (at(eps) - at(-eps)) / (2 * eps);
       if (!(Math.abs(analytic[j] - numeric) <= atol + rtol * Math.abs(numeric))) {
-        fail('gradcheck', `the ${what} of input ${i} ${show(point.shape)}, element ${j}, is ${analytic[j]}, by differences ${numeric}`, 'the derivative of an operation is wrong, or the function is not smooth there', { shapes: [point.shape] });
+        fail(
+          'gradcheck',
+          `the ${what} of input ${i} ${show(point.shape)}, element ${j}, is ${analytic[j]}, by differences ${numeric}`,
+          'the derivative of an operation is wrong, or the function is not smooth there',
+          { shapes: [point.shape] },
+        );
       }
     }
   });

@@ -24,7 +24,8 @@ export function isGradEnabled(): boolean {
  * @throws TapegradError in environments without AsyncLocalStorage if `fn` returns a promise
  */
 export function noGrad<T>(fn: () => T): T {
-  if (typeof fn !== 'function') fail('noGrad', `the argument is ${String(fn)}`, 'pass a function: noGrad(() => model.forward(x))');
+  if (typeof fn !== 'function')
+    fail('noGrad', `the argument is ${String(fn)}`, 'pass a function: noGrad(() => model.forward(x))');
   if (context === undefined) {
     const hooks = builtin('node:async_hooks');
     context = hooks ? new hooks.AsyncLocalStorage<boolean>() : null;
@@ -33,7 +34,11 @@ export function noGrad<T>(fn: () => T): T {
   if (isThenable(result)) {
     if (context === null) {
       result.then(null, () => {});
-      fail('noGrad', 'the function is asynchronous, which this environment cannot follow', 'await first and use noGrad around the synchronous part');
+      fail(
+        'noGrad',
+        'the function is asynchronous, which this environment cannot follow',
+        'await first and use noGrad around the synchronous part',
+      );
     }
     pending++;
     const done = () => {

@@ -57,17 +57,31 @@ export class Node {
   run(gradient: Tensor): (Tensor | null)[] {
     const { name } = this.rule;
     if (this.#released) {
-      fail('backward', `the values saved by ${name} were released by an earlier backward`, 'pass { retainGraph: true } to the first backward to go through the graph twice');
+      fail(
+        'backward',
+        `the values saved by ${name} were released by an earlier backward`,
+        'pass { retainGraph: true } to the first backward to go through the graph twice',
+      );
     }
     this.#inputs?.forEach((t, i) => {
       if (t.raw.version !== this.#versions[i]) {
-        fail('backward', `input ${i} of ${name}, shape ${show(t.shape)}, was changed in place after the forward pass`, 'call backward before optimizer.step() or loadStateDict(), or run the forward pass again', { shapes: [t.shape] });
+        fail(
+          'backward',
+          `input ${i} of ${name}, shape ${show(t.shape)}, was changed in place after the forward pass`,
+          'call backward before optimizer.step() or loadStateDict(), or run the forward pass again',
+          { shapes: [t.shape] },
+        );
       }
     });
     const gradients = this.rule.backward(gradient, this);
     gradients.forEach((g, i) => {
       if (g !== null && !sameShape(g.shape, this.shapes[i])) {
-        fail('backward', `${name} gave a gradient of shape ${show(g.shape)} for input ${i} of shape ${show(this.shapes[i])}`, 'this is a defect of tapegrad: please report it', { shapes: [g.shape, this.shapes[i]] });
+        fail(
+          'backward',
+          `${name} gave a gradient of shape ${show(g.shape)} for input ${i} of shape ${show(this.shapes[i])}`,
+          'this is a defect of tapegrad: please report it',
+          { shapes: [g.shape, this.shapes[i]] },
+        );
       }
     });
     return gradients;

@@ -55,7 +55,9 @@ export class ReferenceBackend implements Backend {
     try {
       values = new this.#float(size);
     } catch (cause) {
-      fail('alloc', `no memory for ${size} elements`, 'drop tensors that are no longer needed, or use smaller ones', { cause });
+      fail('alloc', `no memory for ${size} elements`, 'drop tensors that are no longer needed, or use smaller ones', {
+        cause,
+      });
     }
     fill(values);
     return new Cells(this, values);

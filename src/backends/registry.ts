@@ -22,7 +22,10 @@ export function startCpu(obstacle: string | null = wasmObstacle()): Backend {
   try {
     return new CpuBackend();
   } catch (error) {
-    return new ReferenceBackend('cpu', `plain JavaScript, because the WebAssembly kernels did not start: ${String(error)}`);
+    return new ReferenceBackend(
+      'cpu',
+      `plain JavaScript, because the WebAssembly kernels did not start: ${String(error)}`,
+    );
   }
 }
 

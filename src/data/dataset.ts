@@ -1,4 +1,4 @@
-import { Tensor } from '../methods.js';
+import type { Tensor } from '../methods.js';
 import { commonRows } from './rows.js';
 
 /** Samples that lie along the first dimension of one or more tensors, as torch.utils.data.TensorDataset. */

@@ -10,12 +10,18 @@ import { commonRows, featureValues, gather, likeRows } from './rows.js';
  * @throws TapegradError for labels that are not whole numbers in 0 … classes - 1
  */
 export function oneHot(labels: Tensor, classes?: number): Tensor {
-  if (!(labels instanceof Tensor) || labels.ndim !== 1) fail('oneHot', `the labels are ${labels instanceof Tensor ? `of shape ${show(labels.shape)}` : 'no tensor'}`, 'pass class indices of shape [n]');
+  if (!(labels instanceof Tensor) || labels.ndim !== 1)
+    fail(
+      'oneHot',
+      `the labels are ${labels instanceof Tensor ? `of shape ${show(labels.shape)}` : 'no tensor'}`,
+      'pass class indices of shape [n]',
+    );
   const values = labels.dataSync();
   const count = checkInteger('oneHot', 'classes', classes ?? Math.max(...new Set(values)) + 1);
   const out = new Float32Array(values.length * count);
   values.forEach((v, i) => {
-    if (!Number.isInteger(v) || v < 0 || v >= count) fail('oneHot', `label ${i} is ${v} for ${count} classes`, `labels are whole numbers from 0 to ${count - 1}`);
+    if (!Number.isInteger(v) || v < 0 || v >= count)
+      fail('oneHot', `label ${i} is ${v} for ${count} classes`, `labels are whole numbers from 0 to ${count - 1}`);
     out[i * count + v] = 1;
   });
   return tensor(out, { shape: [values.length, count], device: labels.device });
@@ -44,7 +50,12 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
   const n = commonRows('trainTestSplit', tensors);
   const share = checkNumber('trainTestSplit', 'testSize', options.testSize ?? 0.25);
   const test = Math.ceil(n * share);
-  if (test < 1 || test >= n) fail('trainTestSplit', `testSize ${share} of ${n} samples leaves ${test} for the test and ${n - test} for training`, 'choose a share between 0 and 1 that leaves both at least one');
+  if (test < 1 || test >= n)
+    fail(
+      'trainTestSplit',
+      `testSize ${share} of ${n} samples leaves ${test} for the test and ${n - test} for training`,
+      'choose a share between 0 and 1 that leaves both at least one',
+    );
   const stream = options.seed === undefined ? generator : new Generator(options.seed);
   const order = options.shuffle === false ? Int32Array.from({ length: n }, (_, i) => i) : stream.permutation(n);
   return tensors.flatMap((t) => {
@@ -60,7 +71,13 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
 export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
   const { values, rows, columns } = featureValues('splitColumns', x);
   const total = widths.reduce((sum, w, i) => sum + checkInteger('splitColumns', `widths[${i}]`, w), 0);
-  if (total !== columns) fail('splitColumns', `widths that add up to ${total} for a tensor of shape ${show(x.shape)}`, `they must add up to ${columns}`, { shapes: [x.shape] });
+  if (total !== columns)
+    fail(
+      'splitColumns',
+      `widths that add up to ${total} for a tensor of shape ${show(x.shape)}`,
+      `they must add up to ${columns}`,
+      { shapes: [x.shape] },
+    );
   let from = 0;
   return widths.map((width) => {
     const out = new Float32Array(rows * width);

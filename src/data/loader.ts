@@ -28,13 +28,19 @@ export class DataLoader {
     readonly dataset: TensorDataset,
     options: DataLoaderOptions,
   ) {
-    if (!(dataset instanceof TensorDataset)) fail('DataLoader', `the dataset is ${describe(dataset)}`, 'pass a TensorDataset');
+    if (!(dataset instanceof TensorDataset))
+      fail('DataLoader', `the dataset is ${describe(dataset)}`, 'pass a TensorDataset');
     checkOptions('DataLoader', options, ['batchSize', 'shuffle', 'dropLast', 'seed']);
     this.batchSize = checkInteger('DataLoader', 'batchSize', options?.batchSize);
     this.#shuffle = options.shuffle ?? false;
     this.#dropLast = options.dropLast ?? false;
     this.#seed = options.seed === undefined ? generator.word() : checkInteger('DataLoader', 'seed', options.seed, 0);
-    if (this.length === 0) fail('DataLoader', `${dataset.length} samples make no batch of ${this.batchSize} with dropLast`, 'use a smaller batchSize');
+    if (this.length === 0)
+      fail(
+        'DataLoader',
+        `${dataset.length} samples make no batch of ${this.batchSize} with dropLast`,
+        'use a smaller batchSize',
+      );
   }
 
   /** The number of batches. */

@@ -19,7 +19,12 @@ function checkNumbers(op: string, name: string, value: unknown): number[] {
 function columnsOf(op: string, x: Tensor): { column: (j: number) => Float64Array; columns: number } {
   const { values, rows, columns } = featureValues(op, x);
   values.forEach((v, i) => {
-    if (!Number.isFinite(v)) fail(op, `feature ${i % columns} of sample ${Math.floor(i / columns)} is ${v}`, 'fill gaps with an Imputer first, and remove infinite values');
+    if (!Number.isFinite(v))
+      fail(
+        op,
+        `feature ${i % columns} of sample ${Math.floor(i / columns)} is ${v}`,
+        'fill gaps with an Imputer first, and remove infinite values',
+      );
   });
   const column = (j: number) => Float64Array.from({ length: rows }, (_, i) => values[i * columns + j]);
   return { column, columns };
@@ -28,7 +33,10 @@ function columnsOf(op: string, x: Tensor): { column: (j: number) => Float64Array
 /** Applies f(value, column) to features [n, f]. */
 function mapFeatures(op: string, x: Tensor, columns: number, f: (v: number, column: number) => number): Tensor {
   const { values } = featureValues(op, x, columns);
-  return tensor(values.map((v, i) => f(v, i % columns)), { shape: x.shape, device: x.device });
+  return tensor(
+    values.map((v, i) => f(v, i % columns)),
+    { shape: x.shape, device: x.device },
+  );
 }
 
 abstract class Affine<Learnt extends { [name: string]: Numbers }> {
@@ -36,7 +44,8 @@ abstract class Affine<Learnt extends { [name: string]: Numbers }> {
 
   /** What fit learnt. @throws TapegradError before fit */
   protected learnt(op: string): Learnt {
-    if (this.#learnt === null) fail(`${this.constructor.name}.${op}`, 'it has not been fitted', 'call fit(x) with training data first');
+    if (this.#learnt === null)
+      fail(`${this.constructor.name}.${op}`, 'it has not been fitted', 'call fit(x) with training data first');
     return this.#learnt;
   }
 
@@ -94,7 +103,8 @@ export class StandardScaler extends Affine<{ mean: Numbers; std: Numbers }> {
   static fromJSON(json: { mean: Numbers; std: Numbers }): StandardScaler {
     const mean = checkNumbers('StandardScaler.fromJSON', 'mean', json?.mean);
     const std = checkNumbers('StandardScaler.fromJSON', 'std', json?.std);
-    if (mean.length !== std.length) fail('StandardScaler.fromJSON', `${mean.length} means and ${std.length} deviations`, 'pass what toJSON() gave');
+    if (mean.length !== std.length)
+      fail('StandardScaler.fromJSON', `${mean.length} means and ${std.length} deviations`, 'pass what toJSON() gave');
     return new StandardScaler().learn({ mean, std });
   }
 }
@@ -116,7 +126,8 @@ export class MinMaxScaler extends Affine<{ min: Numbers; max: Numbers }> {
   static fromJSON(json: { min: Numbers; max: Numbers }): MinMaxScaler {
     const min = checkNumbers('MinMaxScaler.fromJSON', 'min', json?.min);
     const max = checkNumbers('MinMaxScaler.fromJSON', 'max', json?.max);
-    if (min.length !== max.length) fail('MinMaxScaler.fromJSON', `${min.length} minima and ${max.length} maxima`, 'pass what toJSON() gave');
+    if (min.length !== max.length)
+      fail('MinMaxScaler.fromJSON', `${min.length} minima and ${max.length} maxima`, 'pass what toJSON() gave');
     return new MinMaxScaler().learn({ min, max });
   }
 }
@@ -154,7 +165,8 @@ export class Imputer {
         sum += v;
         n++;
       }
-      if (n === 0) fail('Imputer.fit', `feature ${j} has no value in any sample`, "drop it, or use { strategy: 'constant' }");
+      if (n === 0)
+        fail('Imputer.fit', `feature ${j} has no value in any sample`, "drop it, or use { strategy: 'constant' }");
       return sum / n;
     });
     return this;

@@ -2,7 +2,13 @@ import { fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 
 /** The chosen rows of numbers that lie `width` to a row. */
-export function gather(values: Float32Array, width: number, rows: ArrayLike<number>, from = 0, to = rows.length): Float32Array {
+export function gather(
+  values: Float32Array,
+  width: number,
+  rows: ArrayLike<number>,
+  from = 0,
+  to = rows.length,
+): Float32Array {
   const out = new Float32Array((to - from) * width);
   for (let i = from; i < to; i++) {
     const start = rows[i] * width;
@@ -24,15 +30,32 @@ export function commonRows(op: string, tensors: readonly Tensor[]): number {
   for (const t of tensors) {
     if (!(t instanceof Tensor)) fail(op, 'an argument is no tensor', 'pass tensors; tensor(values) makes one');
     if (t.ndim === 0 || t.shape[0] !== tensors[0].shape[0]) {
-      fail(op, `the tensors have shapes ${tensors.map((x) => show(x.shape)).join(', ')}`, 'the first dimension, the number of samples, must be the same for all', { shapes: tensors.map((x) => x.shape) });
+      fail(
+        op,
+        `the tensors have shapes ${tensors.map((x) => show(x.shape)).join(', ')}`,
+        'the first dimension, the number of samples, must be the same for all',
+        { shapes: tensors.map((x) => x.shape) },
+      );
     }
   }
   return tensors[0].shape[0];
 }
 
 /** The numbers of features [n, f], checked. */
-export function featureValues(op: string, x: Tensor, columns?: number): { values: Float32Array; rows: number; columns: number } {
-  if (!(x instanceof Tensor) || x.ndim !== 2) fail(op, `the features are ${x instanceof Tensor ? `of shape ${show(x.shape)}` : 'no tensor'}`, 'pass a tensor of shape [samples, features]');
-  if (columns !== undefined && x.shape[1] !== columns) fail(op, `features of shape ${show(x.shape)} for a fit on ${columns} features`, `pass [samples, ${columns}]`, { shapes: [x.shape] });
+export function featureValues(
+  op: string,
+  x: Tensor,
+  columns?: number,
+): { values: Float32Array; rows: number; columns: number } {
+  if (!(x instanceof Tensor) || x.ndim !== 2)
+    fail(
+      op,
+      `the features are ${x instanceof Tensor ? `of shape ${show(x.shape)}` : 'no tensor'}`,
+      'pass a tensor of shape [samples, features]',
+    );
+  if (columns !== undefined && x.shape[1] !== columns)
+    fail(op, `features of shape ${show(x.shape)} for a fit on ${columns} features`, `pass [samples, ${columns}]`, {
+      shapes: [x.shape],
+    });
   return { values: x.dataSync(), rows: x.shape[0], columns: x.shape[1] };
 }

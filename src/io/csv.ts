@@ -37,7 +37,11 @@ export async function parseCsv(text: string, options: CsvOptions = {}): Promise<
     record.forEach((field, c) => {
       const value = missing.includes(field) ? NaN : field === '' ? undefined : Number(field);
       if (value === undefined || (Number.isNaN(value) && !missing.includes(field))) {
-        fail('parseCsv', `row ${r}, column '${columns[c]}' is ${describe(field)}`, 'only numbers become tensors; encode texts as numbers, or list them under missing');
+        fail(
+          'parseCsv',
+          `row ${r}, column '${columns[c]}' is ${describe(field)}`,
+          'only numbers become tensors; encode texts as numbers, or list them under missing',
+        );
       }
       values[r * columns.length + c] = value;
     });

@@ -25,7 +25,9 @@ export async function writeAtomically(op: string, path: string, bytes: Uint8Arra
     await fs.rename(beside, path);
   } catch (cause) {
     await fs.rm(beside, { force: true });
-    fail(op, `cannot write ${path}: ${(cause as Error).message}`, 'choose a folder that exists and may be written', { cause });
+    fail(op, `cannot write ${path}: ${(cause as Error).message}`, 'choose a folder that exists and may be written', {
+      cause,
+    });
   }
 }
 
@@ -45,7 +47,8 @@ export async function readFile(op: string, path: string): Promise<Uint8Array> {
  */
 export async function save(target: Module | StateDict, path: string, metadata?: Record<string, string>): Promise<void> {
   const state = target instanceof Module ? target.stateDict() : target;
-  if (typeof state !== 'object' || state === null) fail('save', `the first argument is ${describe(state)}`, 'pass a module or an object of tensors by name');
+  if (typeof state !== 'object' || state === null)
+    fail('save', `the first argument is ${describe(state)}`, 'pass a module or an object of tensors by name');
   await writeAtomically('save', path, await toSafetensors(state, metadata));
 }
 

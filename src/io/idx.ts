@@ -32,7 +32,8 @@ export function parseIdx(bytes: Uint8Array): Tensor {
   if (bytes.length < start) damaged(`the file ends within its ${ndim} dimensions`);
   const shape = Array.from({ length: ndim }, (_, i) => view.getUint32(4 + 4 * i));
   const size = sizeOf(shape);
-  if (bytes.length !== start + size * kind.bytes) damaged(`[${shape.join(', ')}] takes ${size * kind.bytes} bytes, the file has ${bytes.length - start}`);
+  if (bytes.length !== start + size * kind.bytes)
+    damaged(`[${shape.join(', ')}] takes ${size * kind.bytes} bytes, the file has ${bytes.length - start}`);
   const values = new Float32Array(size);
   for (let i = 0; i < size; i++) values[i] = kind.read(view, start + i * kind.bytes);
   return tensor(values, { shape });

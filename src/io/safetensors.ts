@@ -1,6 +1,6 @@
+import { tensor } from '../create.js';
 import { describe, fail } from '../errors.js';
 import { Tensor } from '../methods.js';
-import { tensor } from '../create.js';
 import type { StateDict } from '../nn/module.js';
 import { sizeOf } from '../shape.js';
 
@@ -26,14 +26,21 @@ export async function toSafetensors(state: StateDict, metadata: Record<string, s
   const names = Object.keys(state);
   const header: [string, unknown][] = [];
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== 'string') fail('toSafetensors', `metadata.${key} is ${describe(value)}`, 'metadata is text by name; use JSON.stringify');
+    if (typeof value !== 'string')
+      fail('toSafetensors', `metadata.${key} is ${describe(value)}`, 'metadata is text by name; use JSON.stringify');
   }
   if (Object.keys(metadata).length > 0) header.push(['__metadata__', metadata]);
   let offset = 0;
   for (const name of names) {
     const t: unknown = state[name];
-    if (!(t instanceof Tensor)) fail('toSafetensors', `'${name}' is ${describe(t)}`, 'pass an object of tensors by name, such as model.stateDict()');
-    if (name === '__metadata__') fail('toSafetensors', "a tensor is named '__metadata__'", 'the format reserves this name; choose another');
+    if (!(t instanceof Tensor))
+      fail(
+        'toSafetensors',
+        `'${name}' is ${describe(t)}`,
+        'pass an object of tensors by name, such as model.stateDict()',
+      );
+    if (name === '__metadata__')
+      fail('toSafetensors', "a tensor is named '__metadata__'", 'the format reserves this name; choose another');
     header.push([name, { dtype: 'F32', shape: t.shape, data_offsets: [offset, offset + t.size * 4] }]);
     offset += t.size * 4;
   }
@@ -60,7 +67,8 @@ export async function toSafetensors(state: StateDict, metadata: Record<string, s
  * offsets lie, overlap or leave holes; before anything of the claimed sizes is allocated
  */
 export function fromSafetensors(bytes: Uint8Array): { tensors: StateDict; metadata: Record<string, string> } {
-  if (!(bytes instanceof Uint8Array)) fail('fromSafetensors', `the argument is ${describe(bytes)}`, 'pass a Uint8Array');
+  if (!(bytes instanceof Uint8Array))
+    fail('fromSafetensors', `the argument is ${describe(bytes)}`, 'pass a Uint8Array');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const { entries, metadata, start } = readHeader(bytes, view);
   const tensors = entries.map(([name, e]): [string, Tensor] => {
@@ -70,7 +78,10 @@ export function fromSafetensors(bytes: Uint8Array): { tensors: StateDict; metada
   return { tensors: Object.fromEntries(tensors), metadata };
 }
 
-function readHeader(bytes: Uint8Array, view: DataView): { entries: [string, Entry][]; metadata: Record<string, string>; start: number } {
+function readHeader(
+  bytes: Uint8Array,
+  view: DataView,
+): { entries: [string, Entry][]; metadata: Record<string, string>; start: number } {
   if (bytes.length < 8) bad(`the file has ${bytes.length} bytes, less than the 8 of the header's length`);
   const claimed = view.getBigUint64(0, true);
   if (claimed > MAX_HEADER) bad(`the header claims ${claimed} bytes, more than the ${MAX_HEADER} allowed`);
@@ -83,10 +94,12 @@ function readHeader(bytes: Uint8Array, view: DataView): { entries: [string, Entr
     .map(([name, e]): [string, Entry] => [name, checkEntry(name, e)]);
   let at = 0;
   for (const [name, e] of [...entries].sort((a, b) => a[1].begin - b[1].begin || a[1].end - b[1].end)) {
-    if (e.begin !== at) bad(`'${name}' begins at byte ${e.begin} where ${at} is expected: tensors overlap or leave a hole`);
+    if (e.begin !== at)
+      bad(`'${name}' begins at byte ${e.begin} where ${at} is expected: tensors overlap or leave a hole`);
     at = e.end;
   }
-  if (8 + length + at !== bytes.length) bad(`the tensors take ${at} bytes, the file has ${bytes.length - 8 - length} after the header`);
+  if (8 + length + at !== bytes.length)
+    bad(`the tensors take ${at} bytes, the file has ${bytes.length - 8 - length} after the header`);
   return { entries, metadata, start: 8 + length };
 }
 
@@ -97,13 +110,19 @@ function parse(json: Uint8Array): Record<string, unknown> {
   } catch (cause) {
     bad(`the header is no JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  if (typeof header !== 'object' || header === null || Array.isArray(header)) bad(`the header is ${describe(header)}, not an object`);
+  if (typeof header !== 'object' || header === null || Array.isArray(header))
+    bad(`the header is ${describe(header)}, not an object`);
   return header as Record<string, unknown>;
 }
 
 function checkMetadata(metadata: unknown): Record<string, string> {
   if (metadata === undefined) return {};
-  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata) || !Object.values(metadata).every((v) => typeof v === 'string')) {
+  if (
+    typeof metadata !== 'object' ||
+    metadata === null ||
+    Array.isArray(metadata) ||
+    !Object.values(metadata).every((v) => typeof v === 'string')
+  ) {
     bad('__metadata__ is no object of texts');
   }
   return metadata as Record<string, string>;
@@ -112,13 +131,16 @@ function checkMetadata(metadata: unknown): Record<string, string> {
 function checkEntry(name: string, value: unknown): Entry {
   if (typeof value !== 'object' || value === null) bad(`'${name}' is described by ${describe(value)}`);
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
-  if (typeof dtype !== 'string' || !Object.hasOwn(decoders, dtype)) bad(`'${name}' has the dtype ${describe(dtype)}; known are ${Object.keys(decoders).join(', ')}`);
+  if (typeof dtype !== 'string' || !Object.hasOwn(decoders, dtype))
+    bad(`'${name}' has the dtype ${describe(dtype)}; known are ${Object.keys(decoders).join(', ')}`);
   const whole = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
   if (!Array.isArray(shape) || !shape.every(whole)) bad(`'${name}' has the shape ${describe(shape)}`);
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(whole)) bad(`'${name}' has the data_offsets ${describe(offsets)}`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(whole))
+    bad(`'${name}' has the data_offsets ${describe(offsets)}`);
   const [begin, end] = offsets;
   const size = sizeOf(shape) * decoders[dtype].bytes;
-  if (end - begin !== size) bad(`'${name}' is ${dtype} ${describe(shape)}, which takes ${size} bytes, but its offsets span ${end - begin}`);
+  if (end - begin !== size)
+    bad(`'${name}' is ${dtype} ${describe(shape)}, which takes ${size} bytes, but its offsets span ${end - begin}`);
   if (size === 0) bad(`'${name}' has the shape ${describe(shape)} without elements, which no tensor here can have`);
   return { dtype, shape, begin, end };
 }

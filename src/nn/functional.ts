@@ -65,7 +65,12 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
   const reduction = checkReduction('crossEntropy', options);
   checkTensors('crossEntropy', [logits, labels]);
   if (logits.ndim !== 2 || labels.ndim !== 1 || labels.shape[0] !== logits.shape[0]) {
-    fail('crossEntropy', `logits have shape ${show(logits.shape)} and labels ${show(labels.shape)}`, 'pass logits [n, classes] and class indices [n]', { shapes: [logits.shape, labels.shape] });
+    fail(
+      'crossEntropy',
+      `logits have shape ${show(logits.shape)} and labels ${show(labels.shape)}`,
+      'pass logits [n, classes] and class indices [n]',
+      { shapes: [logits.shape, labels.shape] },
+    );
   }
   checkLabels('crossEntropy', labels, logits.shape[1]);
   return finish(applyGeneral(pick, [logits.logSoftmax(1), labels], null).neg(), reduction);
@@ -76,7 +81,9 @@ export function checkLabels(op: string, labels: Tensor, classes: number): void {
   const values = labels.backend.readSync?.(labels.storage);
   values?.forEach((v, i) => {
     if (!Number.isInteger(v) || v < 0 || v >= classes) {
-      fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are whole numbers from 0 to ${classes - 1}`, { shapes: [labels.shape] });
+      fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are whole numbers from 0 to ${classes - 1}`, {
+        shapes: [labels.shape],
+      });
     }
   });
 }
@@ -85,14 +92,20 @@ function checkProbabilities(op: string, name: string, x: Tensor, remedy: string)
   if (x.backend.readSync === undefined) return;
   // The extremes tell: NaN runs through both.
   const [low, high] = noGrad(() => [x.min().itemSync(), x.max().itemSync()]);
-  if (!(low >= 0 && high <= 1)) fail(op, `the ${name} holds values from ${low} to ${high}`, `they must lie in 0..1: ${remedy}`);
+  if (!(low >= 0 && high <= 1))
+    fail(op, `the ${name} holds values from ${low} to ${high}`, `they must lie in 0..1: ${remedy}`);
 }
 
 function check(op: string, prediction: Tensor, target: Tensor, options: LossOptions): Reduction {
   const reduction = checkReduction(op, options);
   checkTensors(op, [prediction, target]);
   if (!sameShape(prediction.shape, target.shape)) {
-    fail(op, `the prediction has shape ${show(prediction.shape)}, the target ${show(target.shape)}`, 'reshape one to the shape of the other', { shapes: [prediction.shape, target.shape] });
+    fail(
+      op,
+      `the prediction has shape ${show(prediction.shape)}, the target ${show(target.shape)}`,
+      'reshape one to the shape of the other',
+      { shapes: [prediction.shape, target.shape] },
+    );
   }
   return reduction;
 }

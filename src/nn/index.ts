@@ -1,5 +1,5 @@
-export * as functional from './functional.js';
 export type { LossOptions, Reduction } from './functional.js';
+export * as functional from './functional.js';
 export * as init from './init.js';
 export { Linear, ReLU, Sequential, Sigmoid, Tanh } from './layers.js';
 export { BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss } from './losses.js';

@@ -13,7 +13,12 @@ function overwrite(target: Tensor, source: Tensor): Tensor {
 export function uniform(target: Tensor, low = 0, high = 1): Tensor {
   checkNumber('init.uniform', 'low', low);
   checkNumber('init.uniform', 'high', high);
-  return overwrite(target, rand(target.shape, { device: 'cpu' }).mul(high - low).add(low));
+  return overwrite(
+    target,
+    rand(target.shape, { device: 'cpu' })
+      .mul(high - low)
+      .add(low),
+  );
 }
 
 /** Normal with the given mean and standard deviation. @throws TapegradError for a negative deviation */
@@ -39,7 +44,12 @@ export function ones(target: Tensor): Tensor {
 }
 
 function fans(op: string, target: Tensor): { fanIn: number; fanOut: number } {
-  if (target.ndim < 2) fail(op, `a tensor of shape ${show(target.shape)} has no fan in and fan out`, 'pass a weight of at least two dimensions, [out, in]');
+  if (target.ndim < 2)
+    fail(
+      op,
+      `a tensor of shape ${show(target.shape)} has no fan in and fan out`,
+      'pass a weight of at least two dimensions, [out, in]',
+    );
   const [fanOut, fanIn] = target.shape;
   const field = target.size / (fanIn * fanOut);
   return { fanIn: fanIn * field, fanOut: fanOut * field };

@@ -30,7 +30,8 @@ export class Linear extends Module {
     checkOptions('Linear', options, ['bias']);
     const bound = 1 / Math.sqrt(inFeatures);
     this.weight = init.uniform(zeros([outFeatures, inFeatures], { requiresGrad: true }), -bound, bound);
-    this.bias = options.bias === false ? null : init.uniform(zeros([outFeatures], { requiresGrad: true }), -bound, bound);
+    this.bias =
+      options.bias === false ? null : init.uniform(zeros([outFeatures], { requiresGrad: true }), -bound, bound);
   }
 
   override forward(x: Tensor): Tensor {
@@ -67,7 +68,8 @@ export class Sequential extends Module {
   constructor(...modules: Module[]) {
     super();
     modules.forEach((m, i) => {
-      if (!(m instanceof Module)) fail('Sequential', `argument ${i} is ${describe(m)}`, 'pass modules, such as new nn.Linear(2, 3)');
+      if (!(m instanceof Module))
+        fail('Sequential', `argument ${i} is ${describe(m)}`, 'pass modules, such as new nn.Linear(2, 3)');
     });
     this.modules = modules;
   }

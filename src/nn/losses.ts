@@ -10,7 +10,9 @@ abstract class Loss extends Module {
   constructor(options: F.LossOptions = {}) {
     super();
     checkOptions(new.target.name, options, ['reduction']);
-    this.options = { reduction: checkChoice(new.target.name, 'reduction', options.reduction ?? 'mean', ['mean', 'sum', 'none']) };
+    this.options = {
+      reduction: checkChoice(new.target.name, 'reduction', options.reduction ?? 'mean', ['mean', 'sum', 'none']),
+    };
   }
 
   abstract override forward(prediction: Tensor, target: Tensor): Tensor;

@@ -59,9 +59,13 @@ export abstract class Module {
    * @returns the keys that were missing or unexpected
    * @throws TapegradError naming every missing, unexpected and misshapen key
    */
-  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): { missingKeys: string[]; unexpectedKeys: string[] } {
+  loadStateDict(
+    state: StateDict,
+    options: { strict?: boolean } = {},
+  ): { missingKeys: string[]; unexpectedKeys: string[] } {
     checkOptions('loadStateDict', options, ['strict']);
-    if (typeof state !== 'object' || state === null) fail('loadStateDict', `the state is ${describe(state)}`, 'pass an object of tensors by name');
+    if (typeof state !== 'object' || state === null)
+      fail('loadStateDict', `the state is ${describe(state)}`, 'pass an object of tensors by name');
     const own = new Map(this.namedParameters());
     const missingKeys = [...own.keys()].filter((key) => !Object.hasOwn(state, key));
     const unexpectedKeys = Object.keys(state).filter((key) => !own.has(key));
@@ -73,13 +77,21 @@ export abstract class Module {
     });
     const problems = [
       ...(options.strict !== false && missingKeys.length > 0 ? [`missing keys: ${missingKeys.join(', ')}`] : []),
-      ...(options.strict !== false && unexpectedKeys.length > 0 ? [`unexpected keys: ${unexpectedKeys.join(', ')}`] : []),
+      ...(options.strict !== false && unexpectedKeys.length > 0
+        ? [`unexpected keys: ${unexpectedKeys.join(', ')}`]
+        : []),
       ...(wrong.length > 0 ? [`misshapen keys: ${wrong.join(', ')}`] : []),
     ];
     if (problems.length > 0) {
-      fail('loadStateDict', problems.join('; '), 'load the state of a model of the same architecture, or pass { strict: false } to skip missing and unexpected keys');
+      fail(
+        'loadStateDict',
+        problems.join('; '),
+        'load the state of a model of the same architecture, or pass { strict: false } to skip missing and unexpected keys',
+      );
     }
-    const values = [...own].filter(([key]) => Object.hasOwn(state, key)).map(([key, p]) => [p, readable(state[key])] as const);
+    const values = [...own]
+      .filter(([key]) => Object.hasOwn(state, key))
+      .map(([key, p]) => [p, readable(state[key])] as const);
     for (const [p, numbers] of values) p.backend.write(p.storage, numbers);
     return { missingKeys, unexpectedKeys };
   }
@@ -119,6 +131,7 @@ export abstract class Module {
 
 function readable(t: Tensor): ArrayLike<number> {
   const { backend } = t;
-  if (backend.readSync === undefined) fail('to', `the device '${backend.device}' can only be awaited`, 'save the state and load it on the other device');
+  if (backend.readSync === undefined)
+    fail('to', `the device '${backend.device}' can only be awaited`, 'save the state and load it on the other device');
   return backend.readSync(t.storage);
 }

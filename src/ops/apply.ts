@@ -2,6 +2,7 @@ import type { Node } from '../autograd/node.js';
 import { describe, fail } from '../errors.js';
 import { broadcastShapes, loopNest, normalizeDims, reducedShape, sizeOf } from '../shape.js';
 import { Tensor } from '../tensor.js';
+import { checkTensors, record } from './record.js';
 import type {
   BinaryRow,
   CompareRow,
@@ -13,12 +14,14 @@ import type {
   Saves,
   UnaryRow,
 } from './row.js';
-import { checkTensors, record } from './record.js';
 import { broadcastTo, permuted, reshapeTo, sumTo } from './shape.js';
 
 type Named<T, R> = { readonly [K in keyof T]: R };
 
-function withNames<T extends Record<string, object>, R>(rows: T, complete: (row: T[keyof T], name: string) => R): Named<T, R> {
+function withNames<T extends Record<string, object>, R>(
+  rows: T,
+  complete: (row: T[keyof T], name: string) => R,
+): Named<T, R> {
   return Object.fromEntries(
     Object.entries(rows).map(([name, row]) => [name, complete(row as T[keyof T], name)]),
   ) as Named<T, R>;
@@ -71,7 +74,11 @@ function saved(node: Node, i: number, saves: Saves): Tensor {
 }
 
 function refuse(name: string): never {
-  fail('backward', `${name} is not differentiable`, 'call detach() on its input, or compute it inside noGrad, to treat the result as a constant');
+  fail(
+    'backward',
+    `${name} is not differentiable`,
+    'call detach() on its input, or compute it inside noGrad, to treat the result as a constant',
+  );
 }
 
 export function applyUnary(row: NamedUnary, x: Tensor): Tensor {
@@ -87,7 +94,12 @@ export function applyBinary(row: NamedBinary | NamedCompare, a: Tensor, operand:
   return record(row, 'saves' in row ? row.saves : 'nothing', [a, b], out, null);
 }
 
-export function applyReduce(row: NamedReduce, x: Tensor, dim: number | readonly number[] | undefined, keepdim: boolean): Tensor {
+export function applyReduce(
+  row: NamedReduce,
+  x: Tensor,
+  dim: number | readonly number[] | undefined,
+  keepdim: boolean,
+): Tensor {
   if (typeof keepdim !== 'boolean') fail(row.name, `keepdim is ${describe(keepdim)}`, 'pass true or false');
   const dims = normalizeDims(row.name, dim, x.shape);
   const kept = reducedShape(x.shape, dims, true);
@@ -95,7 +107,10 @@ export function applyReduce(row: NamedReduce, x: Tensor, dim: number | readonly 
   // Dimensions that follow each other are folded as one; otherwise they are brought to the end first.
   const n = dims.length;
   const adjacent = n === 0 || dims[n - 1] - dims[0] === n - 1;
-  const order = x.shape.map((_, i) => i).filter((i) => !dims.includes(i)).concat(dims);
+  const order = x.shape
+    .map((_, i) => i)
+    .filter((i) => !dims.includes(i))
+    .concat(dims);
   const source = adjacent ? x.storage : permuted(x, order);
   const length = sizeOf(dims.map((d) => x.shape[d]));
   const inner = adjacent && n > 0 ? sizeOf(x.shape.slice(dims[n - 1] + 1)) : 1;

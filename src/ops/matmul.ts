@@ -1,7 +1,7 @@
 import { fail, show } from '../errors.js';
 import { broadcastShapes, broadcastStrides, sizeOf } from '../shape.js';
 import { Tensor } from '../tensor.js';
-import { checkTensors, applyGeneral, generalRow } from './record.js';
+import { applyGeneral, checkTensors, generalRow } from './record.js';
 import type { NamedGeneral } from './row.js';
 import { reshapeTo, sumTo } from './shape.js';
 
@@ -57,15 +57,69 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     ];
   },
   examples: [
-    { shapes: [[3, 4], [4, 5]], attributes: { a: false, b: false } },
-    { shapes: [[4, 3], [4, 5]], attributes: { a: true, b: false } },
-    { shapes: [[3, 4], [5, 4]], attributes: { a: false, b: true } },
-    { shapes: [[4, 3], [5, 4]], attributes: { a: true, b: true } },
-    { shapes: [[2, 3, 4], [4, 2]], attributes: { a: false, b: false } },
-    { shapes: [[2, 1, 3, 4], [3, 4, 2]], attributes: { a: false, b: false } },
-    { shapes: [[17, 33], [33, 9]], attributes: { a: false, b: false } },
-    { shapes: [[1, 7], [7, 5]], attributes: { a: false, b: false } },
-    { shapes: [[6, 7], [7, 1]], attributes: { a: false, b: false } },
+    {
+      shapes: [
+        [3, 4],
+        [4, 5],
+      ],
+      attributes: { a: false, b: false },
+    },
+    {
+      shapes: [
+        [4, 3],
+        [4, 5],
+      ],
+      attributes: { a: true, b: false },
+    },
+    {
+      shapes: [
+        [3, 4],
+        [5, 4],
+      ],
+      attributes: { a: false, b: true },
+    },
+    {
+      shapes: [
+        [4, 3],
+        [5, 4],
+      ],
+      attributes: { a: true, b: true },
+    },
+    {
+      shapes: [
+        [2, 3, 4],
+        [4, 2],
+      ],
+      attributes: { a: false, b: false },
+    },
+    {
+      shapes: [
+        [2, 1, 3, 4],
+        [3, 4, 2],
+      ],
+      attributes: { a: false, b: false },
+    },
+    {
+      shapes: [
+        [17, 33],
+        [33, 9],
+      ],
+      attributes: { a: false, b: false },
+    },
+    {
+      shapes: [
+        [1, 7],
+        [7, 5],
+      ],
+      attributes: { a: false, b: false },
+    },
+    {
+      shapes: [
+        [6, 7],
+        [7, 1],
+      ],
+      attributes: { a: false, b: false },
+    },
   ],
 });
 
@@ -83,14 +137,21 @@ function offsets(own: readonly number[], batch: readonly number[], matrix: numbe
 }
 
 function mismatch(a: readonly number[], b: readonly number[], k: number, k2: number): never {
-  fail('matmul', `shapes ${show(a)} and ${show(b)} do not go together: the inner dimensions are ${k} and ${k2}`, 'the last dimension of the first must equal the second to last of the second; transpose one operand', { shapes: [a, b] });
+  fail(
+    'matmul',
+    `shapes ${show(a)} and ${show(b)} do not go together: the inner dimensions are ${k} and ${k2}`,
+    'the last dimension of the first must equal the second to last of the second; transpose one operand',
+    { shapes: [a, b] },
+  );
 }
 
 /** The public product, vectors included. */
 export function applyMatmul(a: Tensor, b: Tensor): Tensor {
   checkTensors('matmul', [a, b]);
   if (a.ndim === 0 || b.ndim === 0) {
-    fail('matmul', `shapes ${show(a.shape)} and ${show(b.shape)}: a scalar is no matrix`, 'use mul() to scale', { shapes: [a.shape, b.shape] });
+    fail('matmul', `shapes ${show(a.shape)} and ${show(b.shape)}: a scalar is no matrix`, 'use mul() to scale', {
+      shapes: [a.shape, b.shape],
+    });
   }
   if (a.ndim > 1 && b.ndim > 1) return times(a, b, false, false);
   const [ka, kb] = [a.shape[a.ndim - 1], b.shape[Math.max(0, b.ndim - 2)]];
@@ -98,7 +159,9 @@ export function applyMatmul(a: Tensor, b: Tensor): Tensor {
   const matA = a.ndim === 1 ? reshapeTo(a, [1, ka]) : a;
   const matB = b.ndim === 1 ? reshapeTo(b, [kb, 1]) : b;
   const out = times(matA, matB, false, false);
-  const shape = out.shape.filter((_, i) => !(a.ndim === 1 && i === out.ndim - 2) && !(b.ndim === 1 && i === out.ndim - 1));
+  const shape = out.shape.filter(
+    (_, i) => !(a.ndim === 1 && i === out.ndim - 2) && !(b.ndim === 1 && i === out.ndim - 1),
+  );
   return reshapeTo(out, shape);
 }
 
@@ -129,7 +192,13 @@ export const linear: NamedGeneral<null> = /* @__PURE__ */ generalRow('linear', {
   },
   examples: [
     { shapes: [[3, 4], [5, 4], [5]], attributes: null },
-    { shapes: [[3, 4], [5, 4]], attributes: null },
+    {
+      shapes: [
+        [3, 4],
+        [5, 4],
+      ],
+      attributes: null,
+    },
     { shapes: [[4], [5, 4], [5]], attributes: null },
     { shapes: [[2, 3, 4], [5, 4], [5]], attributes: null },
     { shapes: [[17, 33], [9, 33], [9]], attributes: null },
@@ -144,11 +213,20 @@ export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null): Ten
   if (weight.ndim !== 2) fail('linear', `weight has shape ${show(weight.shape)}`, 'it must be [out, in]', { shapes });
   const [out, features] = weight.shape;
   if (x.ndim === 0 || x.shape[x.ndim - 1] !== features) {
-    fail('linear', `input of shape ${show(x.shape)} for a weight of shape ${show(weight.shape)}`, `the last dimension of the input must be ${features}`, { shapes });
+    fail(
+      'linear',
+      `input of shape ${show(x.shape)} for a weight of shape ${show(weight.shape)}`,
+      `the last dimension of the input must be ${features}`,
+      { shapes },
+    );
   }
   if (bias && (bias.ndim !== 1 || bias.shape[0] !== out)) {
-    fail('linear', `bias has shape ${show(bias.shape)} for a weight of shape ${show(weight.shape)}`, `it must be [${out}]`, { shapes });
+    fail(
+      'linear',
+      `bias has shape ${show(bias.shape)} for a weight of shape ${show(weight.shape)}`,
+      `it must be [${out}]`,
+      { shapes },
+    );
   }
   return applyGeneral(linear, inputs, null);
 }
-

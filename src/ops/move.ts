@@ -21,7 +21,12 @@ export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
 /** The attributes: from where, to where. */
 export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ generalRow('to', {
   forward: ([x], [from, to]) => {
-    if (from.readSync === undefined) fail('to', `the device '${from.device}' can only be awaited`, `use tensor(await x.data(), { device: '${to.device}' })`);
+    if (from.readSync === undefined)
+      fail(
+        'to',
+        `the device '${from.device}' can only be awaited`,
+        `use tensor(await x.data(), { device: '${to.device}' })`,
+      );
     return new Tensor(x.shape, to.upload(from.readSync(x.storage)));
   },
   saves: 'nothing',

@@ -5,7 +5,13 @@ import { Tensor } from '../tensor.js';
 import type { GeneralRow, NamedGeneral, Saves } from './row.js';
 
 /** Records a step if a gradient may be asked of its result, and returns the result. */
-export function record(rule: BackwardRule, saves: Saves, inputs: readonly Tensor[], out: Tensor, attributes: unknown): Tensor {
+export function record(
+  rule: BackwardRule,
+  saves: Saves,
+  inputs: readonly Tensor[],
+  out: Tensor,
+  attributes: unknown,
+): Tensor {
   if (!isGradEnabled()) return out;
   let needed = false;
   for (const t of inputs) if (t.requiresGrad) needed = true;
@@ -26,7 +32,12 @@ export function checkTensors(op: string, inputs: readonly unknown[]): void {
   const [first, ...rest] = inputs as Tensor[];
   for (const t of rest) {
     if (t.backend !== first.backend) {
-      fail(op, `the operands are on '${first.device}' and '${t.device}'`, `move one of them, with .to('${first.device}')`, { shapes: [first.shape, t.shape] });
+      fail(
+        op,
+        `the operands are on '${first.device}' and '${t.device}'`,
+        `move one of them, with .to('${first.device}')`,
+        { shapes: [first.shape, t.shape] },
+      );
     }
   }
 }

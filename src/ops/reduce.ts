@@ -65,6 +65,7 @@ export const reduce = /* @__PURE__ */ reduceRows({
 
 /** Requires what argmax takes: one dimension, or none. */
 export function checkOneDim(op: string, dim: unknown): number | undefined {
-  if (dim !== undefined && typeof dim !== 'number') fail(op, `dim is ${String(dim)}`, 'pass one dimension as a number, or none');
+  if (dim !== undefined && typeof dim !== 'number')
+    fail(op, `dim is ${String(dim)}`, 'pass one dimension as a number, or none');
   return dim;
 }

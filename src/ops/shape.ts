@@ -1,5 +1,14 @@
 import type { ReduceKernel, Storage } from '../backends/backend.js';
-import { broadcastStrides, collapse, normalizeDim, reducedShape, resolveReshape, sameShape, sizeOf, stridesOf } from '../shape.js';
+import {
+  broadcastStrides,
+  collapse,
+  normalizeDim,
+  reducedShape,
+  resolveReshape,
+  sameShape,
+  sizeOf,
+  stridesOf,
+} from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { applyGeneral, generalRow } from './record.js';
 import type { NamedGeneral } from './row.js';
@@ -109,7 +118,11 @@ export function sumTo(x: Tensor, shape: readonly number[]): Tensor {
 /** A copy of x with its dimensions in another order. */
 export function permuted(x: Tensor, order: readonly number[]): Storage {
   const strides = stridesOf(x.shape);
-  return x.backend.copy(x.storage, order.map((d) => x.shape[d]), order.map((d) => strides[d]));
+  return x.backend.copy(
+    x.storage,
+    order.map((d) => x.shape[d]),
+    order.map((d) => strides[d]),
+  );
 }
 
 export function applyReshape(x: Tensor, shape: readonly number[]): Tensor {

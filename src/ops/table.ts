@@ -14,5 +14,18 @@ export const table = {
   compare,
   reduce,
   // A list of rows with different attributes: each is only ever called with its own.
-  general: [product, linear, reshape, transpose, broadcast, sumBack, softmax, logSoftmax, pick, place, clone, move] as unknown as readonly NamedGeneral<unknown>[],
+  general: [
+    product,
+    linear,
+    reshape,
+    transpose,
+    broadcast,
+    sumBack,
+    softmax,
+    logSoftmax,
+    pick,
+    place,
+    clone,
+    move,
+  ] as unknown as readonly NamedGeneral<unknown>[],
 } as const;

@@ -38,10 +38,17 @@ export class SGD {
    */
   constructor(parameters: Iterable<Tensor>, options: SGDOptions) {
     this.parameters = [...new Set(parameters)];
-    if (this.parameters.length === 0) fail('SGD', 'there are no parameters', 'pass model.parameters() of a model whose layers are ordinary fields');
+    if (this.parameters.length === 0)
+      fail('SGD', 'there are no parameters', 'pass model.parameters() of a model whose layers are ordinary fields');
     this.parameters.forEach((p, i) => {
-      if (!(p instanceof Tensor)) fail('SGD', `parameter ${i} is ${describe(p)}`, 'pass tensors, such as model.parameters()');
-      if (!p.requiresGrad || !p.isLeaf) fail('SGD', `parameter ${i} of shape ${show(p.shape)} is ${p.isLeaf ? 'a tensor that requires no gradient' : 'a result, not a leaf'}`, 'pass leaves made with requiresGrad: true');
+      if (!(p instanceof Tensor))
+        fail('SGD', `parameter ${i} is ${describe(p)}`, 'pass tensors, such as model.parameters()');
+      if (!p.requiresGrad || !p.isLeaf)
+        fail(
+          'SGD',
+          `parameter ${i} of shape ${show(p.shape)} is ${p.isLeaf ? 'a tensor that requires no gradient' : 'a result, not a leaf'}`,
+          'pass leaves made with requiresGrad: true',
+        );
     });
     this.options = checkRule(options);
     this.#velocities = this.parameters.map(() => null);
@@ -74,12 +81,20 @@ export class SGD {
   loadStateDict(state: SGDState): void {
     const { velocities } = state;
     if (!Array.isArray(velocities) || velocities.length !== this.parameters.length) {
-      fail('SGD.loadStateDict', `the state has ${Array.isArray(velocities) ? velocities.length : 'no'} velocities for ${this.parameters.length} parameters`, 'load the state of an optimizer over the same parameters');
+      fail(
+        'SGD.loadStateDict',
+        `the state has ${Array.isArray(velocities) ? velocities.length : 'no'} velocities for ${this.parameters.length} parameters`,
+        'load the state of an optimizer over the same parameters',
+      );
     }
     velocities.forEach((v, i) => {
       const { shape } = this.parameters[i];
       if (v !== null && !(v instanceof Tensor && sameShape(v.shape, shape))) {
-        fail('SGD.loadStateDict', `velocity ${i} is ${v instanceof Tensor ? show(v.shape) : describe(v)} for a parameter of shape ${show(shape)}`, 'load the state of an optimizer over the same parameters');
+        fail(
+          'SGD.loadStateDict',
+          `velocity ${i} is ${v instanceof Tensor ? show(v.shape) : describe(v)} for a parameter of shape ${show(shape)}`,
+          'load the state of an optimizer over the same parameters',
+        );
       }
     });
     this.options = checkRule(state.options);
@@ -95,6 +110,11 @@ function checkRule(options: SGDOptions): Required<SGDOptions> {
   checkNumber('SGD', 'dampening', dampening);
   checkNumber('SGD', 'weightDecay', weightDecay, 0);
   if (typeof nesterov !== 'boolean') fail('SGD', `nesterov is ${describe(nesterov)}`, 'pass true or false');
-  if (nesterov && (momentum === 0 || dampening !== 0)) fail('SGD', `nesterov with momentum ${momentum} and dampening ${dampening}`, 'nesterov needs a momentum above 0 and no dampening');
+  if (nesterov && (momentum === 0 || dampening !== 0))
+    fail(
+      'SGD',
+      `nesterov with momentum ${momentum} and dampening ${dampening}`,
+      'nesterov needs a momentum above 0 and no dampening',
+    );
   return { lr, momentum, dampening, weightDecay, nesterov };
 }

@@ -31,10 +31,21 @@ const prefixed = (prefix: string, state: StateDict): StateDict =>
   Object.fromEntries(Object.entries(state).map(([key, value]) => [prefix + key, value]));
 
 const withPrefix = (prefix: string, tensors: StateDict): StateDict =>
-  Object.fromEntries(Object.entries(tensors).flatMap(([key, value]) => (key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [])));
+  Object.fromEntries(
+    Object.entries(tensors).flatMap(([key, value]) =>
+      key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
+    ),
+  );
 
 /** Writes one safetensors file with everything; a crash leaves the one before. */
-export async function writeCheckpoint(path: string, model: Module, optimizer: SGD, loader: Partial<Resumable>, state: TrainingState, best: StateDict | null): Promise<void> {
+export async function writeCheckpoint(
+  path: string,
+  model: Module,
+  optimizer: SGD,
+  loader: Partial<Resumable>,
+  state: TrainingState,
+  best: StateDict | null,
+): Promise<void> {
   const { options, velocities } = optimizer.stateDict();
   const contents: Contents = {
     format: 'tapegrad-checkpoint',
@@ -54,14 +65,22 @@ export async function writeCheckpoint(path: string, model: Module, optimizer: SG
 }
 
 /** Brings back what writeCheckpoint wrote. @throws TapegradError if the file is no checkpoint of this model and optimizer */
-export async function readCheckpoint(path: string, model: Module, optimizer: SGD, loader: Partial<Resumable>): Promise<{ state: TrainingState; best: StateDict | null }> {
+export async function readCheckpoint(
+  path: string,
+  model: Module,
+  optimizer: SGD,
+  loader: Partial<Resumable>,
+): Promise<{ state: TrainingState; best: StateDict | null }> {
   const { tensors, metadata } = fromSafetensors(await readFile('fit', path));
   const contents = JSON.parse(metadata.checkpoint ?? 'null') as Contents | null;
   if (contents?.format !== 'tapegrad-checkpoint' || contents.version !== 1) {
     fail('fit', `${path} is no checkpoint that this version can read`, 'remove it, or pass { resume: false }');
   }
   model.loadStateDict(withPrefix('model.', tensors));
-  optimizer.loadStateDict({ options: contents.options, velocities: contents.velocities.map((kept, i) => (kept ? tensors[`velocity.${i}`] : null)) });
+  optimizer.loadStateDict({
+    options: contents.options,
+    velocities: contents.velocities.map((kept, i) => (kept ? tensors[`velocity.${i}`] : null)),
+  });
   generator.state = contents.random;
   if (contents.loader !== null && 'state' in loader) loader.state = contents.loader;
   const best = withPrefix('best.', tensors);

@@ -58,7 +58,19 @@ export interface History {
   stopped: 'epochs' | 'earlyStopping' | 'onEpoch';
 }
 
-const OPTIONS = ['train', 'validation', 'loss', 'optimizer', 'epochs', 'metrics', 'onEpoch', 'earlyStopping', 'checkpoint', 'resume', 'progress'];
+const OPTIONS = [
+  'train',
+  'validation',
+  'loss',
+  'optimizer',
+  'epochs',
+  'metrics',
+  'onEpoch',
+  'earlyStopping',
+  'checkpoint',
+  'resume',
+  'progress',
+];
 
 /**
  * Trains a model: for each epoch the loop over the batches, validation, and what the options ask for.
@@ -76,19 +88,29 @@ export async function fit(model: Module, options: FitOptions): Promise<History> 
   if (options.resume && checkpoint && builtin('node:fs')?.existsSync(checkpoint)) {
     ({ state, best } = await readCheckpoint(checkpoint, model, optimizer, loader));
   }
-  const stalled = () => earlyStopping !== undefined && state.best !== null && state.epochs.length - state.best.epoch >= earlyStopping.patience;
+  const stalled = () =>
+    earlyStopping !== undefined &&
+    state.best !== null &&
+    state.epochs.length - state.best.epoch >= earlyStopping.patience;
   let stopped: History['stopped'] = 'epochs';
   while (state.epochs.length < epochs && !stalled()) {
     const epoch = state.epochs.length + 1;
     try {
       progress.start(`epoch ${epoch}/${epochs}`, train.length ?? 0);
-      const report = { epoch, ...(await trainEpoch(model, options, epoch, (n, note) => progress.update(n, note))), validation: await validate(model, options) };
+      const report = {
+        epoch,
+        ...(await trainEpoch(model, options, epoch, (n, note) => progress.update(n, note))),
+        validation: await validate(model, options),
+      };
       state.epochs.push(report);
     } finally {
       progress.stop();
     }
     const report = state.epochs[epoch - 1];
-    if (earlyStopping && (state.best === null || report.validation!.loss < state.best.loss - (earlyStopping.minDelta ?? 0))) {
+    if (
+      earlyStopping &&
+      (state.best === null || report.validation!.loss < state.best.loss - (earlyStopping.minDelta ?? 0))
+    ) {
       state.best = { loss: report.validation!.loss, epoch };
       best = Object.fromEntries(Object.entries(model.stateDict()).map(([key, value]) => [key, value.clone()]));
     }
@@ -103,7 +125,12 @@ export async function fit(model: Module, options: FitOptions): Promise<History> 
   return { epochs: state.epochs, stopped };
 }
 
-async function trainEpoch(model: Module, options: FitOptions, epoch: number, tell: (batch: number, note: string) => void): Promise<Omit<EpochReport, 'epoch' | 'validation'>> {
+async function trainEpoch(
+  model: Module,
+  options: FitOptions,
+  epoch: number,
+  tell: (batch: number, note: string) => void,
+): Promise<Omit<EpochReport, 'epoch' | 'validation'>> {
   const { train, loss, optimizer } = options;
   model.train();
   const start = performance.now();
@@ -116,18 +143,35 @@ async function trainEpoch(model: Module, options: FitOptions, epoch: number, tel
     cost.backward();
     optimizer.step();
     const value = await cost.item();
-    if (!Number.isFinite(value)) fail('fit', `the loss is ${value} in batch ${batch} of epoch ${epoch}`, 'use a smaller learning rate, and check the data for NaN');
+    if (!Number.isFinite(value))
+      fail(
+        'fit',
+        `the loss is ${value} in batch ${batch} of epoch ${epoch}`,
+        'use a smaller learning rate, and check the data for NaN',
+      );
     total += value * x.shape[0];
     samples += x.shape[0];
     batch++;
-    if (batch % 16 === 0) tell(batch, `loss ${(total / samples).toFixed(4)} | ${Math.round(samples / ((performance.now() - start) / 1000))} samples/s`);
+    if (batch % 16 === 0)
+      tell(
+        batch,
+        `loss ${(total / samples).toFixed(4)} | ${Math.round(samples / ((performance.now() - start) / 1000))} samples/s`,
+      );
   }
-  if (samples === 0) fail('fit', 'the training data gave no batch', 'pass a loader with at least one; an iterator can only be used once');
+  if (samples === 0)
+    fail(
+      'fit',
+      'the training data gave no batch',
+      'pass a loader with at least one; an iterator can only be used once',
+    );
   const seconds = (performance.now() - start) / 1000;
   return { loss: total / samples, samples, seconds, samplesPerSecond: samples / seconds };
 }
 
-async function validate(model: Module, { validation, loss, metrics = {} }: FitOptions): Promise<EpochReport['validation']> {
+async function validate(
+  model: Module,
+  { validation, loss, metrics = {} }: FitOptions,
+): Promise<EpochReport['validation']> {
   if (validation === undefined) return null;
   model.eval();
   const sums: { loss: number; [metric: string]: number } = { loss: 0 };
@@ -139,11 +183,17 @@ async function validate(model: Module, { validation, loss, metrics = {} }: FitOp
       return [out, loss.forward(out, y)];
     });
     sums.loss += n * (await cost.item());
-    for (const [name, metric] of Object.entries(metrics)) sums[name] = (sums[name] ?? 0) + n * (await metric(output, y));
+    for (const [name, metric] of Object.entries(metrics))
+      sums[name] = (sums[name] ?? 0) + n * (await metric(output, y));
     samples += n;
   }
   model.train();
-  if (samples === 0) fail('fit', 'the validation data gave no batch', 'pass a loader with at least one; an iterator can only be used once');
+  if (samples === 0)
+    fail(
+      'fit',
+      'the validation data gave no batch',
+      'pass a loader with at least one; an iterator can only be used once',
+    );
   for (const name of Object.keys(sums)) sums[name] /= samples;
   return sums;
 }
@@ -152,14 +202,22 @@ function check(model: Module, options: FitOptions): void {
   if (!(model instanceof Module)) fail('fit', `the model is ${describe(model)}`, 'pass a module');
   checkOptions('fit', options, OPTIONS);
   const { train, validation, loss, optimizer, earlyStopping, metrics = {} } = options ?? {};
-  const iterable = (v: unknown) => typeof v === 'object' && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v);
+  const iterable = (v: unknown) =>
+    typeof v === 'object' && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v);
   if (!iterable(train)) fail('fit', `train is ${describe(train)}`, 'pass a DataLoader');
-  if (validation !== undefined && !iterable(validation)) fail('fit', `validation is ${describe(validation)}`, 'pass a DataLoader');
-  if (typeof loss?.forward !== 'function') fail('fit', `loss is ${describe(loss)}`, 'pass a loss such as new nn.MSELoss()');
+  if (validation !== undefined && !iterable(validation))
+    fail('fit', `validation is ${describe(validation)}`, 'pass a DataLoader');
+  if (typeof loss?.forward !== 'function')
+    fail('fit', `loss is ${describe(loss)}`, 'pass a loss such as new nn.MSELoss()');
   if (!(optimizer instanceof SGD)) fail('fit', `optimizer is ${describe(optimizer)}`, 'pass an optim.SGD');
   checkInteger('fit', 'epochs', options.epochs);
   for (const [name, metric] of Object.entries(metrics)) {
-    if (typeof metric !== 'function' || name === 'loss') fail('fit', `the metric ${name} is ${describe(metric)}`, "pass functions of output and target, under names other than 'loss'");
+    if (typeof metric !== 'function' || name === 'loss')
+      fail(
+        'fit',
+        `the metric ${name} is ${describe(metric)}`,
+        "pass functions of output and target, under names other than 'loss'",
+      );
   }
   if (options.resume && !options.checkpoint) fail('fit', 'resume without a checkpoint', 'name the checkpoint file');
   if (earlyStopping === undefined) return;

@@ -178,7 +178,9 @@ export class Heap {
     try {
       block.host = this.floats.slice(from, from + block.size);
     } catch (cause) {
-      fail('alloc', `no memory to move ${block.size} elements aside`, 'drop tensors that are no longer needed', { cause });
+      fail('alloc', `no memory to move ${block.size} elements aside`, 'drop tensors that are no longer needed', {
+        cause,
+      });
     }
     this.#vacate(seg);
   }
@@ -237,7 +239,11 @@ export class Heap {
 
   #growTo(bytes: number): void {
     if (!this.#tryGrowTo(bytes)) {
-      fail('alloc', `the system gave no memory for ${bytes} bytes`, 'drop tensors that are no longer needed, or use smaller ones');
+      fail(
+        'alloc',
+        `the system gave no memory for ${bytes} bytes`,
+        'drop tensors that are no longer needed, or use smaller ones',
+      );
     }
   }
 

@@ -182,7 +182,18 @@ export class CpuBackend implements Backend {
     const g = this.#at(gradient);
     const v = velocity ? this.#at(velocity) : 0;
     const { lr, momentum, dampening, weightDecay, nesterov } = rule;
-    this.#kernels.sgd!(p, g, v, parameter.size, lr, velocity ? momentum : 0, dampening, weightDecay, nesterov ? 1 : 0, firstStep ? 1 : 0);
+    this.#kernels.sgd!(
+      p,
+      g,
+      v,
+      parameter.size,
+      lr,
+      velocity ? momentum : 0,
+      dampening,
+      weightDecay,
+      nesterov ? 1 : 0,
+      firstStep ? 1 : 0,
+    );
     parameter.version++;
     if (velocity) velocity.version++;
   }

@@ -1,0 +1,53 @@
+import {
+  type DeviceInfo,
+  data,
+  fit,
+  type History,
+  metrics,
+  nn,
+  noGrad,
+  optim,
+  type Tensor,
+  tensor,
+  useDevice,
+  zeros,
+} from 'tapegrad';
+import { fromSafetensors, load, type StateDict, save, toSafetensors } from 'tapegrad/io';
+import { expectTypeOf, test } from 'vitest';
+
+test('the promised names have the promised types', () => {
+  expectTypeOf(tensor([[1, 2]], { shape: [2, 1], requiresGrad: true, device: 'cpu' })).toEqualTypeOf<Tensor>();
+  expectTypeOf<Tensor['shape']>().toEqualTypeOf<readonly number[]>();
+  expectTypeOf<Tensor['grad']>().toEqualTypeOf<Tensor | null>();
+  expectTypeOf<Tensor['data']>().returns.toEqualTypeOf<Promise<Float32Array>>();
+  expectTypeOf<Tensor['item']>().returns.toEqualTypeOf<Promise<number>>();
+  expectTypeOf<Tensor['add']>().parameters.toEqualTypeOf<[other: Tensor | number]>();
+  expectTypeOf<Tensor['sum']>().parameters.toEqualTypeOf<[dim?: number | readonly number[], keepdim?: boolean]>();
+  expectTypeOf(noGrad(() => 1)).toEqualTypeOf<number>();
+  expectTypeOf(noGrad(async () => 1)).toEqualTypeOf<Promise<number>>();
+  expectTypeOf(useDevice('auto')).toEqualTypeOf<Promise<DeviceInfo>>();
+  expectTypeOf(metrics.accuracy).returns.toEqualTypeOf<Promise<number>>();
+  expectTypeOf(metrics.confusionMatrix).returns.toEqualTypeOf<Promise<number[][]>>();
+  expectTypeOf(fit).returns.toEqualTypeOf<Promise<History>>();
+  expectTypeOf(load).returns.toEqualTypeOf<Promise<StateDict>>();
+  expectTypeOf(toSafetensors).returns.toEqualTypeOf<Promise<Uint8Array>>();
+  expectTypeOf(fromSafetensors).returns.toEqualTypeOf<{ tensors: StateDict; metadata: Record<string, string> }>();
+  expectTypeOf(save).parameter(1).toEqualTypeOf<string>();
+});
+
+test('wrong uses do not compile', () => {
+  // @ts-expect-error a text is no operand
+  zeros([1]).add('1');
+  // @ts-expect-error argmax takes one dimension
+  zeros([1]).argmax([0, 1]);
+  // @ts-expect-error lr is required
+  new optim.SGD([], {});
+  // @ts-expect-error unknown option
+  new nn.Linear(1, 1, { biass: true });
+  // @ts-expect-error an unknown reduction
+  new nn.MSELoss({ reduction: 'avg' });
+  // @ts-expect-error batchSize is required
+  new data.DataLoader(new data.TensorDataset(), {});
+  // @ts-expect-error shape cannot be assigned
+  zeros([1]).shape = [2];
+});

@@ -1,0 +1,90 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+// The built package as others meet it; `npm test` builds it first.
+
+const node = (script: string, cwd = '.') =>
+  execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd, encoding: 'utf8' }).trim();
+const example = (path: string, ...args: string[]) =>
+  execFileSync(process.execPath, ['--import', 'tsx', path, ...args], { encoding: 'utf8' });
+
+describe('the built package', () => {
+  it('is imported without side effects on the random stream or the process', () => {
+    expect(node(`import { tensor } from 'tapegrad'; console.log(tensor([1, 2]).add(1).toArraySync().join());`)).toBe(
+      '2,3',
+    );
+    expect(node(`import * as io from 'tapegrad/io'; console.log(Object.keys(io).sort().join());`)).toBe(
+      'fromSafetensors,load,parseCsv,parseIdx,readCsv,readIdx,save,toSafetensors',
+    );
+  });
+  it('exports the promised names', () => {
+    const names =
+      'arange,data,fit,full,gradcheck,manualSeed,metrics,nn,noGrad,ones,optim,rand,randn,tensor,useDevice,zeros';
+    const missing = node(
+      `import * as t from 'tapegrad'; console.log('${names}'.split(',').filter((n) => !(n in t)).join());`,
+    );
+    expect(missing).toBe('');
+  });
+  it('can be required where Node allows it', () => {
+    const [major, minor] = process.versions.node.split('.').map(Number);
+    if (major < 20 || (major === 20 && minor < 19)) return;
+    const dir = mkdtempSync(join(tmpdir(), 'tapegrad-'));
+    const file = join(dir, 'a.cjs');
+    writeFileSync(
+      file,
+      `const { tensor } = require(${JSON.stringify(resolve('dist/src/index.js'))}); console.log(tensor([3]).mul(2).itemSync());`,
+    );
+    expect(execFileSync(process.execPath, [file], { encoding: 'utf8' }).trim()).toBe('6');
+  });
+});
+
+describe('examples', () => {
+  it('simple-net reaches the quality of least squares on the diabetes set', () => {
+    const out = join(mkdtempSync(join(tmpdir(), 'tapegrad-')), 'simple.safetensors');
+    const text = example('docs/examples/simple-net.ts', '--epochs', '300', '--out', out);
+    // Least squares on the same split reaches 0.368 (NumPy's lstsq).
+    const r2 = Number(text.match(/test R²: (\S+)/)![1]);
+    expect(r2).toBeGreaterThan(0.34);
+    expect(readFileSync(out).length).toBeGreaterThan(200);
+  });
+  it('digits reads the real MNIST, learns in one epoch, reloads the same model and writes its report', () => {
+    const dir = mkdtempSync(join(tmpdir(), 'tapegrad-'));
+    const text = example(
+      'docs/examples/digits.ts',
+      '--epochs',
+      '1',
+      '--out',
+      join(dir, 'd.safetensors'),
+      '--report',
+      join(dir, 'r.html'),
+    );
+    expect(Number(text.match(/test accuracy (\S+) %/)![1])).toBeGreaterThan(92);
+    expect(text).toContain('differs by 0 in 100000 outputs');
+    const html = readFileSync(join(dir, 'r.html'), 'utf8');
+    expect(html.match(/<svg/g)!.length).toBe(3);
+    expect(html.match(/data:image\/png;base64,/g)!.length).toBe(24);
+    expect(html).not.toMatch(/(src|href)="http/);
+  });
+});
+
+describe('the README', () => {
+  it('has examples that run', () => {
+    const blocks = [...readFileSync('README.md', 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map((m) => m[1]);
+    expect(blocks.length).toBeGreaterThan(0);
+    const dir = mkdtempSync(join(resolve('test'), '.readme-'));
+    try {
+      blocks.forEach((block, i) => {
+        const file = join(dir, `block${i}.ts`);
+        writeFileSync(file, block);
+        expect(() =>
+          execFileSync(process.execPath, ['--import', 'tsx', file], { cwd: dir, encoding: 'utf8', stdio: 'pipe' }),
+        ).not.toThrow();
+      });
+    } finally {
+      execFileSync('rm', ['-r', dir]);
+    }
+  });
+});

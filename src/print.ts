@@ -26,7 +26,10 @@ function positions(length: number, short: boolean): number[] {
 }
 
 function visit(shape: readonly number[], short: boolean, each: (index: number) => void, depth = 0, from = 0): void {
-  if (depth === shape.length) return each(from);
+  if (depth === shape.length) {
+    each(from);
+    return;
+  }
   const step = shape.slice(depth + 1).reduce((p, d) => p * d, 1);
   for (const i of positions(shape[depth], short)) if (i >= 0) visit(shape, short, each, depth + 1, from + i * step);
 }

@@ -74,7 +74,7 @@ export class SGD {
 
   /** A copy of everything that the next step depends on beside parameters and gradients. */
   stateDict(): SGDState {
-    return { options: { ...this.options }, velocities: this.#velocities.map((v) => v?.clone()) };
+    return { options: { ...this.options }, velocities: this.#velocities.map((v) => (v === null ? null : v.clone())) };
   }
 
   /** Continues from a saved state. Nothing is changed if it does not fit. @throws TapegradError if it belongs to other parameters */
@@ -98,7 +98,7 @@ export class SGD {
       }
     });
     this.options = checkRule(state.options);
-    this.#velocities = velocities.map((v, i) => v?.to(this.parameters[i].device).clone().detach());
+    this.#velocities = velocities.map((v, i) => (v === null ? null : v.to(this.parameters[i].device).clone()));
   }
 }
 

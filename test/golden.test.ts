@@ -45,23 +45,22 @@ function callOf({ name, arguments: { dim, keepdim, reduction } }: Case): Call {
 }
 
 describe(`PyTorch ${golden.torch}`, () => {
-  it.each(golden.cases.map((c, i) => [`${c.name} ${JSON.stringify(c.arguments)} (${i})`, c] as const))(
-    '%s: values and gradients',
-    (_, c) => {
-      const inputs = c.inputs.map((p, i) => unpack(p, c.gradients[i] !== null));
-      const out = callOf(c)(...inputs);
-      expect(out.shape).toEqual(c.output.shape);
-      expectClose(out.dataSync(), c.output.values, 1e-5, 1e-6);
-      const n = out.size;
-      const weights = Float64Array.from({ length: n }, (_, i) => (n === 1 ? 0.5 : 0.5 + i / (n - 1)));
-      out.backward(tensor(weights, { shape: out.shape }));
-      c.gradients.forEach((g, i) => {
-        if (g === null) return;
-        expect(inputs[i].grad!.shape).toEqual(g.shape);
-        expectClose(inputs[i].grad!.dataSync(), g.values, 1e-5, 1e-6);
-      });
-    },
-  );
+  it.each(
+    golden.cases.map((c, i) => [`${c.name} ${JSON.stringify(c.arguments)} (${i})`, c] as const),
+  )('%s: values and gradients', (_, c) => {
+    const inputs = c.inputs.map((p, i) => unpack(p, c.gradients[i] !== null));
+    const out = callOf(c)(...inputs);
+    expect(out.shape).toEqual(c.output.shape);
+    expectClose(out.dataSync(), c.output.values, 1e-5, 1e-6);
+    const n = out.size;
+    const weights = Float64Array.from({ length: n }, (_, i) => (n === 1 ? 0.5 : 0.5 + i / (n - 1)));
+    out.backward(tensor(weights, { shape: out.shape }));
+    c.gradients.forEach((g, i) => {
+      if (g === null) return;
+      expect(inputs[i].grad!.shape).toEqual(g.shape);
+      expectClose(inputs[i].grad!.dataSync(), g.values, 1e-5, 1e-6);
+    });
+  });
 
   it.each(golden.trajectories.map((t) => [t.name, t] as const))('trains the same way with SGD: %s', (_, t) => {
     const model = new nn.Sequential(new nn.Linear(6, 5), new nn.Tanh(), new nn.Linear(5, 3));

@@ -138,14 +138,13 @@ describe.each(Object.entries(table.compare))('%s', (name, row) => {
 });
 
 describe.each(differentiableReductions)('%s', (_, row) => {
-  it.each(reductions.filter((c) => sizeOf(c.shape) < 100))(
-    'has the right first and second derivatives for $shape over $dim',
-    ({ shape, dim, keepdim = false }) => {
-      const x = sampleTensor(shape, [-3, 3], 3, 'cpu', true);
-      gradcheck((t) => applyReduce(row, t, dim, keepdim), [x], { secondOrder: true });
-      gradcheck((t) => applyReduce(row, t.mul(t), dim, true).mul(t), [x], { secondOrder: true });
-    },
-  );
+  it.each(
+    reductions.filter((c) => sizeOf(c.shape) < 100),
+  )('has the right first and second derivatives for $shape over $dim', ({ shape, dim, keepdim = false }) => {
+    const x = sampleTensor(shape, [-3, 3], 3, 'cpu', true);
+    gradcheck((t) => applyReduce(row, t, dim, keepdim), [x], { secondOrder: true });
+    gradcheck((t) => applyReduce(row, t.mul(t), dim, true).mul(t), [x], { secondOrder: true });
+  });
 });
 
 describe.each(Object.entries(table.reduce))('%s', (name, row) => {
@@ -202,51 +201,47 @@ describe.each(Object.entries(table.reduce))('%s', (name, row) => {
   });
 });
 
-describe.each(table.general.filter((row) => row.examples.length > 0).map((row) => [row.name, row] as const))(
-  '%s',
-  (_, row) => {
-    const inputsOf = (i: number, device: 'cpu' | 'reference' | 'float64', requiresGrad: boolean): Tensor[] => {
-      const { shapes, values = {} } = row.examples[i];
-      return shapes.map((shape, j) =>
-        values[j]
-          ? tensor([...values[j]], { shape, device })
-          : sampleTensor(shape, [-2, 2], j + 1, device, requiresGrad),
-      );
-    };
-    it.each(row.examples.map((e, i) => [JSON.stringify(e.shapes), JSON.stringify(e.attributes), i] as const))(
-      '%s %s: derivatives, parity, fusion',
-      (_s, _a, i) => {
-        const { attributes, shapes } = row.examples[i];
-        const call = (...inputs: Tensor[]) => applyGeneral(row, inputs, attributes);
-        const small = shapes.every((s) => sizeOf(s) < 100);
-        if (small) {
-          const inputs = inputsOf(i, 'cpu', true);
-          gradcheck(call, inputs, { secondOrder: true });
-          gradcheck((...t) => call(...t.map((x) => (x.requiresGrad ? x.mul(1.1) : x))).tanh(), inputs, {
-            secondOrder: true,
-          });
-        }
-        const expected = call(...inputsOf(i, 'reference', false));
-        const got = call(...inputsOf(i, 'cpu', false));
-        expect(got.shape).toEqual(expected.shape);
-        expectClose(got.dataSync(), expected.dataSync(), 1e-5, 1e-5);
-        if (row.equals)
-          expectClose(row.equals(inputsOf(i, 'reference', false), attributes).dataSync(), expected.dataSync());
-        // Gradients too, from the backend under test.
-        const gradients = (device: 'cpu' | 'reference') => {
-          const inputs = inputsOf(i, device, true);
-          call(...inputs)
-            .mul(0.7)
-            .sum()
-            .backward();
-          return inputs.map((t) => t.grad?.dataSync() ?? new Float32Array());
-        };
-        const expectedGradients = gradients('reference');
-        for (const [j, g] of gradients('cpu').entries()) expectClose(g, expectedGradients[j], 1e-5, 1e-5);
-      },
+describe.each(
+  table.general.filter((row) => row.examples.length > 0).map((row) => [row.name, row] as const),
+)('%s', (_, row) => {
+  const inputsOf = (i: number, device: 'cpu' | 'reference' | 'float64', requiresGrad: boolean): Tensor[] => {
+    const { shapes, values = {} } = row.examples[i];
+    return shapes.map((shape, j) =>
+      values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, [-2, 2], j + 1, device, requiresGrad),
     );
-  },
-);
+  };
+  it.each(
+    row.examples.map((e, i) => [JSON.stringify(e.shapes), JSON.stringify(e.attributes), i] as const),
+  )('%s %s: derivatives, parity, fusion', (_s, _a, i) => {
+    const { attributes, shapes } = row.examples[i];
+    const call = (...inputs: Tensor[]) => applyGeneral(row, inputs, attributes);
+    const small = shapes.every((s) => sizeOf(s) < 100);
+    if (small) {
+      const inputs = inputsOf(i, 'cpu', true);
+      gradcheck(call, inputs, { secondOrder: true });
+      gradcheck((...t) => call(...t.map((x) => (x.requiresGrad ? x.mul(1.1) : x))).tanh(), inputs, {
+        secondOrder: true,
+      });
+    }
+    const expected = call(...inputsOf(i, 'reference', false));
+    const got = call(...inputsOf(i, 'cpu', false));
+    expect(got.shape).toEqual(expected.shape);
+    expectClose(got.dataSync(), expected.dataSync(), 1e-5, 1e-5);
+    if (row.equals)
+      expectClose(row.equals(inputsOf(i, 'reference', false), attributes).dataSync(), expected.dataSync());
+    // Gradients too, from the backend under test.
+    const gradients = (device: 'cpu' | 'reference') => {
+      const inputs = inputsOf(i, device, true);
+      call(...inputs)
+        .mul(0.7)
+        .sum()
+        .backward();
+      return inputs.map((t) => t.grad?.dataSync() ?? new Float32Array());
+    };
+    const expectedGradients = gradients('reference');
+    for (const [j, g] of gradients('cpu').entries()) expectClose(g, expectedGradients[j], 1e-5, 1e-5);
+  });
+});
 
 describe('the harness', () => {
   it('catches one deliberately wrong derivative', async () => {

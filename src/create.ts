@@ -5,7 +5,8 @@ import { generator } from './random.js';
 import { checkShape, sizeOf } from './shape.js';
 import { type NestedArray, Tensor } from './tensor.js';
 
-type TypedArray =
+/** The typed arrays whose elements are plain numbers. */
+export type TypedArray =
   | Float32Array
   | Float64Array
   | Int8Array
@@ -18,7 +19,8 @@ type TypedArray =
 
 /** What a tensor can be made from. */
 export type TensorValues = NestedArray | readonly NestedArrayLike[] | TypedArray;
-type NestedArrayLike = number | readonly NestedArrayLike[];
+/** Numbers in nested arrays that are only read. */
+export type NestedArrayLike = number | readonly NestedArrayLike[];
 
 export interface TensorOptions {
   /** Whether backward computes a gradient for it. Default false. */

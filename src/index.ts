@@ -3,9 +3,21 @@ export { type GradcheckOptions, gradcheck } from './autograd/gradcheck.js';
 export { noGrad } from './autograd/mode.js';
 export type { Device, DeviceInfo } from './backends/backend.js';
 export { useDevice } from './backends/registry.js';
-export { arange, full, ones, rand, randn, type TensorOptions, type TensorValues, tensor, zeros } from './create.js';
+export {
+  arange,
+  full,
+  type NestedArrayLike,
+  ones,
+  rand,
+  randn,
+  type TensorOptions,
+  type TensorValues,
+  type TypedArray,
+  tensor,
+  zeros,
+} from './create.js';
 export * as data from './data/index.js';
-export { TapegradError } from './errors.js';
+export { type ErrorDetails, TapegradError } from './errors.js';
 export { Tensor } from './methods.js';
 export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';

@@ -1,6 +1,6 @@
 import { checkInteger, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
-import { Generator, generator } from '../random.js';
+import { generator, Generator as RandomStream } from '../random.js';
 import { TensorDataset } from './dataset.js';
 import { gather, likeRows } from './rows.js';
 
@@ -59,7 +59,7 @@ export class DataLoader {
     this.#epoch = checkInteger('DataLoader', 'state.epoch', state.epoch, 0);
   }
 
-  *[Symbol.iterator](): Generator_<Tensor[]> {
+  *[Symbol.iterator](): Generator<Tensor[], void, undefined> {
     const order = this.#nextOrder();
     const host = this.dataset.hostSync();
     for (let i = 0; i < this.length; i++) yield this.#batch(host, order, i);
@@ -75,7 +75,7 @@ export class DataLoader {
     const epoch = this.#epoch++;
     if (!this.#shuffle) return Int32Array.from({ length: this.dataset.length }, (_, i) => i);
     // A stretch of the stream of its own for each epoch, so that any epoch can be resumed without the ones before.
-    const stream = new Generator(this.#seed);
+    const stream = new RandomStream(this.#seed);
     stream.state = { seed: this.#seed, block: epoch * 2 ** 32 };
     return stream.permutation(this.dataset.length);
   }
@@ -86,5 +86,3 @@ export class DataLoader {
     return this.dataset.tensors.map((t, i) => likeRows(t, gather(host[i], t.size / t.shape[0], order, from, to)));
   }
 }
-
-type Generator_<T> = globalThis.Generator<T, void, undefined>;

@@ -6,8 +6,6 @@ import { featureValues } from './rows.js';
 // Preparations are fitted on training data and then applied to everything else. toJSON holds all that was learnt;
 // fromJSON brings it back.
 
-type Numbers = readonly number[];
-
 function checkNumbers(op: string, name: string, value: unknown): number[] {
   if (!Array.isArray(value) || value.length === 0 || !value.every((v) => Number.isFinite(v))) {
     fail(op, `${name} is ${describe(value)}`, 'pass what toJSON() gave');
@@ -39,7 +37,7 @@ function mapFeatures(op: string, x: Tensor, columns: number, f: (v: number, colu
   );
 }
 
-abstract class Affine<Learnt extends { [name: string]: Numbers }> {
+abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
   #learnt: Learnt | null = null;
 
   /** What fit learnt. @throws TapegradError before fit */
@@ -55,7 +53,7 @@ abstract class Affine<Learnt extends { [name: string]: Numbers }> {
   }
 
   /** (x - shift) / scale, by column. */
-  protected abstract affine(learnt: Learnt): { shift: Numbers; scale: Numbers };
+  protected abstract affine(learnt: Learnt): { shift: readonly number[]; scale: readonly number[] };
 
   /** Learns from features [n, f]. @throws TapegradError for other shapes and for values that are not finite */
   abstract fit(x: Tensor): this;
@@ -84,7 +82,7 @@ abstract class Affine<Learnt extends { [name: string]: Numbers }> {
 }
 
 /** Subtracts each feature's mean and divides by its standard deviation (over n, as scikit-learn; 1 for a constant feature). */
-export class StandardScaler extends Affine<{ mean: Numbers; std: Numbers }> {
+export class StandardScaler extends Affine<{ mean: readonly number[]; std: readonly number[] }> {
   override fit(x: Tensor): this {
     const { column, columns } = columnsOf('StandardScaler.fit', x);
     const moments = Array.from({ length: columns }, (_, j) => {
@@ -95,12 +93,15 @@ export class StandardScaler extends Affine<{ mean: Numbers; std: Numbers }> {
     return this.learn({ mean: moments.map((m) => m.mean), std: moments.map((m) => m.std) });
   }
 
-  protected override affine({ mean, std }: { mean: Numbers; std: Numbers }): { shift: Numbers; scale: Numbers } {
+  protected override affine({ mean, std }: { mean: readonly number[]; std: readonly number[] }): {
+    shift: readonly number[];
+    scale: readonly number[];
+  } {
     return { shift: mean, scale: std.map((s) => s || 1) };
   }
 
   /** The scaler that toJSON described. @throws TapegradError for anything else */
-  static fromJSON(json: { mean: Numbers; std: Numbers }): StandardScaler {
+  static fromJSON(json: { mean: readonly number[]; std: readonly number[] }): StandardScaler {
     const mean = checkNumbers('StandardScaler.fromJSON', 'mean', json?.mean);
     const std = checkNumbers('StandardScaler.fromJSON', 'std', json?.std);
     if (mean.length !== std.length)
@@ -110,7 +111,7 @@ export class StandardScaler extends Affine<{ mean: Numbers; std: Numbers }> {
 }
 
 /** Maps each feature's range in the training data to 0..1 (a constant feature to 0). */
-export class MinMaxScaler extends Affine<{ min: Numbers; max: Numbers }> {
+export class MinMaxScaler extends Affine<{ min: readonly number[]; max: readonly number[] }> {
   override fit(x: Tensor): this {
     const { column, columns } = columnsOf('MinMaxScaler.fit', x);
     const all = Array.from({ length: columns }, (_, j) => column(j));
@@ -118,12 +119,15 @@ export class MinMaxScaler extends Affine<{ min: Numbers; max: Numbers }> {
     return this.learn({ min: fold(Math.min), max: fold(Math.max) });
   }
 
-  protected override affine({ min, max }: { min: Numbers; max: Numbers }): { shift: Numbers; scale: Numbers } {
+  protected override affine({ min, max }: { min: readonly number[]; max: readonly number[] }): {
+    shift: readonly number[];
+    scale: readonly number[];
+  } {
     return { shift: min, scale: max.map((m, j) => m - min[j] || 1) };
   }
 
   /** The scaler that toJSON described. @throws TapegradError for anything else */
-  static fromJSON(json: { min: Numbers; max: Numbers }): MinMaxScaler {
+  static fromJSON(json: { min: readonly number[]; max: readonly number[] }): MinMaxScaler {
     const min = checkNumbers('MinMaxScaler.fromJSON', 'min', json?.min);
     const max = checkNumbers('MinMaxScaler.fromJSON', 'max', json?.max);
     if (min.length !== max.length)
@@ -143,7 +147,7 @@ export interface ImputeOptions {
 export class Imputer {
   readonly #strategy: 'mean' | 'constant';
   readonly #value: number;
-  #fill: Numbers | null = null;
+  #fill: readonly number[] | null = null;
 
   /** @throws TapegradError for an unknown strategy or a value that is not finite */
   constructor(options: ImputeOptions = {}) {
@@ -184,13 +188,13 @@ export class Imputer {
   }
 
   /** What fit learnt, for JSON.stringify. @throws TapegradError before fit */
-  toJSON(): { fill: Numbers } {
+  toJSON(): { fill: readonly number[] } {
     if (this.#fill === null) fail('Imputer', 'it has not been fitted', 'call fit(x) with training data first');
     return { fill: this.#fill };
   }
 
   /** The imputer that toJSON described. @throws TapegradError for anything else */
-  static fromJSON(json: { fill: Numbers }): Imputer {
+  static fromJSON(json: { fill: readonly number[] }): Imputer {
     const imputer = new Imputer();
     imputer.#fill = checkNumbers('Imputer.fromJSON', 'fill', json?.fill);
     return imputer;

@@ -4,17 +4,15 @@ import { reduceRows } from './apply.js';
 import type { ReduceRow } from './row.js';
 import { sumFold } from './shape.js';
 
-type Dims = number | readonly number[];
-
 export interface ReduceMethods {
   /** The sum over `dim` (all dimensions by default), which keepdim leaves as 1. Derivative 1. @throws TapegradError for a dimension that is not there */
-  sum(dim?: Dims, keepdim?: boolean): Tensor;
+  sum(dim?: number | readonly number[], keepdim?: boolean): Tensor;
   /** The mean over `dim` (all dimensions by default), which keepdim leaves as 1. Derivative 1 / n. @throws TapegradError for a dimension that is not there */
-  mean(dim?: Dims, keepdim?: boolean): Tensor;
+  mean(dim?: number | readonly number[], keepdim?: boolean): Tensor;
   /** The largest over `dim` (all by default); NaN if one is NaN. Equal maxima share the gradient, as torch.amax. @throws TapegradError for a dimension that is not there */
-  max(dim?: Dims, keepdim?: boolean): Tensor;
+  max(dim?: number | readonly number[], keepdim?: boolean): Tensor;
   /** The smallest over `dim` (all by default); NaN if one is NaN. Equal minima share the gradient, as torch.amin. @throws TapegradError for a dimension that is not there */
-  min(dim?: Dims, keepdim?: boolean): Tensor;
+  min(dim?: number | readonly number[], keepdim?: boolean): Tensor;
   /** The index of the first largest element along one dimension, or in row-major order without `dim`. Not differentiable. @throws TapegradError for a dimension that is not there, or more than one */
   argmax(dim?: number, keepdim?: boolean): Tensor;
 }

@@ -1,0 +1,89 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { build } from 'esbuild';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+// The packed tarball in an empty folder, as a stranger installs it.
+
+const dir = mkdtempSync(join(tmpdir(), 'tapegrad-'));
+const run = (command: string, args: string[], cwd = dir) =>
+  execFileSync(command, args, { cwd, encoding: 'utf8' }).trim();
+
+const program = `
+import { nn, optim, tensor, type Tensor } from 'tapegrad';
+import { fromSafetensors, toSafetensors } from 'tapegrad/io';
+const model = new nn.Sequential(new nn.Linear(2, 3), new nn.Tanh(), new nn.Linear(3, 1));
+const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+const x: Tensor = tensor([[1, 2], [3, 4]]);
+const first = new nn.MSELoss().forward(model.forward(x), tensor([[1], [2]]));
+first.backward();
+optimizer.step();
+const second = new nn.MSELoss().forward(model.forward(x), tensor([[1], [2]]));
+const { tensors } = fromSafetensors(await toSafetensors(model.stateDict()));
+console.log(second.itemSync() < first.itemSync(), Object.keys(tensors).join());
+`;
+const expected = 'true 0.weight,0.bias,2.weight,2.bias';
+
+beforeAll(() => {
+  run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', dir], resolve('.'));
+  const tarball = readdirSync(dir).find((name) => name.endsWith('.tgz'))!;
+  writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'stranger', private: true, type: 'module' }));
+  run('npm', ['install', '--no-audit', '--no-fund', '--silent', `./${tarball}`]);
+  writeFileSync(join(dir, 'program.ts'), program);
+});
+
+describe('the packed tarball', () => {
+  it('holds the build and nothing of the workshop', () => {
+    const root = join(dir, 'node_modules/tapegrad');
+    expect(readdirSync(root).sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
+    expect(existsSync(join(root, 'dist/src/index.d.ts'))).toBe(true);
+  });
+  it('is type-checked by a strict program without our settings', () => {
+    const options = {
+      strict: true,
+      module: 'NodeNext',
+      target: 'ES2022',
+      lib: ['ES2022', 'DOM'],
+      noEmit: true,
+      types: [],
+      skipLibCheck: false,
+    };
+    writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['program.ts'] }));
+    run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', '.']);
+  });
+  it.each(['node', 'browser'] as const)('is bundled and minified for %s, and the bundle runs', async (platform) => {
+    const outfile = join(dir, `${platform}.mjs`);
+    const result = await build({
+      entryPoints: [join(dir, 'program.ts')],
+      bundle: true,
+      minify: true,
+      format: 'esm',
+      target: 'es2022',
+      platform,
+      outfile,
+      absWorkingDir: dir,
+      logLevel: 'silent',
+    });
+    expect(result.warnings).toEqual([]);
+    expect(run(process.execPath, [outfile])).toBe(expected);
+  });
+  it('leaves out of a bundle what is not used', async () => {
+    const sizeOf = async (source: string) => {
+      const { outputFiles } = await build({
+        stdin: { contents: source, resolveDir: dir },
+        bundle: true,
+        minify: true,
+        format: 'esm',
+        write: false,
+        logLevel: 'silent',
+      });
+      return outputFiles[0].contents.length;
+    };
+    const whole = await sizeOf("export * from 'tapegrad';");
+    const core = await sizeOf("import { tensor } from 'tapegrad'; console.log(tensor([1]).add(1));");
+    expect(core).toBeLessThan(whole * 0.85);
+    expect(await sizeOf("import 'tapegrad';")).toBeLessThan(100);
+  });
+});

@@ -4,7 +4,7 @@ interface Builtins {
   'node:async_hooks': typeof import('node:async_hooks');
   'node:fs': typeof import('node:fs');
   'node:module': typeof import('node:module');
-  'node:path': typeof import('node:path');
+  'node:v8': typeof import('node:v8');
 }
 
 /** A module of Node's, or null elsewhere. */

@@ -9,7 +9,7 @@ const MB = 2 ** 20;
 
 describe('the heap', () => {
   it('keeps every live storage right while it goes round, and needs no dispose', () => {
-    const backend = new CpuBackend();
+    const backend = new CpuBackend('wasm-simd');
     const kept = new Map<number, ReturnType<CpuBackend['fill']>>();
     const sizes = [1, 17, 1000, 65_537, 300_000];
     for (let i = 0; i < 3000; i++) {
@@ -26,20 +26,20 @@ describe('the heap', () => {
     expect(backend.memory().bytes).toBeLessThan(64 * MB);
   });
   it('brings operands back that were evicted', () => {
-    const backend = new CpuBackend();
+    const backend = new CpuBackend('wasm-simd');
     const old = backend.fill(1000, 7);
     for (let i = 0; i < 100; i++) backend.fill(100_000, i);
     const sum = backend.reduce(table.reduce.sum, backend.unary(table.unary.relu, old), 1, 1000, 1);
     expect(backend.readSync(sum)[0]).toBe(7000);
   });
   it('takes operations larger than the arena', () => {
-    const backend = new CpuBackend();
+    const backend = new CpuBackend('wasm-simd');
     const x = backend.fill(12 * MB, 1);
     const y = backend.unary(table.unary.neg, x);
     expect(backend.readSync(y)[12 * MB - 1]).toBe(-1);
   });
   it('frees at once what is freed, and says so of its later use', async () => {
-    const backend = new CpuBackend();
+    const backend = new CpuBackend('wasm-simd');
     const blocks = backend.memory().blocks;
     const x = backend.fill(100, 1);
     expect(backend.memory().blocks).toBe(blocks + 1);
@@ -48,7 +48,7 @@ describe('the heap', () => {
     expect((await errorOf(() => backend.unary(table.unary.neg, x))).message).toContain('has been freed');
   });
   it('answers a tensor that is too large with an error after which the program goes on', async () => {
-    const backend = new CpuBackend();
+    const backend = new CpuBackend('wasm-simd');
     expect((await errorOf(() => backend.fill(2 ** 31 - 1, 0))).op).toBe('alloc');
     expect(backend.readSync(backend.fill(3, 5))).toEqual(Float32Array.of(5, 5, 5));
   });

@@ -7,8 +7,9 @@ import { sizeOf } from '../src/shape.js';
 
 /** Where every row of the op table is compared with the reference. */
 export const fallbackSteps: { readonly name: string; readonly start: () => Backend }[] = [
-  { name: 'wasm-simd', start: () => startCpu() },
-  { name: 'reference instead of wasm', start: () => startCpu('a test says so') },
+  { name: 'wasm-relaxed-simd', start: () => startCpu({ build: 'wasm-relaxed-simd' }) },
+  { name: 'wasm-simd', start: () => startCpu({ build: 'wasm-simd' }) },
+  { name: 'reference instead of wasm', start: () => startCpu({ obstacle: 'a test says so' }) },
 ];
 
 /** Runs `body` with another implementation of the cpu. */

@@ -5,7 +5,6 @@ import { ReferenceBackend } from '../src/backends/reference.js';
 import { table } from '../src/ops/table.js';
 import { expectClose, sample, ulps } from './helpers.js';
 
-const cpu = new CpuBackend();
 const exact = new ReferenceBackend('float64', 'test');
 
 /** Every float32 exponent with spread mantissas, both signs, and the neighbourhoods of the ends. */
@@ -15,132 +14,137 @@ function wholeRange(): Float32Array {
   return new Float32Array(bits.buffer).filter((v) => !Number.isNaN(v));
 }
 
-describe('accuracy over the whole float32 range', () => {
-  const x = wholeRange();
-  const dense = sample(200_000, [-110, 110]);
-  it.each(['exp', 'log', 'tanh', 'sigmoid'] as const)('%s is within 4 ulp of float64', (name) => {
-    for (const values of [x, dense]) {
-      const got = cpu.readSync(cpu.unary(table.unary[name], cpu.upload(values)));
-      let worst = 0;
-      let at = 0;
-      values.forEach((v, i) => {
-        const distance = ulps(got[i], table.unary[name].f(v));
-        if (distance > worst) [worst, at] = [distance, v];
-      });
-      expect(worst, `at ${at}`).toBeLessThanOrEqual(4);
-    }
-  });
-});
+describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
+  const cpu = new CpuBackend(build);
 
-describe('matmul', () => {
-  const check = (m: number, n: number, k: number, transA: boolean, transB: boolean, withBias: boolean) => {
-    const plan: MatmulPlan = { m, n, k, transA, transB, offsetsA: [0], offsetsB: [0] };
-    const [a, b, bias] = [sample(m * k, [-1, 1], 1), sample(k * n, [-1, 1], 2), sample(n, [-1, 1], 3)];
-    const run = (backend: CpuBackend | ReferenceBackend) =>
-      backend.readSync(
-        backend.matmul(plan, backend.upload(a), backend.upload(b), withBias ? backend.upload(bias) : null),
-      );
-    expectClose(run(cpu), run(exact), 1e-5, 6e-8 * k + 1e-6);
-  };
-  const layouts = [
-    [false, false],
-    [false, true],
-    [true, false],
-    [true, true],
-  ] as const;
-  it('equals float64 for sizes 1..12 and tile edges in every dimension and layout', () => {
-    for (const [ta, tb] of layouts) {
-      for (let m = 1; m <= 12; m++)
-        for (let n = 1; n <= 12; n++) for (const k of [1, 2, 3, 4, 5, 8, 17]) check(m, n, k, ta, tb, (m + n) % 2 === 0);
-    }
+  describe('accuracy over the whole float32 range', () => {
+    const x = wholeRange();
+    const dense = sample(200_000, [-110, 110]);
+    it.each(['exp', 'log', 'tanh', 'sigmoid'] as const)('%s is within 4 ulp of float64', (name) => {
+      for (const values of [x, dense]) {
+        const got = cpu.readSync(cpu.unary(table.unary[name], cpu.upload(values)));
+        let worst = 0;
+        let at = 0;
+        values.forEach((v, i) => {
+          const distance = ulps(got[i], table.unary[name].f(v));
+          if (distance > worst) [worst, at] = [distance, v];
+        });
+        expect(worst, `at ${at}`).toBeLessThanOrEqual(4);
+      }
+    });
   });
-  it.each([
-    [4, 8, 255],
-    [4, 8, 256],
-    [4, 8, 257],
-    [127, 9, 5],
-    [129, 33, 300],
-    [5, 1023, 3],
-    [5, 1025, 3],
-    [200, 40, 513],
-    [1, 300, 515],
-    [300, 1, 515],
-    [65, 65, 65],
-  ])('equals float64 for %i x %i x %i in every layout', (m, n, k) => {
-    for (const [ta, tb] of layouts) check(m, n, k, ta, tb, true);
-  });
-  it('carries Infinity and NaN to the elements they belong to, and no further', () => {
-    const plan: MatmulPlan = { m: 5, n: 9, k: 6, transA: false, transB: false, offsetsA: [0], offsetsB: [0] };
-    const a = sample(30, [1, 2], 1);
-    const b = sample(54, [1, 2], 2);
-    a[7] = Infinity;
-    b[4] = NaN;
-    const run = (backend: CpuBackend | ReferenceBackend) =>
-      backend.readSync(backend.matmul(plan, backend.upload(a), backend.upload(b), null));
-    expectClose(run(cpu), run(exact));
-    for (const [m, n] of [
-      [1, 9],
-      [5, 1],
-    ]) {
-      const small = { ...plan, m, n, k: 6 };
-      const vector = (backend: CpuBackend | ReferenceBackend) =>
-        backend.readSync(
-          backend.matmul(small, backend.upload(a.slice(6, 6 + m * 6)), backend.upload(b.slice(0, 6 * n)), null),
-        );
-      expectClose(vector(cpu), vector(exact));
-    }
-  });
-});
 
-describe('copies', () => {
-  it.each([
-    [
-      [3, 4],
-      [1, 3],
-    ],
-    [
-      [17, 33],
-      [1, 17],
-    ],
-    [
-      [2, 5, 6],
-      [30, 1, 5],
-    ],
-    [
-      [3, 2, 4],
-      [4, 12, 1],
-    ],
-    [
-      [2, 3, 4, 5],
-      [1, 2, 6, 24],
-    ],
-    [
-      [4, 3, 2],
-      [0, 1, 0],
-    ],
-    [
-      [5, 7],
-      [0, 0],
-    ],
-    [
-      [6, 5],
-      [1, 0],
-    ],
-  ])('%j with strides %j equals the reference', (shape, strides) => {
-    const x = sample(120 * 5, [-1, 1]);
-    const run = (backend: CpuBackend | ReferenceBackend) =>
-      backend.readSync(backend.copy(backend.upload(x), shape, strides));
-    expect([...run(cpu)]).toEqual([...Float32Array.from(run(exact))]);
-  });
-});
-
-describe('softmax', () => {
-  it('survives large, infinite and NaN entries like the reference', () => {
-    const rows = Float32Array.from([1000, 1001, 999, -1000, -Infinity, 0, 1, 2, 3, NaN, 5, 6]);
-    for (const log of [false, true]) {
+  describe('matmul', () => {
+    const check = (m: number, n: number, k: number, transA: boolean, transB: boolean, withBias: boolean) => {
+      const plan: MatmulPlan = { m, n, k, transA, transB, offsetsA: [0], offsetsB: [0] };
+      const [a, b, bias] = [sample(m * k, [-1, 1], 1), sample(k * n, [-1, 1], 2), sample(n, [-1, 1], 3)];
       const run = (backend: CpuBackend | ReferenceBackend) =>
-        backend.readSync(backend.softmax(backend.upload(rows), 3, 4, log));
-      expectClose(run(cpu), run(exact), 1e-5, 1e-30);
-    }
+        backend.readSync(
+          backend.matmul(plan, backend.upload(a), backend.upload(b), withBias ? backend.upload(bias) : null),
+        );
+      expectClose(run(cpu), run(exact), 1e-5, 6e-8 * k + 1e-6);
+    };
+    const layouts = [
+      [false, false],
+      [false, true],
+      [true, false],
+      [true, true],
+    ] as const;
+    it('equals float64 for sizes 1..12 and tile edges in every dimension and layout', () => {
+      for (const [ta, tb] of layouts) {
+        for (let m = 1; m <= 12; m++)
+          for (let n = 1; n <= 12; n++)
+            for (const k of [1, 2, 3, 4, 5, 8, 17]) check(m, n, k, ta, tb, (m + n) % 2 === 0);
+      }
+    });
+    it.each([
+      [4, 8, 255],
+      [4, 8, 256],
+      [4, 8, 257],
+      [127, 9, 5],
+      [129, 33, 300],
+      [5, 1023, 3],
+      [5, 1025, 3],
+      [200, 40, 513],
+      [1, 300, 515],
+      [300, 1, 515],
+      [65, 65, 65],
+    ])('equals float64 for %i x %i x %i in every layout', (m, n, k) => {
+      for (const [ta, tb] of layouts) check(m, n, k, ta, tb, true);
+    });
+    it('carries Infinity and NaN to the elements they belong to, and no further', () => {
+      const plan: MatmulPlan = { m: 5, n: 9, k: 6, transA: false, transB: false, offsetsA: [0], offsetsB: [0] };
+      const a = sample(30, [1, 2], 1);
+      const b = sample(54, [1, 2], 2);
+      a[7] = Infinity;
+      b[4] = NaN;
+      const run = (backend: CpuBackend | ReferenceBackend) =>
+        backend.readSync(backend.matmul(plan, backend.upload(a), backend.upload(b), null));
+      expectClose(run(cpu), run(exact));
+      for (const [m, n] of [
+        [1, 9],
+        [5, 1],
+      ]) {
+        const small = { ...plan, m, n, k: 6 };
+        const vector = (backend: CpuBackend | ReferenceBackend) =>
+          backend.readSync(
+            backend.matmul(small, backend.upload(a.slice(6, 6 + m * 6)), backend.upload(b.slice(0, 6 * n)), null),
+          );
+        expectClose(vector(cpu), vector(exact));
+      }
+    });
+  });
+
+  describe('copies', () => {
+    it.each([
+      [
+        [3, 4],
+        [1, 3],
+      ],
+      [
+        [17, 33],
+        [1, 17],
+      ],
+      [
+        [2, 5, 6],
+        [30, 1, 5],
+      ],
+      [
+        [3, 2, 4],
+        [4, 12, 1],
+      ],
+      [
+        [2, 3, 4, 5],
+        [1, 2, 6, 24],
+      ],
+      [
+        [4, 3, 2],
+        [0, 1, 0],
+      ],
+      [
+        [5, 7],
+        [0, 0],
+      ],
+      [
+        [6, 5],
+        [1, 0],
+      ],
+    ])('%j with strides %j equals the reference', (shape, strides) => {
+      const x = sample(120 * 5, [-1, 1]);
+      const run = (backend: CpuBackend | ReferenceBackend) =>
+        backend.readSync(backend.copy(backend.upload(x), shape, strides));
+      expect([...run(cpu)]).toEqual([...Float32Array.from(run(exact))]);
+    });
+  });
+
+  describe('softmax', () => {
+    it('survives large, infinite and NaN entries like the reference', () => {
+      const rows = Float32Array.from([1000, 1001, 999, -1000, -Infinity, 0, 1, 2, 3, NaN, 5, 6]);
+      for (const log of [false, true]) {
+        const run = (backend: CpuBackend | ReferenceBackend) =>
+          backend.readSync(backend.softmax(backend.upload(rows), 3, 4, log));
+        expectClose(run(cpu), run(exact), 1e-5, 1e-30);
+      }
+    });
   });
 });

@@ -200,9 +200,9 @@ describe('devices', () => {
   it('say what was chosen and why', async () => {
     expect(await useDevice('auto')).toEqual({
       type: 'cpu',
-      backend: 'wasm-simd',
+      backend: 'wasm-relaxed-simd',
       name: 'one CPU core',
-      reason: 'WebAssembly SIMD128 is available',
+      reason: 'WebAssembly SIMD with fused multiply-add is available',
     });
     expect((await errorOf(() => useDevice('gpu'))).message).toContain("use 'cpu'");
     expect((await errorOf(() => useDevice('cuda' as never))).message).toContain("'auto', 'cpu', 'gpu'");
@@ -217,7 +217,7 @@ describe('devices', () => {
       return model.parameters().map((p: Tensor) => [...p.grad!.dataSync()]);
     };
     const expected = run();
-    await withCpu(startCpu('a test says so'), async () => {
+    await withCpu(startCpu({ obstacle: 'a test says so' }), async () => {
       expect((await useDevice('auto')).reason).toBe('plain JavaScript, because a test says so');
       for (const [i, g] of run().entries()) expectClose(g, expected[i]);
     });

@@ -40,7 +40,7 @@ function curve(title: string, epochs: number[], series: Record<string, number[]>
 
 function heatmap(confusion: number[][]): string {
   const classes = confusion.map((_, i) => String(i));
-  // Shaded by the share of the label's row, so that mistakes show beside the many right answers.
+  // Only mistakes are shaded: beside the many right answers they would not show.
   const cells = confusion.flatMap((row, y) => row.map((count, x) => [x, y, x === y ? 0 : count]));
   return chart(
     {

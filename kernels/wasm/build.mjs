@@ -1,5 +1,5 @@
-// Compiles kernels/wasm to WebAssembly and embeds the bytes in a TypeScript module, so that Node and any bundler can
-// load them synchronously. Run by `npm run build:wasm`.
+// Compiles kernels/wasm to WebAssembly, once plain and once with relaxed SIMD (fused multiply-add), and embeds both in a
+// TypeScript module, so that Node and any bundler can load them synchronously. Run by `npm run build:wasm`.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
@@ -7,25 +7,35 @@ import asc from 'assemblyscript/asc';
 const entry = fileURLToPath(new URL('./index.ts', import.meta.url));
 const target = fileURLToPath(new URL('../../src/backends/cpu/wasm.generated.ts', import.meta.url));
 
-let bytes;
-const { error, stderr } = await asc.main(
-  [
-    entry,
-    ...['--outFile', 'kernels.wasm', '--optimizeLevel', '3', '--shrinkLevel', '0', '--noAssert', '--runtime', 'stub'],
-    ...['--bindings', 'raw', '--enable', 'simd', '--importMemory', '--initialMemory', '64', '--use', 'abort='],
-  ],
-  {
-    writeFile: (name, data) => {
-      if (name.endsWith('.wasm')) bytes = data;
+async function compile(features) {
+  let bytes;
+  const { error, stderr } = await asc.main(
+    [
+      entry,
+      ...['--outFile', 'kernels.wasm', '--optimizeLevel', '3', '--shrinkLevel', '0', '--noAssert', '--runtime', 'stub'],
+      ...['--bindings', 'raw', '--importMemory', '--initialMemory', '64', '--use', 'abort='],
+      ...features.flatMap((feature) => ['--enable', feature]),
+    ],
+    {
+      writeFile: (name, data) => {
+        if (name.endsWith('.wasm')) bytes = data;
+      },
     },
-  },
-);
-if (error || !bytes) {
-  console.error(stderr.toString());
-  process.exit(1);
+  );
+  if (error || !bytes) {
+    console.error(stderr.toString());
+    process.exit(1);
+  }
+  console.log(`kernels.wasm (${features.join(', ')}): ${bytes.length} bytes`);
+  return Buffer.from(bytes).toString('base64');
 }
+
 writeFileSync(
   target,
-  `// Written by kernels/wasm/build.mjs; not under version control.\nexport const wasmBase64 =\n  '${Buffer.from(bytes).toString('base64')}';\n`,
+  `// Written by kernels/wasm/build.mjs; not under version control.
+export const plain =
+  '${await compile(['simd'])}';
+export const relaxed =
+  '${await compile(['simd', 'relaxed-simd'])}';
+`,
 );
-console.log(`kernels.wasm: ${bytes.length} bytes`);

@@ -4,6 +4,7 @@
 // reads both sequentially; a 4x8 tile of C stays in registers. Products with a vector are done unpacked, as they move
 // as many bytes as they compute.
 import { transpose4x4 } from './layout';
+import { fma4 } from './math';
 
 // @ts-ignore: decorator
 @inline const MR = 4;
@@ -97,17 +98,17 @@ function tile(a: usize, b: usize, c: usize, ldc: usize, kc: i32, fresh: bool): v
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     let s = v128.load_splat<f32>(a);
-    c00 = f32x4.add(c00, f32x4.mul(s, b0));
-    c01 = f32x4.add(c01, f32x4.mul(s, b1));
+    c00 = fma4(s, b0, c00);
+    c01 = fma4(s, b1, c01);
     s = v128.load_splat<f32>(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(s, b0));
-    c11 = f32x4.add(c11, f32x4.mul(s, b1));
+    c10 = fma4(s, b0, c10);
+    c11 = fma4(s, b1, c11);
     s = v128.load_splat<f32>(a, 8);
-    c20 = f32x4.add(c20, f32x4.mul(s, b0));
-    c21 = f32x4.add(c21, f32x4.mul(s, b1));
+    c20 = fma4(s, b0, c20);
+    c21 = fma4(s, b1, c21);
     s = v128.load_splat<f32>(a, 12);
-    c30 = f32x4.add(c30, f32x4.mul(s, b0));
-    c31 = f32x4.add(c31, f32x4.mul(s, b1));
+    c30 = fma4(s, b0, c30);
+    c31 = fma4(s, b1, c31);
   }
   put(c, c00, c01, fresh);
   put(c + ldc, c10, c11, fresh);
@@ -132,8 +133,8 @@ function vecmat(v: usize, mat: usize, out: usize, n: i32, k: i32): void {
     if (rows == 4) {
       for (; j <= n - 4; j += 4) {
         const o = <usize>j << 2;
-        const lo = f32x4.add(f32x4.mul(s0, v128.load(m0 + o)), f32x4.mul(s1, v128.load(m1 + o)));
-        const hi = f32x4.add(f32x4.mul(s2, v128.load(m2 + o)), f32x4.mul(s3, v128.load(m3 + o)));
+        const lo = fma4(s1, v128.load(m1 + o), f32x4.mul(s0, v128.load(m0 + o)));
+        const hi = fma4(s3, v128.load(m3 + o), f32x4.mul(s2, v128.load(m2 + o)));
         v128.store(out + o, f32x4.add(v128.load(out + o), f32x4.add(lo, hi)));
       }
     }
@@ -156,10 +157,10 @@ function matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32): void {
     let p = 0;
     for (; p <= k - 16; p += 16) {
       const o = <usize>p << 2;
-      a = f32x4.add(a, f32x4.mul(v128.load(mat + o), v128.load(v + o)));
-      b = f32x4.add(b, f32x4.mul(v128.load(mat + o, 16), v128.load(v + o, 16)));
-      c = f32x4.add(c, f32x4.mul(v128.load(mat + o, 32), v128.load(v + o, 32)));
-      d = f32x4.add(d, f32x4.mul(v128.load(mat + o, 48), v128.load(v + o, 48)));
+      a = fma4(v128.load(mat + o), v128.load(v + o), a);
+      b = fma4(v128.load(mat + o, 16), v128.load(v + o, 16), b);
+      c = fma4(v128.load(mat + o, 32), v128.load(v + o, 32), c);
+      d = fma4(v128.load(mat + o, 48), v128.load(v + o, 48), d);
     }
     a = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
     let t = (f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1)) + (f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3));

@@ -4,8 +4,13 @@
 
 // @ts-ignore: decorator
 @inline function c(x: f32): v128 { return f32x4.splat(x); }
+/** a b + d, in one rounding where the build has relaxed SIMD and the processor a fused multiply-add. */
 // @ts-ignore: decorator
-@inline function mad(a: v128, b: v128, d: f32): v128 { return f32x4.add(f32x4.mul(a, b), c(d)); }
+@inline export function fma4(a: v128, b: v128, d: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(a, b, d) : f32x4.add(f32x4.mul(a, b), d);
+}
+// @ts-ignore: decorator
+@inline function mad(a: v128, b: v128, d: f32): v128 { return fma4(a, b, c(d)); }
 // @ts-ignore: decorator
 @inline function exp2i(n: v128): v128 { return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23); }
 

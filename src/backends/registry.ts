@@ -1,7 +1,7 @@
 import { checkChoice, fail } from '../errors.js';
 import type { Backend, Device, DeviceInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
-import { wasmObstacle } from './cpu/wasm.js';
+import { type Build, chooseBuild } from './cpu/wasm.js';
 import { ReferenceBackend } from './reference.js';
 
 const started = new Map<Device, Backend>();
@@ -17,10 +17,10 @@ const starters: Record<Device, () => Backend> = {
 const devices = Object.keys(starters) as Device[];
 
 /** The best CPU implementation that runs here: WebAssembly, or else plain JavaScript with the reason said. */
-export function startCpu(obstacle: string | null = wasmObstacle()): Backend {
-  if (obstacle !== null) return new ReferenceBackend('cpu', `plain JavaScript, because ${obstacle}`);
+export function startCpu(choice: { build: Build } | { obstacle: string } = chooseBuild()): Backend {
+  if ('obstacle' in choice) return new ReferenceBackend('cpu', `plain JavaScript, because ${choice.obstacle}`);
   try {
-    return new CpuBackend();
+    return new CpuBackend(choice.build);
   } catch (error) {
     return new ReferenceBackend(
       'cpu',

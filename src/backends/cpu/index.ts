@@ -14,7 +14,7 @@ import type {
   UnaryKernel,
 } from '../backend.js';
 import { type Block, Heap } from './heap.js';
-import { instantiate, type Kernels } from './wasm.js';
+import { type Build, instantiate, type Kernels } from './wasm.js';
 
 /** Where the heap begins: what lies below belongs to the compiled module. */
 const RESERVED = 65536;
@@ -28,14 +28,17 @@ export class CpuBackend implements Backend {
   readonly #kernels: Kernels;
   readonly #scratch = RESERVED;
 
-  constructor() {
-    this.#kernels = instantiate(this.#heap.memory);
+  constructor(private readonly build: Build) {
+    this.#kernels = instantiate(build, this.#heap.memory);
     this.#heap.start(RESERVED + this.#kernels.gemm_scratch!());
   }
 
   info(): DeviceInfo {
-    const name = 'one CPU core';
-    return { type: 'cpu', backend: 'wasm-simd', name, reason: 'WebAssembly SIMD128 is available' };
+    const reason = {
+      'wasm-relaxed-simd': 'WebAssembly SIMD with fused multiply-add is available',
+      'wasm-simd': 'WebAssembly SIMD is available, without fused multiply-add',
+    }[this.build];
+    return { type: 'cpu', backend: this.build, name: 'one CPU core', reason };
   }
 
   /** Begins an operation on up to three operands and allocates its result. */

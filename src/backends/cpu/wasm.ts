@@ -1,26 +1,44 @@
-import { wasmBase64 } from './wasm.generated.js';
+import { builtin } from '../../node.js';
+import { plain, relaxed } from './wasm.generated.js';
+
+/** The builds of kernels/wasm, the faster first: with fused multiply-add, and without. */
+export type Build = 'wasm-relaxed-simd' | 'wasm-simd';
 
 /** What kernels/wasm exports: functions of addresses, sizes and numbers, called by name. */
 export interface Kernels {
   readonly [name: string]: ((...args: number[]) => number) | undefined;
 }
 
-// A module of one function whose body is `v128.const 0; drop`: it validates only where SIMD128 is known.
-const simdProbe = [
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 23, 1, 21, 0, 253, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0, 0, 26, 11,
-];
-
-/** Why the WebAssembly kernels cannot run here, or null where they can. */
-export function wasmObstacle(): string | null {
-  if (typeof WebAssembly !== 'object') return 'this JavaScript engine has no WebAssembly';
-  if (!WebAssembly.validate(new Uint8Array(simdProbe))) return 'this JavaScript engine has no WebAssembly SIMD';
-  return null;
+/** A module of one function () -> () with the given body, which validates only where its instructions are known. */
+function knows(...body: number[]): boolean {
+  const code = [0, ...body, 11];
+  const header = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0];
+  return WebAssembly.validate(new Uint8Array([...header, 10, code.length + 2, 1, code.length, ...code]));
 }
 
-/** Compiles the embedded kernels over `memory`. */
-export function instantiate(memory: WebAssembly.Memory): Kernels {
-  const bytes = Uint8Array.from(atob(wasmBase64), (c) => c.charCodeAt(0));
+const zero = [0xfd, 12, ...new Array<number>(16).fill(0)]; // v128.const 0
+const drop = 26;
+const relaxedMadd = [0xfd, 0x85, 0x02]; // f32x4.relaxed_madd
+
+/** The build that runs here, or why none does. */
+export function chooseBuild(): { build: Build } | { obstacle: string } {
+  if (typeof WebAssembly !== 'object') return { obstacle: 'this JavaScript engine has no WebAssembly' };
+  if (!knows(...zero, drop)) return { obstacle: 'this JavaScript engine has no WebAssembly SIMD' };
+  return { build: knowsRelaxed() ? 'wasm-relaxed-simd' : 'wasm-simd' };
+}
+
+function knowsRelaxed(): boolean {
+  const probe = () => knows(...zero, ...zero, ...zero, ...relaxedMadd, drop);
+  if (probe()) return true;
+  // Node 20's V8 has relaxed SIMD behind a flag, which counts from the next compilation on.
+  builtin('node:v8')?.setFlagsFromString('--experimental-wasm-relaxed-simd');
+  return probe();
+}
+
+/** Compiles one build of the embedded kernels over `memory`. @internal */
+export function instantiate(build: Build, memory: WebAssembly.Memory): Kernels {
+  if (build === 'wasm-relaxed-simd') knowsRelaxed();
+  const bytes = Uint8Array.from(atob(build === 'wasm-simd' ? plain : relaxed), (c) => c.charCodeAt(0));
   const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
   return instance.exports as unknown as Kernels;
 }

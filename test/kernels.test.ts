@@ -147,4 +147,16 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
       }
     });
   });
+
+  describe('sgd', () => {
+    const rule = { lr: 0.5, momentum: 0.5, dampening: 0, weightDecay: 0, nesterov: false };
+    it('lets a velocity end at 0 instead of among the subnormal numbers, and keeps NaN and Infinity', () => {
+      const parameter = cpu.upload([1, 1, 1, 1, 1]);
+      const gradient = cpu.upload([0, 0, 0, 0, 0]);
+      const velocity = cpu.upload([2e-38, 4, Number.NaN, Infinity, -2e-38]);
+      cpu.sgd(rule, parameter, gradient, velocity, false);
+      expect([...cpu.readSync(velocity)]).toEqual([0, 2, Number.NaN, Infinity, 0]);
+      expect([...cpu.readSync(parameter)]).toEqual([1, 0, Number.NaN, -Infinity, 1]);
+    });
+  });
 });

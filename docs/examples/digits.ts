@@ -1,5 +1,5 @@
 // Trains a network on the real MNIST digits, evaluates it, saves it, loads it back, and writes a report.
-//   npm start [-- --epochs 8] [-- --out digits.safetensors] [-- --report report.html]
+//   npm start [-- --epochs 6] [-- --out digits.safetensors] [-- --report report.html]
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -13,7 +13,7 @@ const TRAIN_IMAGES_SHA256 = 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e
 
 const { values: args } = parseArgs({
   options: {
-    epochs: { type: 'string', default: '8' },
+    epochs: { type: 'string', default: '6' },
     out: { type: 'string', default: 'digits.safetensors' },
     report: { type: 'string', default: 'report.html' },
   },
@@ -47,7 +47,7 @@ const history = await fit(model, {
   train: new data.DataLoader(new data.TensorDataset(xTrain, yTrain), { batchSize: 64, shuffle: true }),
   validation: new data.DataLoader(new data.TensorDataset(xValidation, yValidation), { batchSize: 500 }),
   loss: new nn.CrossEntropyLoss(),
-  optimizer: new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.5 }),
+  optimizer: new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.8 }),
   epochs: Number(args.epochs),
   metrics: { accuracy: metrics.accuracy },
   onEpoch: ({ epoch, loss, samplesPerSecond, validation }) =>

@@ -2,7 +2,7 @@ export type { BackwardOptions } from './autograd/backward.js';
 export { type GradcheckOptions, gradcheck } from './autograd/gradcheck.js';
 export { noGrad } from './autograd/mode.js';
 export type { Device, DeviceInfo } from './backends/backend.js';
-export { useDevice } from './backends/registry.js';
+export { getNumThreads, setNumThreads, useDevice } from './backends/registry.js';
 export {
   arange,
   full,

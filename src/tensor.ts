@@ -2,6 +2,7 @@ import type { Node } from './autograd/node.js';
 import type { Backend, Device, Storage } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { fail, show } from './errors.js';
+import * as lifetime from './lifetime.js';
 import { format } from './print.js';
 import { sizeOf } from './shape.js';
 
@@ -17,10 +18,12 @@ export type NestedArray = number | NestedArray[];
 export class Tensor {
   /** The dimensions; [] for a scalar. */
   readonly shape: readonly number[];
-  /** The gradient that `backward` left here; only leaves get one. */
-  grad: Tensor | null = null;
   /** The step that made this tensor, where gradients flow through it. @internal */
   node: Node | null = null;
+  /** Nobody but the graph can see this tensor, so it dies with it. @internal */
+  hidden = false;
+  /** The gradient, for the library's own eyes. @internal */
+  gradient: Tensor | null = null;
   #leafGrad = false;
   #storage: Storage | null;
   /** The last two dimensions lie swapped in the storage: a transpose that nobody needed in place yet. */
@@ -31,6 +34,26 @@ export class Tensor {
     this.shape = shape;
     this.#storage = storage;
     this.#flipped = flipped;
+    lifetime.track(storage);
+  }
+
+  /** The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape. */
+  get grad(): Tensor | null {
+    const { gradient } = this;
+    if (gradient !== null) lifetime.show(gradient.raw);
+    return gradient;
+  }
+
+  set grad(value: Tensor | null) {
+    if (value !== null) lifetime.show(value.raw);
+    this.replaceGradient(value);
+  }
+
+  /** Puts a gradient that is already held in the place of the present one. @internal */
+  replaceGradient(value: Tensor | null): void {
+    const before = this.gradient;
+    this.gradient = value;
+    if (before !== null && before.#storage !== null) lifetime.drop(before.#storage);
   }
 
   /** The number of dimensions. */
@@ -103,6 +126,7 @@ export class Tensor {
     const rows = shape[n - 2];
     const cols = shape[n - 1];
     const ordered = raw.backend.copy(raw, [this.size / (rows * cols), rows, cols], [rows * cols, 1, rows]);
+    lifetime.show(ordered);
     this.#storage = ordered;
     this.#flipped = false;
     return ordered;

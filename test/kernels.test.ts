@@ -35,8 +35,8 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
   });
 
   describe('matmul', () => {
-    const check = (m: number, n: number, k: number, transA: boolean, transB: boolean, withBias: boolean) => {
-      const plan: MatmulPlan = { m, n, k, transA, transB, offsetsA: [0], offsetsB: [0] };
+    const check = (m: number, n: number, k: number, transA: boolean, transB: boolean, withBias: boolean, relu = false) => {
+      const plan: MatmulPlan = { m, n, k, transA, transB, relu, offsetsA: [0], offsetsB: [0] };
       const [a, b, bias] = [sample(m * k, [-1, 1], 1), sample(k * n, [-1, 1], 2), sample(n, [-1, 1], 3)];
       const run = (backend: CpuBackend | ReferenceBackend) =>
         backend.readSync(
@@ -50,30 +50,63 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
       [true, false],
       [true, true],
     ] as const;
-    it('equals float64 for sizes 1..12 and tile edges in every dimension and layout', () => {
-      for (const [ta, tb] of layouts) {
-        for (let m = 1; m <= 12; m++)
-          for (let n = 1; n <= 12; n++)
-            for (const k of [1, 2, 3, 4, 5, 8, 17]) check(m, n, k, ta, tb, (m + n) % 2 === 0);
+    it('equals float64 for all sizes 1..40 in every dimension and layout, with and without bias and relu', () => {
+      // The corner [m, n] of a product of larger matrices cut off at k is the same for every m and n.
+      const most = 40;
+      const [a, b, bias] = [1, 2, 3].map((seed) => sample(most * most, [-1, 1], seed));
+      const sums = [new Float64Array(most * most)];
+      for (let k = 0; k < most; k++) {
+        sums.push(sums[k].map((s, i) => s + a[Math.floor(i / most) * most + k] * b[k * most + (i % most)]));
+      }
+      const corner = (x: Float32Array, rows: number, cols: number, flip: boolean) =>
+        Float32Array.from({ length: rows * cols }, (_, i) =>
+          flip ? x[(i % rows) * most + Math.floor(i / rows)] : x[Math.floor(i / cols) * most + (i % cols)],
+        );
+      const row = cpu.upload(bias);
+      let worst = 0;
+      for (const [transA, transB] of layouts) {
+        for (let k = 1; k <= most; k++) {
+          const as = Array.from({ length: most }, (_, m) => cpu.upload(corner(a, m + 1, k, transA)));
+          const bs = Array.from({ length: most }, (_, n) => cpu.upload(corner(b, k, n + 1, transB)));
+          for (let m = 1; m <= most; m++) {
+            for (let n = 1; n <= most; n++) {
+              const withBias = (m + n) % 2 === 0;
+              const relu = (n + k) % 3 === 0;
+              const plan = { m, n, k, transA, transB, relu, offsetsA: [0], offsetsB: [0] };
+              const out = cpu.matmul(plan, as[m - 1], bs[n - 1], withBias ? row : null);
+              const got = cpu.readSync(out);
+              cpu.free(out);
+              for (let i = 0; i < m; i++) {
+                for (let j = 0; j < n; j++) {
+                  const sum = sums[k][i * most + j] + (withBias ? bias[j] : 0);
+                  worst = Math.max(worst, Math.abs(got[i * n + j] - (relu ? Math.max(sum, 0) : sum)));
+                }
+              }
+              if (!(worst < 6e-6)) expect.fail(`${m} x ${n} x ${k}, ${transA}, ${transB}: off by ${worst}`);
+            }
+          }
+        }
       }
     });
     it.each([
-      [4, 8, 255],
-      [4, 8, 256],
-      [4, 8, 257],
-      [127, 9, 5],
-      [129, 33, 300],
-      [5, 1023, 3],
-      [5, 1025, 3],
+      [3, 12, 255],
+      [3, 12, 256],
+      [3, 12, 257],
+      [3, 12, 513],
+      [95, 11, 5],
+      [97, 13, 300],
+      [769, 25, 5],
+      [5, 1031, 3],
+      [5, 1033, 3],
       [200, 40, 513],
       [1, 300, 515],
       [300, 1, 515],
       [65, 65, 65],
     ])('equals float64 for %i x %i x %i in every layout', (m, n, k) => {
-      for (const [ta, tb] of layouts) check(m, n, k, ta, tb, true);
+      for (const [ta, tb] of layouts) check(m, n, k, ta, tb, true, ta);
     });
     it('carries Infinity and NaN to the elements they belong to, and no further', () => {
-      const plan: MatmulPlan = { m: 5, n: 9, k: 6, transA: false, transB: false, offsetsA: [0], offsetsB: [0] };
+      const plan: MatmulPlan = { m: 5, n: 9, k: 6, transA: false, transB: false, relu: false, offsetsA: [0], offsetsB: [0] };
       const a = sample(30, [1, 2], 1);
       const b = sample(54, [1, 2], 2);
       a[7] = Infinity;
@@ -154,7 +187,7 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
       const parameter = cpu.upload([1, 1, 1, 1, 1]);
       const gradient = cpu.upload([0, 0, 0, 0, 0]);
       const velocity = cpu.upload([2e-38, 4, Number.NaN, Infinity, -2e-38]);
-      cpu.sgd(rule, parameter, gradient, velocity, false);
+      cpu.sgd(rule, [{ parameter, gradient, velocity, firstStep: false }]);
       expect([...cpu.readSync(velocity)]).toEqual([0, 2, Number.NaN, Infinity, 0]);
       expect([...cpu.readSync(parameter)]).toEqual([1, 0, Number.NaN, -Infinity, 1]);
     });

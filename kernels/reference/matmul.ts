@@ -1,4 +1,4 @@
-/** C[m,n] = op(A) op(B) (+ bias[n]) with operands that start at the given offsets; sums in double precision. */
+/** C[m,n] = op(A) op(B) (+ bias[n]), negative results 0 with `relu`, with operands that start at the given offsets; sums in double precision. */
 export function matmul(
   a: ArrayLike<number>,
   b: ArrayLike<number>,
@@ -8,6 +8,7 @@ export function matmul(
   transA: boolean,
   transB: boolean,
   bias: ArrayLike<number> | null,
+  relu: boolean,
 ): void {
   const { m, n, k } = size;
   const [ai, ap] = transA ? [1, m] : [k, 1];
@@ -16,7 +17,8 @@ export function matmul(
     for (let j = 0; j < n; j++) {
       let sum = 0;
       for (let p = 0; p < k; p++) sum += a[at.a + i * ai + p * ap] * b[at.b + p * bp + j * bj];
-      out[at.out + i * n + j] = bias ? sum + bias[j] : sum;
+      if (bias) sum += bias[j];
+      out[at.out + i * n + j] = relu ? Math.max(sum, 0) : sum;
     }
   }
 }

@@ -13,8 +13,8 @@ async function compile(features) {
     [
       entry,
       ...['--outFile', 'kernels.wasm', '--optimizeLevel', '3', '--shrinkLevel', '0', '--noAssert', '--runtime', 'stub'],
-      ...['--bindings', 'raw', '--importMemory', '--initialMemory', '64', '--use', 'abort='],
-      ...features.flatMap((feature) => ['--enable', feature]),
+      ...['--bindings', 'raw', '--importMemory', '--initialMemory', '64', '--maximumMemory', '65536', '--sharedMemory', '--use', 'abort='],
+      ...['threads', ...features].flatMap((feature) => ['--enable', feature]),
     ],
     {
       writeFile: (name, data) => {

@@ -68,6 +68,8 @@ export function unary_tanh(x: usize, out: usize, n: i32): void { map(TANH, x, ou
 @inline const LT = 8;
 // @ts-ignore: decorator
 @inline const SQUARED_DIFFERENCE = 9;
+// @ts-ignore: decorator
+@inline const RELU_GRAD = 10;
 
 // @ts-ignore: decorator
 @inline function binary(op: i32, a: v128, b: v128): v128 {
@@ -80,6 +82,7 @@ export function unary_tanh(x: usize, out: usize, n: i32): void { map(TANH, x, ou
   if (op == EQ) return v128.and(f32x4.eq(a, b), f32x4.splat(1));
   if (op == GT) return v128.and(f32x4.gt(a, b), f32x4.splat(1));
   if (op == LT) return v128.and(f32x4.lt(a, b), f32x4.splat(1));
+  if (op == RELU_GRAD) return v128.andnot(a, f32x4.le(b, f32x4.splat(0)));
   const d = f32x4.sub(a, b);
   return f32x4.mul(d, d);
 }
@@ -142,4 +145,7 @@ export function binary_lt(a: usize, b: usize, out: usize, outer: i32, inner: i32
 }
 export function binary_squaredDifference(a: usize, b: usize, out: usize, outer: i32, inner: i32, aOuter: i32, aInner: i32, bOuter: i32, bInner: i32): void {
   zip(SQUARED_DIFFERENCE, a, b, out, outer, inner, aOuter, aInner, bOuter, bInner);
+}
+export function binary_reluGrad(a: usize, b: usize, out: usize, outer: i32, inner: i32, aOuter: i32, aInner: i32, bOuter: i32, bInner: i32): void {
+  zip(RELU_GRAD, a, b, out, outer, inner, aOuter, aInner, bOuter, bInner);
 }

@@ -1,232 +1,342 @@
-// C[m,n] = op(A) op(B) (+ bias[n]), row-major, op transposing where its flag is set.
+// C[m,n] = act(op(A) op(B) + bias[n]), row-major, op transposing where its flag is set.
 //
-// Goto's scheme: B in panels of NR columns and A in panels of MR rows are packed, KC deep, so that the micro-kernel
-// reads both sequentially; a 4x8 tile of C stays in registers. Products with a vector are done unpacked, as they move
-// as many bytes as they compute.
+// Goto's scheme: A in panels of MR rows and B in panels of NR columns are packed, so that the micro-kernel reads both
+// sequentially; a 3x12 tile of C stays in registers for KC steps of k. Nine accumulators hide the latency of two fused
+// multiply-adds a cycle and leave V8 enough of the 16 registers. Every element is summed over the same blocks of k in the
+// same order whatever else is computed beside it, so that a product can be split among threads without changing a bit.
 import { transpose4x4 } from './layout';
 import { fma4 } from './math';
 
 // @ts-ignore: decorator
-@inline const MR = 4;
+@inline const MR = 3;
 // @ts-ignore: decorator
-@inline const NR = 8;
+@inline const NR = 12;
+/** Steps of k for which a tile stays in registers, and a panel of B in the first-level cache. */
 // @ts-ignore: decorator
 @inline const KC = 256;
+/** Rows of A that stay in the second-level cache. */
 // @ts-ignore: decorator
-@inline const MC = 128;
+@inline const MC = 96;
+/** Columns of B that are packed at once. */
 // @ts-ignore: decorator
-@inline const NC = 1024;
+@inline const NC = 1032;
+/** Rows of A that are packed at once. */
+// @ts-ignore: decorator
+@inline const MO = 768;
+/** Steps of k that are packed at once. */
+// @ts-ignore: decorator
+@inline const KO = 512;
+/** Bytes of room for one tile. */
+// @ts-ignore: decorator
+@inline const EDGE = 256;
 
-/** Bytes of scratch space that `gemm` needs: packed A, packed B, and one tile for the edges. */
-export function gemm_scratch(): i32 { return (MC * KC + KC * NC + MR * NR) * 4; }
+// What happens to a finished tile.
+// @ts-ignore: decorator
+@inline const ACCUMULATE = 1;
+// @ts-ignore: decorator
+@inline const BIAS = 2;
+// @ts-ignore: decorator
+@inline const RELU = 4;
 
-/** Packs op(B)[k0 .. k0+kc, j0 .. j0+nc] into panels [ceil(nc / NR)][kc][NR], padded with zeros. */
-function packB(b: usize, dst: usize, ldb: i32, trans: i32, k0: i32, kc: i32, j0: i32, nc: i32): void {
-  const ld = <usize>ldb << 2;
-  for (let j = 0; j < nc; j += NR) {
-    const w = min(NR, nc - j);
+/** Bytes of scratch space: packed A, packed B, tiles at the edges for as many chunks as work at once. */
+export function gemm_scratch(chunks: i32): i32 { return (MO * KO + NC * KO) * 4 + chunks * EDGE + 64; }
+/** How many of m rows, n columns, k steps are packed at once. */
+export function gemm_rows(m: i32): i32 { return part(m, MO, MC); }
+export function gemm_cols(n: i32): i32 { return part(n, NC, NR); }
+export function gemm_depth(k: i32): i32 { return min(k, KO); }
+/** The units of work of `gemm_pack` for a block of m rows, n columns. */
+export function gemm_packUnits(m: i32, n: i32): i32 { return (n + NR - 1) / NR + (m + MR - 1) / MR; }
+/** The units of work of `gemm_tiles`. */
+export function gemm_tileUnits(m: i32, n: i32): i32 { return ((n + NR - 1) / NR) * ((m + MC - 1) / MC); }
+
+/** The size of equal parts of `total`, none above `most`, in whole units. */
+// @ts-ignore: decorator
+@inline function part(total: i32, most: i32, unit: i32): i32 {
+  const parts = (total + most - 1) / most;
+  return (((total + parts - 1) / parts + unit - 1) / unit) * unit;
+}
+
+// @ts-ignore: decorator
+@inline function packedB(scratch: usize): usize { return scratch + ((MO * KO) << 2); }
+// @ts-ignore: decorator
+@inline function edges(scratch: usize): usize { return scratch + ((MO * KO + NC * KO) << 2) + 64; }
+
+/** One panel of NR columns from column j, [k][NR]; missing columns are zeros. */
+function panelB(b: usize, dst: usize, ld: usize, trans: i32, k: i32, w: i32): void {
+  let p = 0;
+  if (w == NR) {
     if (!trans) {
-      let src = b + <usize>k0 * ld + (<usize>(j0 + j) << 2);
-      if (w == NR) {
-        for (let p = 0; p < kc; p++, src += ld, dst += 32) {
-          v128.store(dst, v128.load(src));
-          v128.store(dst, v128.load(src, 16), 16);
-        }
-      } else {
-        for (let p = 0; p < kc; p++, src += ld, dst += 32) {
-          for (let q = 0; q < NR; q++) store<f32>(dst + (<usize>q << 2), q < w ? load<f32>(src + (<usize>q << 2)) : <f32>0);
-        }
+      for (; p < k; p++, b += ld, dst += NR * 4) {
+        v128.store(dst, v128.load(b));
+        v128.store(dst, v128.load(b, 16), 16);
+        v128.store(dst, v128.load(b, 32), 32);
       }
-    } else {
-      const src = b + <usize>(j0 + j) * ld + (<usize>k0 << 2);
-      let p = 0;
-      if (w == NR) {
-        for (; p <= kc - 4; p += 4, dst += 128) {
-          transpose4x4(src + (<usize>p << 2), ld, dst, 32);
-          transpose4x4(src + 4 * ld + (<usize>p << 2), ld, dst + 16, 32);
-        }
-      }
-      for (; p < kc; p++, dst += 32) {
-        for (let q = 0; q < NR; q++) {
-          store<f32>(dst + (<usize>q << 2), q < w ? load<f32>(src + <usize>q * ld + (<usize>p << 2)) : <f32>0);
-        }
-      }
+      return;
     }
+    for (; p <= k - 4; p += 4, b += 16, dst += NR * 16) {
+      transpose4x4(b, ld, dst, NR * 4);
+      transpose4x4(b + 4 * ld, ld, dst + 16, NR * 4);
+      transpose4x4(b + 8 * ld, ld, dst + 32, NR * 4);
+    }
+  }
+  const across = trans ? ld : 4;
+  const down = trans ? 4 : ld;
+  for (; p < k; p++, b += down, dst += NR * 4) {
+    for (let q = 0; q < NR; q++) store<f32>(dst + (<usize>q << 2), q < w ? load<f32>(b + <usize>q * across) : <f32>0);
   }
 }
 
-/** Packs op(A)[i0 .. i0+mc, k0 .. k0+kc] into panels [ceil(mc / MR)][kc][MR], padded with zeros. */
-function packA(a: usize, dst: usize, lda: i32, trans: i32, i0: i32, mc: i32, k0: i32, kc: i32): void {
-  const ld = <usize>lda << 2;
-  for (let i = 0; i < mc; i += MR) {
-    const h = min(MR, mc - i);
+/** One panel of MR rows, [k][MR]; missing rows are zeros. */
+function panelA(a: usize, dst: usize, ld: usize, trans: i32, k: i32, h: i32): void {
+  let p = 0;
+  if (h == MR) {
     if (trans) {
-      let src = a + <usize>k0 * ld + (<usize>(i0 + i) << 2);
-      for (let p = 0; p < kc; p++, src += ld, dst += 16) {
-        if (h == MR) v128.store(dst, v128.load(src));
-        else for (let q = 0; q < MR; q++) store<f32>(dst + (<usize>q << 2), q < h ? load<f32>(src + (<usize>q << 2)) : <f32>0);
-      }
+      // The fourth lane is overwritten by the next store.
+      for (; p < k - 1; p++, a += ld, dst += MR * 4) v128.store(dst, v128.load(a));
     } else {
-      const src = a + <usize>(i0 + i) * ld + (<usize>k0 << 2);
-      let p = 0;
-      if (h == MR) for (; p <= kc - 4; p += 4, dst += 64) transpose4x4(src + (<usize>p << 2), ld, dst, 16);
-      for (; p < kc; p++, dst += 16) {
-        for (let q = 0; q < MR; q++) {
-          store<f32>(dst + (<usize>q << 2), q < h ? load<f32>(src + <usize>q * ld + (<usize>p << 2)) : <f32>0);
-        }
+      for (; p <= k - 4; p += 4, a += 16, dst += MR * 16) {
+        const r0 = v128.load(a);
+        const r1 = v128.load(a + ld);
+        const r2 = v128.load(a + 2 * ld);
+        const lo = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+        const hi = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+        v128.store(dst, v128.shuffle<f32>(lo, r2, 0, 1, 4, 2));
+        v128.store(dst, v128.shuffle<f32>(v128.shuffle<f32>(lo, r2, 3, 5, 3, 5), hi, 0, 1, 4, 5), 16);
+        v128.store(dst, v128.shuffle<f32>(hi, r2, 6, 2, 3, 7), 32);
+      }
+    }
+  }
+  const across = trans ? 4 : ld;
+  const down = trans ? ld : 4;
+  for (; p < k; p++, a += down, dst += MR * 4) {
+    for (let q = 0; q < MR; q++) store<f32>(dst + (<usize>q << 2), q < h ? load<f32>(a + <usize>q * across) : <f32>0);
+  }
+}
+
+/**
+ * Packs `count` panels from `begin` on, first those of B, then those of A. `a` and `b` point at the block's first element.
+ * Blocks of KC steps follow each other; within one the panels do.
+ */
+export function gemm_pack(
+  a: usize, b: usize, scratch: usize, lda: i32, ldb: i32, transA: i32, transB: i32, m: i32, n: i32, k: i32, begin: i32, count: i32,
+): void {
+  const panelsB = (n + NR - 1) / NR;
+  const panelsA = (m + MR - 1) / MR;
+  const la = <usize>lda << 2;
+  const lb = <usize>ldb << 2;
+  for (let u = begin; u < begin + count; u++) {
+    const isB = u < panelsB;
+    const i = isB ? u : u - panelsB;
+    for (let k0 = 0; k0 < k; k0 += KC) {
+      const kc = min(KC, k - k0);
+      if (isB) {
+        const src = b + (transB ? <usize>(i * NR) * lb + (<usize>k0 << 2) : <usize>k0 * lb + (<usize>(i * NR) << 2));
+        panelB(src, packedB(scratch) + (<usize>((k0 * panelsB + i * kc) * NR) << 2), lb, transB, kc, min(NR, n - i * NR));
+      } else {
+        const src = a + (transA ? <usize>k0 * la + (<usize>(i * MR) << 2) : <usize>(i * MR) * la + (<usize>k0 << 2));
+        panelA(src, scratch + (<usize>((k0 * panelsA + i * kc) * MR) << 2), la, transA, kc, min(MR, m - i * MR));
       }
     }
   }
 }
 
 // @ts-ignore: decorator
-@inline function put(c: usize, lo: v128, hi: v128, fresh: bool): void {
-  if (fresh) {
-    v128.store(c, lo);
-    v128.store(c, hi, 16);
-  } else {
-    v128.store(c, f32x4.add(v128.load(c), lo));
-    v128.store(c, f32x4.add(v128.load(c, 16), hi), 16);
+@inline function put(c: usize, v: v128, flags: i32, bias: usize): void {
+  if (flags) {
+    if (flags & ACCUMULATE) v = f32x4.add(v128.load(c), v);
+    if (flags & BIAS) v = f32x4.add(v, v128.load(bias));
+    if (flags & RELU) v = f32x4.max(v, f32x4.splat(0));
   }
+  v128.store(c, v);
 }
 
-/** One 4x8 tile: C = or += packed A panel times packed B panel. */
-function tile(a: usize, b: usize, c: usize, ldc: usize, kc: i32, fresh: bool): void {
-  let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
-  const end = a + (<usize>kc << 4);
-  for (; a < end; a += 16, b += 32) {
+/** One 3x12 tile: a packed panel of A times a packed panel of B. */
+function tile(a: usize, b: usize, c: usize, ldc: usize, kc: i32, flags: i32, bias: usize): void {
+  let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c10 = c00, c11 = c00, c12 = c00, c20 = c00, c21 = c00, c22 = c00;
+  const end = a + <usize>kc * (MR * 4);
+  for (; a < end; a += MR * 4, b += NR * 4) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
+    const b2 = v128.load(b, 32);
     let s = v128.load_splat<f32>(a);
     c00 = fma4(s, b0, c00);
     c01 = fma4(s, b1, c01);
+    c02 = fma4(s, b2, c02);
     s = v128.load_splat<f32>(a, 4);
     c10 = fma4(s, b0, c10);
     c11 = fma4(s, b1, c11);
+    c12 = fma4(s, b2, c12);
     s = v128.load_splat<f32>(a, 8);
     c20 = fma4(s, b0, c20);
     c21 = fma4(s, b1, c21);
-    s = v128.load_splat<f32>(a, 12);
-    c30 = fma4(s, b0, c30);
-    c31 = fma4(s, b1, c31);
+    c22 = fma4(s, b2, c22);
   }
-  put(c, c00, c01, fresh);
-  put(c + ldc, c10, c11, fresh);
-  put(c + 2 * ldc, c20, c21, fresh);
-  put(c + 3 * ldc, c30, c31, fresh);
+  put(c, c00, flags, bias);
+  put(c + 16, c01, flags, bias + 16);
+  put(c + 32, c02, flags, bias + 32);
+  c += ldc;
+  put(c, c10, flags, bias);
+  put(c + 16, c11, flags, bias + 16);
+  put(c + 32, c12, flags, bias + 32);
+  c += ldc;
+  put(c, c20, flags, bias);
+  put(c + 16, c21, flags, bias + 16);
+  put(c + 32, c22, flags, bias + 32);
 }
 
-/** out[j] = sum over p of v[p] M[p, j], M being [k, n]. */
-function vecmat(v: usize, mat: usize, out: usize, n: i32, k: i32): void {
-  memory.fill(out, 0, <usize>n << 2);
-  const ld = <usize>n << 2;
-  for (let p = 0; p < k; p += 4) {
-    const rows = min(4, k - p);
-    const m0 = mat + <usize>p * ld;
-    const s0 = v128.load_splat<f32>(v + (<usize>p << 2));
-    const s1 = rows > 1 ? v128.load_splat<f32>(v + (<usize>p << 2), 4) : f32x4.splat(0);
-    const s2 = rows > 2 ? v128.load_splat<f32>(v + (<usize>p << 2), 8) : f32x4.splat(0);
-    const s3 = rows > 3 ? v128.load_splat<f32>(v + (<usize>p << 2), 12) : f32x4.splat(0);
-    // A missing row is read from the first one and dropped: 0 times Infinity would be NaN.
-    const m1 = rows > 1 ? m0 + ld : 0, m2 = rows > 2 ? m0 + 2 * ld : 0, m3 = rows > 3 ? m0 + 3 * ld : 0;
-    let j = 0;
-    if (rows == 4) {
-      for (; j <= n - 4; j += 4) {
-        const o = <usize>j << 2;
-        const lo = fma4(s1, v128.load(m1 + o), f32x4.mul(s0, v128.load(m0 + o)));
-        const hi = fma4(s3, v128.load(m3 + o), f32x4.mul(s2, v128.load(m2 + o)));
-        v128.store(out + o, f32x4.add(v128.load(out + o), f32x4.add(lo, hi)));
+// @ts-ignore: decorator
+@inline function copyTile(src: usize, srcStride: usize, dst: usize, dstStride: usize, h: i32, w: i32): void {
+  for (let r = 0; r < h; r++, src += srcStride, dst += dstStride) {
+    let q: usize = 0;
+    for (; q + 16 <= <usize>w << 2; q += 16) v128.store(dst + q, v128.load(src + q));
+    for (; q < <usize>w << 2; q += 4) store<f32>(dst + q, load<f32>(src + q));
+  }
+}
+
+/** A tile that sticks out of C is computed beside it. */
+function edgeTile(a: usize, b: usize, c: usize, ldc: usize, kc: i32, flags: i32, bias: usize, edge: usize, h: i32, w: i32): void {
+  if (flags & ACCUMULATE) copyTile(c, ldc, edge, NR * 4, h, w);
+  tile(a, b, edge, NR * 4, kc, flags, bias);
+  copyTile(edge, NR * 4, c, ldc, h, w);
+}
+
+/**
+ * Multiplies what `gemm_pack` packed. Units of work are panels of B, times blocks of MC rows. `flags` tells what to do when
+ * the k steps of this block are summed; `slot` numbers chunks that run at the same time.
+ */
+export function gemm_tiles(
+  scratch: usize, c: usize, ldc: i32, m: i32, n: i32, k: i32, flags: i32, bias: usize, slot: i32, begin: i32, count: i32,
+): void {
+  const panelsB = (n + NR - 1) / NR;
+  const panelsA = (m + MR - 1) / MR;
+  const stride = <usize>ldc << 2;
+  const edge = edges(scratch) + <usize>(slot * EDGE);
+  const end = begin + count;
+  while (begin < end) {
+    const block = begin / panelsB;
+    const j0 = begin - block * panelsB;
+    const j1 = min(panelsB, j0 + end - begin);
+    const i0 = block * MC;
+    const i1 = min(m, i0 + MC);
+    for (let k0 = 0; k0 < k; k0 += KC) {
+      const kc = min(KC, k - k0);
+      const f = (k0 > 0 ? ACCUMULATE : flags & ACCUMULATE) | (k0 + kc == k ? flags & ~ACCUMULATE : 0);
+      for (let j = j0; j < j1; j++) {
+        const w = min(NR, n - j * NR);
+        const pb = packedB(scratch) + (<usize>((k0 * panelsB + j * kc) * NR) << 2);
+        const pBias = bias + (<usize>(j * NR) << 2);
+        let pa = scratch + (<usize>((k0 * panelsA + (i0 / MR) * kc) * MR) << 2);
+        let pc = c + <usize>i0 * stride + (<usize>(j * NR) << 2);
+        for (let i = i0; i < i1; i += MR) {
+          const h = min(MR, m - i);
+          if (w == NR && h == MR) tile(pa, pb, pc, stride, kc, f, pBias);
+          else edgeTile(pa, pb, pc, stride, kc, f, pBias, edge, h, w);
+          pa += <usize>kc * (MR * 4);
+          pc += MR * stride;
+        }
       }
     }
-    for (; j < n; j++) {
-      const o = <usize>j << 2;
-      let t = f32x4.extract_lane(s0, 0) * load<f32>(m0 + o);
-      if (m1) t += f32x4.extract_lane(s1, 0) * load<f32>(m1 + o);
-      if (m2) t += f32x4.extract_lane(s2, 0) * load<f32>(m2 + o);
-      if (m3) t += f32x4.extract_lane(s3, 0) * load<f32>(m3 + o);
-      store<f32>(out + o, load<f32>(out + o) + t);
+    begin += j1 - j0;
+  }
+}
+
+/** The whole product on one thread. `bias` is 0 where there is none. */
+export function gemm(
+  a: usize, b: usize, c: usize, m: i32, n: i32, k: i32, transA: i32, transB: i32, bias: usize, relu: i32, scratch: usize,
+): void {
+  const lda = transA ? m : k;
+  const ldb = transB ? k : n;
+  const cols = gemm_cols(n);
+  const rows = gemm_rows(m);
+  for (let j = 0; j < n; j += cols) {
+    const nc = min(cols, n - j);
+    for (let i = 0; i < m; i += rows) {
+      const mc = min(rows, m - i);
+      for (let p = 0; p < k; p += KO) {
+        const kc = min(KO, k - p);
+        const pa = a + (<usize>(transA ? p * lda + i : i * lda + p) << 2);
+        const pb = b + (<usize>(transB ? j * ldb + p : p * ldb + j) << 2);
+        gemm_pack(pa, pb, scratch, lda, ldb, transA, transB, mc, nc, kc, 0, gemm_packUnits(mc, nc));
+        const last = p + kc == k;
+        const flags = (p > 0 ? ACCUMULATE : 0) | (last && bias ? BIAS : 0) | (last && relu ? RELU : 0);
+        gemm_tiles(scratch, c + (<usize>(i * n + j) << 2), n, mc, nc, kc, flags, bias + (<usize>j << 2), 0, 0, gemm_tileUnits(mc, nc));
+      }
     }
   }
 }
 
-/** out[i] = sum over p of M[i, p] v[p], M being [rows, k]. */
-function matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32): void {
+/** out[j] = act(sum over p of v[p] M[p, j] + bias[j]) for n columns of M, whose rows are ld apart. */
+export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k: i32, bias: usize, relu: i32): void {
+  const stride = <usize>ld << 2;
+  let j = 0;
+  for (; j <= n - 32; j += 32) {
+    let m = mat + (<usize>j << 2);
+    let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+    for (let p = 0; p < k; p++, m += stride) {
+      const s = v128.load_splat<f32>(v + (<usize>p << 2));
+      a = fma4(s, v128.load(m), a);
+      b = fma4(s, v128.load(m, 16), b);
+      c = fma4(s, v128.load(m, 32), c);
+      d = fma4(s, v128.load(m, 48), d);
+      e = fma4(s, v128.load(m, 64), e);
+      f = fma4(s, v128.load(m, 80), f);
+      g = fma4(s, v128.load(m, 96), g);
+      h = fma4(s, v128.load(m, 112), h);
+    }
+    finish(out, a, j, bias, relu);
+    finish(out, b, j + 4, bias, relu);
+    finish(out, c, j + 8, bias, relu);
+    finish(out, d, j + 12, bias, relu);
+    finish(out, e, j + 16, bias, relu);
+    finish(out, f, j + 20, bias, relu);
+    finish(out, g, j + 24, bias, relu);
+    finish(out, h, j + 28, bias, relu);
+  }
+  for (; j < n; j += 4) {
+    let m = mat + (<usize>j << 2);
+    let a = f32x4.splat(0);
+    for (let p = 0; p < k; p++, m += stride) a = fma4(v128.load_splat<f32>(v + (<usize>p << 2)), v128.load(m), a);
+    if (j <= n - 4) {
+      finish(out, a, j, bias, relu);
+    } else {
+      const rest = n - j;
+      store<f32>(out + (<usize>j << 2), scalar(f32x4.extract_lane(a, 0), bias, j, relu));
+      if (rest > 1) store<f32>(out + (<usize>j << 2), scalar(f32x4.extract_lane(a, 1), bias, j + 1, relu), 4);
+      if (rest > 2) store<f32>(out + (<usize>j << 2), scalar(f32x4.extract_lane(a, 2), bias, j + 2, relu), 8);
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline function finish(out: usize, v: v128, j: i32, bias: usize, relu: i32): void {
+  const o = <usize>j << 2;
+  put(out + o, v, (bias ? BIAS : 0) | (relu ? RELU : 0), bias + o);
+}
+// @ts-ignore: decorator
+@inline function scalar(t: f32, bias: usize, j: i32, relu: i32): f32 {
+  if (bias) t += load<f32>(bias + (<usize>j << 2));
+  return relu ? max<f32>(t, 0) : t;
+}
+
+/** out[i] = act(sum over p of M[i, p] v[p] + bias[i biasStep]) for `rows` rows of M. */
+export function gemm_matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32, bias: usize, biasStep: i32, relu: i32): void {
   const ld = <usize>k << 2;
+  const k16 = <usize>(k & ~15) << 2;
   for (let i = 0; i < rows; i++, mat += ld, out += 4) {
     let a = f32x4.splat(0), b = a, c = a, d = a;
-    let p = 0;
-    for (; p <= k - 16; p += 16) {
-      const o = <usize>p << 2;
+    let o: usize = 0;
+    for (; o < k16; o += 64) {
       a = fma4(v128.load(mat + o), v128.load(v + o), a);
       b = fma4(v128.load(mat + o, 16), v128.load(v + o, 16), b);
       c = fma4(v128.load(mat + o, 32), v128.load(v + o, 32), c);
       d = fma4(v128.load(mat + o, 48), v128.load(v + o, 48), d);
     }
-    a = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
-    let t = (f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1)) + (f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3));
-    for (; p < k; p++) t += load<f32>(mat + (<usize>p << 2)) * load<f32>(v + (<usize>p << 2));
-    store<f32>(out, t);
-  }
-}
-
-function addBias(c: usize, bias: usize, m: i32, n: i32): void {
-  for (let i = 0; i < m; i++) {
-    let j = 0;
-    for (; j <= n - 4; j += 4, c += 16) v128.store(c, f32x4.add(v128.load(c), v128.load(bias + (<usize>j << 2))));
-    for (; j < n; j++, c += 4) store<f32>(c, load<f32>(c) + load<f32>(bias + (<usize>j << 2)));
-  }
-}
-
-/** `bias` is 0 where there is none; `scratch` has gemm_scratch() bytes. */
-export function gemm(a: usize, b: usize, c: usize, m: i32, n: i32, k: i32, transA: i32, transB: i32, bias: usize, scratch: usize): void {
-  if (m == 1) {
-    if (transB) matvec(b, a, c, n, k);
-    else vecmat(a, b, c, n, k);
-  } else if (n == 1) {
-    if (transA) vecmat(b, a, c, m, k);
-    else matvec(a, b, c, m, k);
-  } else {
-    blocked(a, b, c, m, n, k, transA, transB, scratch);
-  }
-  if (bias) addBias(c, bias, m, n);
-}
-
-function blocked(a: usize, b: usize, c: usize, m: i32, n: i32, k: i32, transA: i32, transB: i32, scratch: usize): void {
-  const lda = transA ? m : k;
-  const ldb = transB ? k : n;
-  const ldc = <usize>n << 2;
-  const packedB = scratch + (<usize>(MC * KC) << 2);
-  const edge = packedB + (<usize>(KC * NC) << 2);
-  for (let j0 = 0; j0 < n; j0 += NC) {
-    const nc = min(NC, n - j0);
-    for (let k0 = 0; k0 < k; k0 += KC) {
-      const kc = min(KC, k - k0);
-      const fresh = k0 == 0;
-      packB(b, packedB, ldb, transB, k0, kc, j0, nc);
-      for (let i0 = 0; i0 < m; i0 += MC) {
-        const mc = min(MC, m - i0);
-        packA(a, scratch, lda, transA, i0, mc, k0, kc);
-        for (let j = 0; j < nc; j += NR) {
-          const w = min(NR, nc - j);
-          const pb = packedB + (<usize>(j * kc) << 2);
-          for (let i = 0; i < mc; i += MR) {
-            const h = min(MR, mc - i);
-            const pa = scratch + (<usize>(i * kc) << 2);
-            const pc = c + <usize>(i0 + i) * ldc + (<usize>(j0 + j) << 2);
-            if (w == NR && h == MR) tile(pa, pb, pc, ldc, kc, fresh);
-            else {
-              tile(pa, pb, edge, NR * 4, kc, true);
-              for (let r = 0; r < h; r++) {
-                for (let q = 0; q < w; q++) {
-                  const t = pc + <usize>r * ldc + (<usize>q << 2);
-                  const s = load<f32>(edge + (<usize>(r * NR + q) << 2));
-                  store<f32>(t, fresh ? s : load<f32>(t) + s);
-                }
-              }
-            }
-          }
-        }
-      }
+    let t: f32 = 0;
+    if (k16) {
+      a = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
+      t = (f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1)) + (f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3));
     }
+    for (; o < ld; o += 4) t += load<f32>(mat + o) * load<f32>(v + o);
+    store<f32>(out, scalar(t, bias, i * biasStep, relu));
   }
 }

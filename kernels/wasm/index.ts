@@ -3,6 +3,7 @@
 export * from './elementwise';
 export * from './reduce';
 export * from './softmax';
+export * from './loss';
 export * from './gemm';
 export * from './layout';
 export * from './optim';

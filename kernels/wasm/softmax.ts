@@ -2,7 +2,7 @@
 import { exp4, log4 } from './math';
 
 // @ts-ignore: decorator
-@inline function rowMax(x: usize, n: i32): f32 {
+@inline export function rowMax(x: usize, n: i32): f32 {
   let v = f32x4.splat(-Infinity);
   let i = 0;
   for (; i <= n - 4; i += 4) v = f32x4.max(v, v128.load(x + (<usize>i << 2)));
@@ -11,20 +11,20 @@ import { exp4, log4 } from './math';
   return m;
 }
 
-/** exp(x - shift) of a row into `out`; returns its sum. */
+/** exp(x - shift) of a row into `out`, unless that is 0; returns its sum. */
 // @ts-ignore: decorator
-@inline function expSum(x: usize, out: usize, n: i32, shift: v128): f64 {
+@inline export function expSum(x: usize, out: usize, n: i32, shift: v128): f64 {
   let s = f32x4.splat(0);
   let i = 0;
   for (; i <= n - 4; i += 4) {
     const e = exp4(f32x4.sub(v128.load(x + (<usize>i << 2)), shift));
-    v128.store(out + (<usize>i << 2), e);
+    if (out) v128.store(out + (<usize>i << 2), e);
     s = f32x4.add(s, e);
   }
   let total = <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1) + <f64>f32x4.extract_lane(s, 2) + <f64>f32x4.extract_lane(s, 3);
   for (; i < n; i++) {
     const e = f32x4.extract_lane(exp4(f32x4.sub(v128.load_splat<f32>(x + (<usize>i << 2)), shift)), 0);
-    store<f32>(out + (<usize>i << 2), e);
+    if (out) store<f32>(out + (<usize>i << 2), e);
     total += <f64>e;
   }
   return total;

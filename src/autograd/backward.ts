@@ -1,8 +1,10 @@
 import { checkOptions, fail, show } from '../errors.js';
 import { sameShape } from '../shape.js';
+import { nextBirth as birth } from '../backends/backend.js';
+import { drop, hold, isOwn, show as keep, sweepOut, within } from '../lifetime.js';
 import { Tensor } from '../tensor.js';
 import { withGrad } from './mode.js';
-import { Node } from './node.js';
+import { type Edge, Node } from './node.js';
 
 export interface BackwardOptions {
   /** Keep the saved values, so that backward can go through the graph again. Default: the value of createGraph. */
@@ -22,21 +24,24 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
       'make a leaf with requiresGrad: true and compute the tensor from it, outside noGrad',
     );
   }
-  const seed = checkSeed(root, gradient, createGraph);
   withGrad(createGraph, () => {
-    // Nothing is written to the leaves before the whole pass has succeeded.
-    for (const [leaf, g] of sweep(root, seed, retainGraph)) leaf.grad = leaf.grad === null ? g : leaf.grad.add(g);
+    if (createGraph) return sweep(root, checkSeed(root, gradient, true), retainGraph, true);
+    return within(birth(), () => sweep(root, checkSeed(root, gradient, false), retainGraph, false));
   });
 }
 
-/** Visits the reachable steps in falling order and returns the sum that reached each leaf. */
-function sweep(root: Tensor, seed: Tensor, retainGraph: boolean): Map<Tensor, Tensor> {
-  const gradients = new Map<Node | Tensor, Tensor>();
+/** Visits the reachable steps in falling order, and adds what reached the leaves to their gradients. */
+function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
+  const gradients = new Map<Node, Tensor>();
   const leaves = new Map<Tensor, Tensor>();
-  const send = (edge: Node | Tensor, g: Tensor): void => {
-    const into = edge instanceof Node ? gradients : leaves;
-    const before = into.get(edge as Tensor);
-    into.set(edge as Tensor, before === undefined ? g : before.add(g));
+  const send = (edge: Edge, g: Tensor): void => {
+    const into: Map<unknown, Tensor> = edge instanceof Node ? gradients : leaves;
+    const before = into.get(edge);
+    const sum = before === undefined ? g : before.add(g);
+    if (createGraph || !isOwn(sum.raw)) keep(sum.raw);
+    hold(sum.raw);
+    into.set(edge, sum);
+    if (before !== undefined) drop(before.raw);
   };
   send(root.node ?? root, seed);
   const order = root.node === null ? [] : reachable(root.node);
@@ -44,14 +49,28 @@ function sweep(root: Tensor, seed: Tensor, retainGraph: boolean): Map<Tensor, Te
     const g = gradients.get(node);
     if (g === undefined) continue;
     gradients.delete(node);
-    const inputs = node.run(g);
-    node.edges.forEach((edge, i) => {
+    const inputs = node.run(g, createGraph);
+    const { edges } = node;
+    for (let i = 0; i < edges.length; i++) {
+      const edge = edges[i];
       const gi = inputs[i];
       if (edge !== null && gi != null) send(edge, gi);
-    });
+    }
+    drop(g.raw);
+    if (!createGraph) sweepOut();
+  }
+  // Nothing is written to the leaves before the whole pass has succeeded.
+  for (const [leaf, g] of leaves) {
+    if (leaf.gradient === null) leaf.replaceGradient(g);
+    else {
+      const sum = leaf.gradient.add(g);
+      if (createGraph) keep(sum.raw);
+      hold(sum.raw);
+      drop(g.raw);
+      leaf.replaceGradient(sum);
+    }
   }
   if (!retainGraph) for (const node of order) node.release();
-  return leaves;
 }
 
 function reachable(root: Node): Node[] {

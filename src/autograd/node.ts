@@ -54,7 +54,7 @@ export class Node {
   }
 
   /** Computes and checks the inputs' gradients. */
-  run(gradient: Tensor): (Tensor | null)[] {
+  run(gradient: Tensor, createGraph: boolean): (Tensor | null)[] {
     const { name } = this.rule;
     if (this.#released) {
       fail(
@@ -63,18 +63,18 @@ export class Node {
         'pass { retainGraph: true } to the first backward to go through the graph twice',
       );
     }
-    this.#inputs?.forEach((t, i) => {
-      if (t.raw.version !== this.#versions[i]) {
-        fail(
-          'backward',
-          `input ${i} of ${name}, shape ${show(t.shape)}, was changed in place after the forward pass`,
-          'call backward before optimizer.step() or loadStateDict(), or run the forward pass again',
-          { shapes: [t.shape] },
-        );
-      }
-    });
+    const saved = this.#inputs;
+    if (saved !== null) {
+      for (let i = 0; i < saved.length; i++) if (saved[i].raw.version !== this.#versions[i]) this.#changed(saved[i], i);
+    }
+    if (createGraph) {
+      // The gradient's own graph will hold what this one saved.
+      if (saved !== null) for (const t of saved) t.hidden = false;
+      if (this.#output !== null) this.#output.hidden = false;
+    }
     const gradients = this.rule.backward(gradient, this);
-    gradients.forEach((g, i) => {
+    for (let i = 0; i < gradients.length; i++) {
+      const g = gradients[i];
       if (g !== null && !sameShape(g.shape, this.shapes[i])) {
         fail(
           'backward',
@@ -83,13 +83,24 @@ export class Node {
           { shapes: [g.shape, this.shapes[i]] },
         );
       }
-    });
+    }
     return gradients;
   }
 
-  /** Lets go of the saved values. */
+  #changed(t: Tensor, i: number): never {
+    fail(
+      'backward',
+      `input ${i} of ${this.rule.name}, shape ${show(t.shape)}, was changed in place after the forward pass`,
+      'call backward before optimizer.step() or loadStateDict(), or run the forward pass again',
+      { shapes: [t.shape] },
+    );
+  }
+
+  /** Lets go of the saved values, and frees those that nobody else can see. */
   release(): void {
     this.#released = true;
+    if (this.#inputs !== null) for (const t of this.#inputs) if (t.hidden) t.backend.free(t.raw);
+    if (this.#output?.hidden) this.#output.backend.free(this.#output.raw);
     this.#inputs = null;
     this.#output = null;
   }

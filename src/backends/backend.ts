@@ -33,6 +33,16 @@ export interface Storage {
   readonly size: number;
   /** Rises with every in-place change, so that the tape can tell that a saved value is no longer what it was. */
   version: number;
+  /** How many there are that must find it, as far as the library itself counts them; see autograd/lifetime.ts. */
+  holders: number;
+  /** Storages made later have higher numbers. */
+  readonly born: number;
+}
+
+let births = 0;
+/** A number for a new storage. */
+export function nextBirth(): number {
+  return ++births;
 }
 
 export interface UnaryKernel {
@@ -54,13 +64,14 @@ export interface ReduceKernel {
   readonly result: 'value' | 'index';
 }
 
-/** C[m,n] = op(A) op(B) (+ bias[n]) for `batch` pairs of matrices; offsets count elements. */
+/** C[m,n] = op(A) op(B) (+ bias[n]), negative results set to 0 with `relu`, for `batch` pairs of matrices; offsets count elements. */
 export interface MatmulPlan {
   readonly m: number;
   readonly n: number;
   readonly k: number;
   readonly transA: boolean;
   readonly transB: boolean;
+  readonly relu: boolean;
   readonly offsetsA: readonly number[];
   readonly offsetsB: readonly number[];
 }
@@ -72,6 +83,16 @@ export interface SgdRule {
   readonly dampening: number;
   readonly weightDecay: number;
   readonly nesterov: boolean;
+}
+
+/** One parameter's turn in an SGD update. */
+export interface SgdUpdate {
+  readonly parameter: Storage;
+  readonly gradient: Storage;
+  /** null without momentum. */
+  readonly velocity: Storage | null;
+  /** Whether the velocity has no value yet. */
+  readonly firstStep: boolean;
 }
 
 export type Floats = Float32Array | Float64Array;
@@ -103,6 +124,17 @@ export interface Backend {
   pick(x: Storage, index: Storage, rows: number, cols: number): Storage;
   /** out[r, index[r]] = x[r], 0 elsewhere, for out [rows, cols]. */
   place(x: Storage, index: Storage, rows: number, cols: number): Storage;
-  /** Updates `parameter` in place, and `velocity` where there is momentum. */
-  sgd(rule: SgdRule, parameter: Storage, gradient: Storage, velocity: Storage | null, firstStep: boolean): void;
+  /** Updates every `parameter` in place, and its `velocity` where there is momentum. */
+  sgd(rule: SgdRule, updates: readonly SgdUpdate[]): void;
+  /** scale Σ (a - b)², one number. */
+  squaredError(a: Storage, b: Storage, scale: number): Storage;
+  /** 2 scale g[0] (a - b). */
+  squaredErrorGrad(a: Storage, b: Storage, g: Storage, scale: number): Storage;
+  /** -log softmax(x)[r, index[r]] for every row of x [rows, cols]. */
+  crossEntropy(x: Storage, index: Storage, rows: number, cols: number): Storage;
+  /** g[0] scale (softmax(x) - onehot(index)) for x [rows, cols]. */
+  crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, scale: number): Storage;
+
+  /** How many threads may take part in one operation; absent where that is not for the host to say. */
+  threads?: number;
 }

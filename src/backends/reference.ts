@@ -1,27 +1,32 @@
 import { map, zip } from '../../kernels/reference/elementwise.js';
 import { copy, pick, place } from '../../kernels/reference/layout.js';
+import { crossEntropy, crossEntropyGrad, squaredError, squaredErrorGrad } from '../../kernels/reference/loss.js';
 import { matmul } from '../../kernels/reference/matmul.js';
 import { sgd } from '../../kernels/reference/optim.js';
 import { reduce } from '../../kernels/reference/reduce.js';
 import { softmax } from '../../kernels/reference/softmax.js';
 import { fail } from '../errors.js';
 import { type LoopNest, sizeOf } from '../shape.js';
-import type {
-  Backend,
-  BinaryKernel,
-  Device,
-  DeviceInfo,
-  Floats,
-  MatmulPlan,
-  MemoryInfo,
-  ReduceKernel,
-  SgdRule,
-  Storage,
-  UnaryKernel,
+import {
+  type Backend,
+  type BinaryKernel,
+  type Device,
+  type DeviceInfo,
+  type Floats,
+  type MatmulPlan,
+  type MemoryInfo,
+  nextBirth,
+  type ReduceKernel,
+  type SgdRule,
+  type SgdUpdate,
+  type Storage,
+  type UnaryKernel,
 } from './backend.js';
 
 class Cells implements Storage {
   version = 0;
+  holders = 0;
+  readonly born = nextBirth();
   constructor(
     readonly backend: Backend,
     readonly values: Floats,
@@ -105,11 +110,11 @@ export class ReferenceBackend implements Backend {
   }
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
-    const { m, n, offsetsA, offsetsB, transA, transB } = plan;
+    const { m, n, offsetsA, offsetsB, transA, transB, relu } = plan;
     return this.#make(offsetsA.length * m * n, (out) => {
       offsetsA.forEach((offset, i) => {
         const at = { a: offset, b: offsetsB[i], out: i * m * n };
-        matmul(cells(a), cells(b), out, at, plan, transA, transB, bias && cells(bias));
+        matmul(cells(a), cells(b), out, at, plan, transA, transB, bias && cells(bias), relu);
       });
     });
   }
@@ -130,9 +135,27 @@ export class ReferenceBackend implements Backend {
     return this.#make(rows * cols, (out) => place(cells(x), cells(index), out, rows, cols));
   }
 
-  sgd(rule: SgdRule, parameter: Storage, gradient: Storage, velocity: Storage | null, firstStep: boolean): void {
-    sgd(rule, cells(parameter), cells(gradient), velocity && cells(velocity), firstStep);
-    parameter.version++;
-    if (velocity) velocity.version++;
+  sgd(rule: SgdRule, updates: readonly SgdUpdate[]): void {
+    for (const { parameter, gradient, velocity, firstStep } of updates) {
+      sgd(rule, cells(parameter), cells(gradient), velocity && cells(velocity), firstStep);
+      parameter.version++;
+      if (velocity) velocity.version++;
+    }
+  }
+
+  squaredError(a: Storage, b: Storage, scale: number): Storage {
+    return this.#make(1, (out) => squaredError(cells(a), cells(b), out, scale));
+  }
+
+  squaredErrorGrad(a: Storage, b: Storage, g: Storage, scale: number): Storage {
+    return this.#make(a.size, (out) => squaredErrorGrad(cells(a), cells(b), cells(g), out, scale));
+  }
+
+  crossEntropy(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    return this.#make(rows, (out) => crossEntropy(cells(x), cells(index), out, rows, cols));
+  }
+
+  crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, scale: number): Storage {
+    return this.#make(x.size, (out) => crossEntropyGrad(cells(x), cells(index), cells(g), out, rows, cols, scale));
   }
 }

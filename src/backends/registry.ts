@@ -1,6 +1,8 @@
-import { checkChoice, fail } from '../errors.js';
+import { checkChoice, describe, fail } from '../errors.js';
+import { builtin } from '../node.js';
 import type { Backend, Device, DeviceInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
+import { MAX_THREADS } from './cpu/pool.js';
 import { type Build, chooseBuild } from './cpu/wasm.js';
 import { ReferenceBackend } from './reference.js';
 
@@ -16,11 +18,44 @@ const starters: Record<Device, () => Backend> = {
 
 const devices = Object.keys(starters) as Device[];
 
+let chosenThreads: number | null = null;
+
+function threadsWanted(): number {
+  if (chosenThreads !== null) return chosenThreads;
+  const asked = typeof process === 'object' ? process.env?.TAPEGRAD_THREADS : undefined;
+  if (asked !== undefined && asked !== '') return checkThreads('TAPEGRAD_THREADS', /^\d+$/.test(asked) ? Number(asked) : asked);
+  const cores = builtin('node:os')?.availableParallelism() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
+  return Math.min(cores, MAX_THREADS);
+}
+
+function checkThreads(op: string, n: unknown): number {
+  if (typeof n === 'number' && Number.isInteger(n) && n >= 1 && n <= MAX_THREADS) return n;
+  fail(op, `the number of threads is ${describe(n)}`, `it must be a whole number from 1 to ${MAX_THREADS}`);
+}
+
+/**
+ * Sets how many threads may take part in one operation on the CPU, the calling one included. Default: the environment
+ * variable TAPEGRAD_THREADS, or all cores. The others are started when there is enough work for them. Results do not
+ * depend on the number. As torch.set_num_threads.
+ *
+ * @throws TapegradError unless n is a whole number from 1 to 64
+ */
+export function setNumThreads(n: number): void {
+  chosenThreads = checkThreads('setNumThreads', n);
+  const backend = started.get('cpu');
+  if (backend?.threads !== undefined) backend.threads = n;
+}
+
+/** How many threads may take part in one operation on the CPU; 1 where there is no shared memory for more. */
+export function getNumThreads(): number {
+  return backendOf('cpu').threads ?? 1;
+}
+
 /** The best CPU implementation that runs here: WebAssembly, or else plain JavaScript with the reason said. */
 export function startCpu(choice: { build: Build } | { obstacle: string } = chooseBuild()): Backend {
   if ('obstacle' in choice) return new ReferenceBackend('cpu', `plain JavaScript, because ${choice.obstacle}`);
   try {
-    return new CpuBackend(choice.build);
+    return new CpuBackend(choice.build, threadsWanted());
   } catch (error) {
     return new ReferenceBackend(
       'cpu',

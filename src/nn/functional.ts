@@ -2,7 +2,7 @@ import { noGrad } from '../autograd/mode.js';
 import { checkChoice, checkOptions, fail, show } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { applyBinary } from '../ops/apply.js';
-import { losses, pick } from '../ops/loss.js';
+import { crossEntropy as crossEntropyEach, crossEntropyTotal, losses, squaredError } from '../ops/loss.js';
 import { applyLinear } from '../ops/matmul.js';
 import { applyGeneral, checkTensors } from '../ops/record.js';
 import { sameShape } from '../shape.js';
@@ -34,7 +34,8 @@ export const logSoftmax = (x: Tensor, dim: number): Tensor => x.logSoftmax(dim);
 /** The squared difference of prediction and target (one shape): mean((p - t)²). @throws TapegradError for different shapes */
 export function mseLoss(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = check('mseLoss', prediction, target, options);
-  return finish(applyBinary(losses.squaredDifference, prediction, target), reduction);
+  if (reduction === 'none') return applyBinary(losses.squaredDifference, prediction, target);
+  return applyGeneral(squaredError, [prediction, target], reduction === 'mean' ? 1 / prediction.size : 1);
 }
 
 /**
@@ -73,19 +74,22 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
     );
   }
   checkLabels('crossEntropy', labels, logits.shape[1]);
-  return finish(applyGeneral(pick, [logits.logSoftmax(1), labels], null).neg(), reduction);
+  if (reduction === 'none') return applyGeneral(crossEntropyEach, [logits, labels], null);
+  return applyGeneral(crossEntropyTotal, [logits, labels], reduction);
 }
 
 /** Requires whole numbers in 0 … classes - 1, where the host can look at them at once. @internal */
 export function checkLabels(op: string, labels: Tensor, classes: number): void {
   const values = labels.backend.readSync?.(labels.storage);
-  values?.forEach((v, i) => {
+  if (values === undefined) return;
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i];
     if (!Number.isInteger(v) || v < 0 || v >= classes) {
       fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are whole numbers from 0 to ${classes - 1}`, {
         shapes: [labels.shape],
       });
     }
-  });
+  }
 }
 
 function checkProbabilities(op: string, name: string, x: Tensor, remedy: string): void {

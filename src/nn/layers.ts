@@ -1,6 +1,7 @@
 import { zeros } from '../create.js';
 import { checkInteger, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
+import { applyLinear } from '../ops/matmul.js';
 import * as F from './functional.js';
 import * as init from './init.js';
 import { Module } from './module.js';
@@ -75,11 +76,35 @@ export class Sequential extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return this.modules.reduce((h, m) => m.forward(h), x);
+    const { modules } = this;
+    let h = x;
+    for (let i = 0; i < modules.length; i++) {
+      const m = modules[i];
+      const fused = isPlain(m, Linear) && i + 1 < modules.length && isPlain(modules[i + 1], ReLU);
+      const input = h;
+      if (fused) i++;
+      h = fused ? applyLinear(input, m.weight, m.bias, true) : m.forward(input);
+      // What one known layer gave and another one took was seen by nobody: it dies with the graph, or here without one.
+      if (input.hidden && h.node === null) input.backend.free(input.raw);
+      h.hidden = h !== x && i + 1 < modules.length && isKnown(m) && isKnown(modules[i + 1]);
+    }
+    return h;
   }
 
   /** @internal */
   protected override childName(_field: string, index: number): string {
     return String(index);
   }
+}
+
+/** Layers of ours, whose results are fresh tensors and whose inputs nobody keeps. */
+const KNOWN: readonly (new (...args: never[]) => Module)[] = [Linear, ReLU, Sigmoid, Tanh];
+
+/** Whether a module computes what its class says, and not what a subclass or a patch made of it. */
+function isPlain<M extends Module>(m: Module, known: new (...args: never[]) => M): m is M {
+  return m.forward === known.prototype.forward;
+}
+
+function isKnown(m: Module): boolean {
+  return KNOWN.some((known) => isPlain(m, known));
 }

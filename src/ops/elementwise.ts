@@ -1,5 +1,5 @@
 import type { Tensor } from '../tensor.js';
-import { binaryRows, compareRows, unaryRows } from './apply.js';
+import { applyBinary, binaryRows, compareRows, unaryRows } from './apply.js';
 import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
 
 export interface UnaryMethods {
@@ -61,8 +61,8 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   relu: {
     f: (x) => Math.max(x, 0),
-    saves: 'inputs',
-    grad: (g, x) => g.mul(x.detach().gt(0)),
+    saves: 'output',
+    grad: (g, _, y) => reluGrad(g, y),
     domain: [-5, 5],
     edges: specials,
   },
@@ -165,6 +165,25 @@ export const binary = /* @__PURE__ */ binaryRows({
     edges: specials,
   },
 } satisfies Record<keyof BinaryMethods, BinaryRow>);
+
+/** Parts of gradients that are worth a kernel of their own. */
+export const gradients = /* @__PURE__ */ binaryRows({
+  /** a where b > 0 or is NaN, else 0: the gradient through relu for its result b, a constant. */
+  reluGrad: {
+    f: (a, b) => (b <= 0 ? 0 : a),
+    saves: 'inputs',
+    gradA: (g, _, b) => reluGrad(g, b),
+    gradB: (_, __, b) => b.detach().mul(0),
+    domainA: [-5, 5],
+    domainB: [-5, 5],
+    edges: specials,
+  },
+} satisfies Record<string, BinaryRow>);
+
+/** The gradient through relu, which is 0 where its result is. */
+export function reluGrad(g: Tensor, y: Tensor): Tensor {
+  return applyBinary(gradients.reluGrad, g, y.detach());
+}
 
 /** 1 where a wins against b, 1/2 where they are equal, 0 elsewhere; a constant. */
 function wins(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {

@@ -1,5 +1,6 @@
 import { Tensor } from '../tensor.js';
 import { binaryRows } from './apply.js';
+import { reduce } from './reduce.js';
 import { applyGeneral, generalRow } from './record.js';
 import type { BinaryRow, NamedGeneral } from './row.js';
 
@@ -60,3 +61,105 @@ export const place: NamedGeneral<number> = /* @__PURE__ */ generalRow('place', {
   grad: (g, node) => [applyGeneral(pick, [g, node.input(1)], null), null],
   examples: [{ shapes: [[4], [4]], attributes: 3, values: { 1: [2, 0, 1, 1] } }],
 });
+
+/** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
+export const squaredError: NamedGeneral<number> = /* @__PURE__ */ generalRow('squaredError', {
+  forward: ([a, b], scale) => new Tensor([], a.backend.squaredError(a.storage, b.storage, scale)),
+  saves: 'inputs',
+  grad: (g, node, scale) => {
+    const [a, b] = [node.input(0), node.input(1)];
+    const gradient = (x: Tensor, y: Tensor) => applyGeneral(squaredErrorGrad, [x, y, g], scale);
+    return [node.needs(0) ? gradient(a, b) : null, node.needs(1) ? gradient(b, a) : null];
+  },
+  equals: ([a, b], scale) => a.sub(b).pow(2).sum().mul(scale),
+  examples: [
+    { shapes: [[3, 7], [3, 7]], attributes: 0.5 }, // biome-ignore format: one line
+    { shapes: [[300], [300]], attributes: 1 / 300 }, // biome-ignore format: one line
+  ],
+});
+
+/** 2 scale g (a - b) for a scalar g. */
+export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow('squaredErrorGrad', {
+  forward: ([a, b, g], scale) =>
+    new Tensor(a.shape, a.backend.squaredErrorGrad(a.storage, b.storage, g.storage, scale)),
+  saves: 'inputs',
+  grad: (gg, node, scale) => {
+    const [a, b, g] = [node.input(0), node.input(1), node.input(2)];
+    const slope = () => gg.mul(g).mul(2 * scale);
+    return [
+      node.needs(0) ? slope() : null,
+      node.needs(1) ? slope().neg() : null,
+      node.needs(2) ? gg.mul(a.sub(b)).sum().mul(2 * scale) : null,
+    ];
+  },
+  equals: ([a, b, g], scale) => a.sub(b).mul(g).mul(2 * scale),
+  examples: [{ shapes: [[3, 7], [3, 7], []], attributes: 0.5 }],
+});
+
+const someLabels = { 1: [2, 0, 1, 1] };
+
+/** -log softmax(x)[r, index[r]] for every row of x [rows, cols]; index [rows]. */
+export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ generalRow('crossEntropy', {
+  forward: ([x, index]) => {
+    const [rows, cols] = x.shape;
+    return new Tensor([rows], x.backend.crossEntropy(x.storage, index.storage, rows, cols));
+  },
+  saves: 'inputs',
+  grad: (g, node) => {
+    const [x, index] = [node.input(0), node.input(1)];
+    const slope = x.softmax(1).sub(applyGeneral(place, [ones(index), index], x.shape[1]));
+    return [slope.mul(g.reshape([-1, 1])), null];
+  },
+  equals: ([x, index]) => applyGeneral(pick, [x.logSoftmax(1), index], null).neg(),
+  examples: [{ shapes: [[4, 3], [4]], attributes: null, values: someLabels }],
+});
+
+/** What becomes of the rows' losses. */
+type Fold = 'mean' | 'sum';
+
+/** The same losses as one number. */
+export const crossEntropyTotal: NamedGeneral<Fold> = /* @__PURE__ */ generalRow('crossEntropyTotal', {
+  forward: ([x, index], fold) => {
+    const [rows, cols] = x.shape;
+    const { backend } = x;
+    const losses = backend.crossEntropy(x.storage, index.storage, rows, cols);
+    const total = backend.reduce(reduce[fold], losses, 1, rows, 1);
+    backend.free(losses);
+    return new Tensor([], total);
+  },
+  saves: 'inputs',
+  grad: (g, node, fold) => {
+    const scale = fold === 'mean' ? 1 / node.shapes[0][0] : 1;
+    return [applyGeneral(crossEntropyGrad, [node.input(0), node.input(1), g], scale), null];
+  },
+  equals: ([x, index], fold) => applyGeneral(pick, [x.logSoftmax(1), index], null)[fold]().neg(),
+  examples: [
+    { shapes: [[4, 3], [4]], attributes: 'sum', values: someLabels },
+    { shapes: [[4, 3], [4]], attributes: 'mean', values: someLabels },
+  ],
+});
+
+/** scale g (softmax(x) - onehot(index)) for a scalar g. */
+export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow('crossEntropyGrad', {
+  forward: ([x, index, g], scale) => {
+    const [rows, cols] = x.shape;
+    return new Tensor(x.shape, x.backend.crossEntropyGrad(x.storage, index.storage, g.storage, rows, cols, scale));
+  },
+  saves: 'inputs',
+  grad: (gg, node, scale) => {
+    const [x, index, g] = [node.input(0), node.input(1), node.input(2)];
+    const p = x.softmax(1);
+    const through = () => gg.mul(p).sub(p.mul(gg.mul(p).sum(1, true))).mul(g).mul(scale);
+    const hits = () => applyGeneral(place, [ones(index), index], x.shape[1]);
+    return [node.needs(0) ? through() : null, null, node.needs(2) ? gg.mul(p.sub(hits())).sum().mul(scale) : null];
+  },
+  equals: ([x, index, g], scale) => {
+    const hits = applyGeneral(place, [ones(index), index], x.shape[1]);
+    return x.softmax(1).sub(hits).mul(g).mul(scale);
+  },
+  examples: [{ shapes: [[4, 3], [4], []], attributes: 0.25, values: someLabels }],
+});
+
+function ones(like: Tensor): Tensor {
+  return new Tensor(like.shape, like.backend.fill(like.size, 1));
+}

@@ -1,6 +1,7 @@
 import { fail, show } from '../errors.js';
 import { broadcastShapes, broadcastStrides, sizeOf } from '../shape.js';
 import { Tensor } from '../tensor.js';
+import { reluGrad } from './elementwise.js';
 import { applyGeneral, checkTensors, generalRow } from './record.js';
 import type { NamedGeneral } from './row.js';
 import { reshapeTo, sumTo } from './shape.js';
@@ -42,6 +43,7 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
       k,
       transA: ta !== a.flipped,
       transB: tb !== b.flipped,
+      relu: false,
       offsetsA: fold ? [0] : offsets(batchA, batch, m * k),
       offsetsB: fold ? [0] : offsets(batchB, batch, k * n),
     };
@@ -165,59 +167,77 @@ export function applyMatmul(a: Tensor, b: Tensor): Tensor {
   return reshapeTo(out, shape);
 }
 
-/** x·weightᵀ + bias: x [.., in], weight [out, in], bias [out] if there is one. */
-export const linear: NamedGeneral<null> = /* @__PURE__ */ generalRow('linear', {
-  forward: ([x, weight, bias]) => {
+/** Whether a linear layer's negative results become 0. */
+export interface LinearAttributes {
+  readonly relu: boolean;
+}
+
+const ONE = [0];
+
+/** x·weightᵀ + bias, with relu if asked for: x [.., in], weight [out, in], bias [out] if there is one. */
+export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow('linear', {
+  forward: ([x, weight, bias], { relu }) => {
     const [n, k] = weight.shape;
     const m = x.size / k;
-    const plan = { m, n, k, transA: false, transB: !weight.flipped, offsetsA: [0], offsetsB: [0] };
+    const plan = { m, n, k, transA: false, transB: !weight.flipped, relu, offsetsA: ONE, offsetsB: ONE };
     const out = x.backend.matmul(plan, x.storage, weight.raw, bias ? bias.storage : null);
-    return new Tensor([...x.shape.slice(0, -1), n], out);
+    return new Tensor(x.ndim === 2 ? [m, n] : [...x.shape.slice(0, -1), n], out);
   },
-  saves: 'inputs',
-  grad: (g, node) => {
-    const [x, weight] = [node.input(0), node.input(1)];
-    const rows = (t: Tensor) => reshapeTo(t, [t.size / t.shape[t.ndim - 1], t.shape[t.ndim - 1]]);
+  saves: 'both',
+  grad: (gradient, node, { relu }) => {
+    const x = node.input(0);
+    const g = relu ? reluGrad(gradient, node.output) : gradient;
     const gradients = [
-      node.needs(0) ? times(g.ndim > 1 ? g : rows(g), weight, false, false) : null,
+      node.needs(0) ? reshapeTo(times(rows(g), node.input(1), false, false), x.shape) : null,
       node.needs(1) ? times(rows(g), rows(x), true, false) : null,
     ];
-    if (gradients[0]) gradients[0] = reshapeTo(gradients[0], x.shape);
-    if (node.shapes.length > 2) gradients.push(node.needs(2) ? sumTo(g, node.shapes[2]) : null);
+    if (node.edges.length > 2) gradients.push(node.needs(2) ? sumTo(g, node.shapes[2]) : null);
     return gradients;
   },
-  equals: ([x, weight, bias]) => {
-    const y = x.matmul(weight.t());
-    return bias ? y.add(bias) : y;
+  equals: ([x, weight, bias], { relu }) => {
+    const product = x.matmul(weight.t());
+    const y = bias ? product.add(bias) : product;
+    return relu ? y.relu() : y;
   },
   examples: [
-    { shapes: [[3, 4], [5, 4], [5]], attributes: null },
+    { shapes: [[3, 4], [5, 4], [5]], attributes: { relu: false } },
     {
       shapes: [
         [3, 4],
         [5, 4],
       ],
-      attributes: null,
+      attributes: { relu: false },
     },
-    { shapes: [[4], [5, 4], [5]], attributes: null },
-    { shapes: [[2, 3, 4], [5, 4], [5]], attributes: null },
-    { shapes: [[17, 33], [9, 33], [9]], attributes: null },
+    { shapes: [[4], [5, 4], [5]], attributes: { relu: false } },
+    { shapes: [[2, 3, 4], [5, 4], [5]], attributes: { relu: false } },
+    { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: false } },
+    { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: true } },
+    { shapes: [[2, 3, 4], [5, 4]], attributes: { relu: true } },
   ],
 });
 
-/** As torch.nn.functional.linear; checks the shapes. */
-export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+/** All leading dimensions as one. */
+function rows(t: Tensor): Tensor {
+  return t.ndim === 2 ? t : reshapeTo(t, [t.size / t.shape[t.ndim - 1], t.shape[t.ndim - 1]]);
+}
+
+const PLAIN: LinearAttributes = { relu: false };
+const RELU: LinearAttributes = { relu: true };
+
+/** As torch.nn.functional.linear, with relu after it if asked for; checks the shapes. */
+export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null, relu = false): Tensor {
   const inputs = bias ? [x, weight, bias] : [x, weight];
   checkTensors('linear', inputs);
-  const shapes = inputs.map((t) => t.shape);
-  if (weight.ndim !== 2) fail('linear', `weight has shape ${show(weight.shape)}`, 'it must be [out, in]', { shapes });
+  const shapes = () => inputs.map((t) => t.shape);
+  if (weight.ndim !== 2)
+    fail('linear', `weight has shape ${show(weight.shape)}`, 'it must be [out, in]', { shapes: shapes() });
   const [out, features] = weight.shape;
   if (x.ndim === 0 || x.shape[x.ndim - 1] !== features) {
     fail(
       'linear',
       `input of shape ${show(x.shape)} for a weight of shape ${show(weight.shape)}`,
       `the last dimension of the input must be ${features}`,
-      { shapes },
+      { shapes: shapes() },
     );
   }
   if (bias && (bias.ndim !== 1 || bias.shape[0] !== out)) {
@@ -225,8 +245,8 @@ export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null): Ten
       'linear',
       `bias has shape ${show(bias.shape)} for a weight of shape ${show(weight.shape)}`,
       `it must be [${out}]`,
-      { shapes },
+      { shapes: shapes() },
     );
   }
-  return applyGeneral(linear, inputs, null);
+  return applyGeneral(linear, inputs, relu ? RELU : PLAIN);
 }

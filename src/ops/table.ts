@@ -1,5 +1,14 @@
-import { binary, compare, unary } from './elementwise.js';
-import { losses, pick, place } from './loss.js';
+import { binary, compare, gradients, unary } from './elementwise.js';
+import {
+  crossEntropy,
+  crossEntropyGrad,
+  crossEntropyTotal,
+  losses,
+  pick,
+  place,
+  squaredError,
+  squaredErrorGrad,
+} from './loss.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { reduce } from './reduce.js';
@@ -10,7 +19,7 @@ import { logSoftmax, softmax } from './softmax.js';
 /** Every operation there is, by family. The tests walk this table, so that a row is tested by being in it. */
 export const table = {
   unary,
-  binary: { ...binary, ...losses },
+  binary: { ...binary, ...losses, ...gradients },
   compare,
   reduce,
   // A list of rows with different attributes: each is only ever called with its own.
@@ -25,6 +34,11 @@ export const table = {
     logSoftmax,
     pick,
     place,
+    squaredError,
+    squaredErrorGrad,
+    crossEntropy,
+    crossEntropyTotal,
+    crossEntropyGrad,
     clone,
     move,
   ] as unknown as readonly NamedGeneral<unknown>[],

@@ -1,3 +1,4 @@
+import type { Backend, SgdUpdate } from '../backends/backend.js';
 import { zeros } from '../create.js';
 import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
@@ -57,14 +58,20 @@ export class SGD {
   /** Updates every parameter that has a gradient, in place. @throws TapegradError for a learning rate that is not finite */
   step(): void {
     const rule = checkRule(this.options);
-    this.parameters.forEach((p, i) => {
-      const g = p.grad;
-      if (g === null) return;
-      const first = this.#velocities[i] === null;
-      if (rule.momentum !== 0 && first) this.#velocities[i] = zeros(p.shape, { device: p.device });
+    const updates = new Map<Backend, SgdUpdate[]>();
+    for (let i = 0; i < this.parameters.length; i++) {
+      const p = this.parameters[i];
+      const g = p.gradient;
+      if (g === null) continue;
+      const firstStep = this.#velocities[i] === null;
+      if (rule.momentum !== 0 && firstStep) this.#velocities[i] = zeros(p.shape, { device: p.device });
       const velocity = rule.momentum !== 0 ? this.#velocities[i]!.storage : null;
-      p.backend.sgd(rule, p.storage, g.storage, velocity, first);
-    });
+      const update = { parameter: p.storage, gradient: g.storage, velocity, firstStep };
+      const others = updates.get(p.backend);
+      if (others === undefined) updates.set(p.backend, [update]);
+      else others.push(update);
+    }
+    for (const [backend, list] of updates) backend.sgd(rule, list);
   }
 
   /** Forgets the gradients of all parameters. */

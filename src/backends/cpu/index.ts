@@ -10,35 +10,66 @@ import type {
   MemoryInfo,
   ReduceKernel,
   SgdRule,
+  SgdUpdate,
   Storage,
   UnaryKernel,
 } from '../backend.js';
+import { gemm } from './gemm.js';
 import { type Block, Heap } from './heap.js';
+import { MAX_THREADS, Pool } from './pool.js';
 import { type Build, instantiate, type Kernels } from './wasm.js';
 
-/** Where the heap begins: what lies below belongs to the compiled module. */
+/** Where the scratch space begins: what lies below belongs to the compiled module and to the pool. */
 const RESERVED = 65536;
 
+/** Elements from which on an operation may be worth several threads. */
+const LARGE = 8192;
+
+/** Nanoseconds an element takes in kernels that are slower than memory. */
+const COST: { readonly [kernel: string]: number } = { exp: 1, log: 1.5, tanh: 2, sigmoid: 1.5 };
+const CHEAP = 0.3;
+const MAP_STEPS = [4, 4];
+const SGD_STEPS = [4, 4, 4];
+
 /**
- * WebAssembly SIMD128 on one thread. A row that has no kernel of its own runs its scalar function over the same memory.
+ * WebAssembly SIMD128 on as many threads as there are. A row that has no kernel of its own runs its scalar function over
+ * the same memory.
  */
 export class CpuBackend implements Backend {
   readonly device = 'cpu';
-  readonly #heap = new Heap();
+  /** @internal */
+  readonly pool: Pool;
+  readonly #heap: Heap;
   readonly #kernels: Kernels;
   readonly #scratch = RESERVED;
 
-  constructor(private readonly build: Build) {
-    this.#kernels = instantiate(build, this.#heap.memory);
-    this.#heap.start(RESERVED + this.#kernels.gemm_scratch!());
+  constructor(
+    private readonly build: Build,
+    threads = 1,
+  ) {
+    const { kernels, module, memory } = instantiate(build);
+    this.#kernels = kernels;
+    this.#heap = new Heap(memory, RESERVED + kernels.gemm_scratch!(MAX_THREADS));
+    this.pool = new Pool(kernels, module, memory);
+    this.pool.threads = threads;
+  }
+
+  get threads(): number {
+    return this.pool.threads;
+  }
+
+  set threads(n: number) {
+    this.pool.threads = n;
   }
 
   info(): DeviceInfo {
-    const reason = {
+    const { threads, obstacle } = this.pool;
+    const simd = {
       'wasm-relaxed-simd': 'WebAssembly SIMD with fused multiply-add is available',
       'wasm-simd': 'WebAssembly SIMD is available, without fused multiply-add',
     }[this.build];
-    return { type: 'cpu', backend: this.build, name: 'one CPU core', reason };
+    const name = threads === 1 ? 'one CPU thread' : `${threads} CPU threads`;
+    return { type: 'cpu', backend: this.build, name, reason: obstacle === null ? simd : `${simd}; one thread, because ${obstacle}` };
   }
 
   /** Begins an operation on up to three operands and allocates its result. */
@@ -88,15 +119,22 @@ export class CpuBackend implements Backend {
 
   unary(kernel: UnaryKernel, x: Storage): Storage {
     const out = this.#out(x.size, x);
-    const run = this.#kernels[`unary_${kernel.name}`];
-    if (run) run(this.#at(x), this.#at(out), x.size);
-    else this.#scalar([x], out, (o, a) => map(kernel.f, a, o, x.size));
+    const name = `unary_${kernel.name}`;
+    const run = this.#kernels[name];
+    if (!run) this.#scalar([x], out, (o, a) => map(kernel.f, a, o, x.size));
+    else if (x.size < LARGE) run(this.#at(x), this.#at(out), x.size);
+    else {
+      const args = [this.#at(x), this.#at(out), x.size];
+      const cost = COST[kernel.name] ?? CHEAP;
+      this.pool.run({ kernel: name, args, perUnit: MAP_STEPS, counted: 2, units: x.size, grain: 1024, cost });
+    }
     return out;
   }
 
   binary(kernel: BinaryKernel, a: Storage, b: Storage, loops: LoopNest, size: number): Storage {
     const out = this.#out(size, a, b);
-    const run = this.#kernels[`binary_${kernel.name}`];
+    const name = `binary_${kernel.name}`;
+    const run = this.#kernels[name];
     if (!run) {
       this.#scalar([a, b], out, (o, x, y) => zip(kernel.f, x, y, o, loops.sizes, loops.a, loops.b));
       return out;
@@ -106,46 +144,94 @@ export class CpuBackend implements Backend {
     const po = this.#at(out);
     const i = loops.sizes.length - 1;
     const inner = loops.sizes[i];
+    const sa = loops.a[i];
+    const sb = loops.b[i];
     if (i === 0) {
-      run(pa, pb, po, 1, inner, 0, loops.a[0], 0, loops.b[0]);
+      if (size < LARGE) {
+        run(pa, pb, po, 1, inner, 0, sa, 0, sb);
+      } else {
+        const args = [pa, pb, po, 1, inner, 0, sa, 0, sb];
+        const perUnit = [sa * 4, sb * 4, 4];
+        this.pool.run({ kernel: name, args, perUnit, counted: 4, units: inner, grain: 1024, cost: CHEAP });
+      }
       return out;
     }
     const outer = loops.sizes[i - 1];
+    const oa = loops.a[i - 1];
+    const ob = loops.b[i - 1];
     outerLoops(loops, (ia, ib, n) => {
-      const to = po + n * outer * inner * 4;
-      run(pa + ia * 4, pb + ib * 4, to, outer, inner, loops.a[i - 1], loops.a[i], loops.b[i - 1], loops.b[i]);
+      const args = [pa + ia * 4, pb + ib * 4, po + n * outer * inner * 4, outer, inner, oa, sa, ob, sb];
+      const perUnit = [oa * 4, ob * 4, inner * 4];
+      this.pool.run({ kernel: name, args, perUnit, counted: 3, units: outer, grain: 1, cost: CHEAP * inner });
     });
     return out;
   }
 
   reduce(kernel: ReduceKernel, x: Storage, outer: number, length: number, inner: number): Storage {
     const out = this.#out(outer * inner, x);
-    const run = this.#kernels[`reduce_${kernel.name}`];
-    if (run) run(this.#at(x), this.#at(out), outer, length, inner);
-    else this.#scalar([x], out, (o, a) => reduce(kernel, a, o, outer, length, inner));
+    const name = `reduce_${kernel.name}`;
+    const run = this.#kernels[name];
+    if (!run) this.#scalar([x], out, (o, a) => reduce(kernel, a, o, outer, length, inner));
+    else if (outer === 1 || x.size < LARGE) run(this.#at(x), this.#at(out), outer, length, inner);
+    else {
+      const args = [this.#at(x), this.#at(out), outer, length, inner];
+      const perUnit = [length * inner * 4, inner * 4];
+      this.pool.run({ kernel: name, args, perUnit, counted: 2, units: outer, grain: 1, cost: CHEAP * length * inner });
+    }
     return out;
   }
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
-    const { m, n, k, offsetsA, offsetsB } = plan;
+    const { m, n, offsetsA, offsetsB } = plan;
     const out = this.#out(offsetsA.length * m * n, a, b, bias);
     const pa = this.#at(a);
     const pb = this.#at(b);
     const po = this.#at(out);
     const pBias = bias ? this.#at(bias) : 0;
-    const tA = plan.transA ? 1 : 0;
-    const tB = plan.transB ? 1 : 0;
     for (let i = 0; i < offsetsA.length; i++) {
       const to = po + i * m * n * 4;
-      this.#kernels.gemm!(pa + offsetsA[i] * 4, pb + offsetsB[i] * 4, to, m, n, k, tA, tB, pBias, this.#scratch);
+      gemm(this.#kernels, this.pool, plan, pa + offsetsA[i] * 4, pb + offsetsB[i] * 4, to, pBias, this.#scratch);
     }
     return out;
   }
 
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage {
     const out = this.#out(x.size, x);
-    this.#kernels[log ? 'logSoftmax' : 'softmax']!(this.#at(x), this.#at(out), rows, cols);
+    const args = [this.#at(x), this.#at(out), rows, cols];
+    this.#rows(log ? 'logSoftmax' : 'softmax', args, [cols * 4, cols * 4], 2, rows, cols);
     return out;
+  }
+
+  squaredError(a: Storage, b: Storage, scale: number): Storage {
+    const out = this.#out(1, a, b);
+    this.#kernels.squaredError!(this.#at(a), this.#at(b), this.#at(out), a.size, scale);
+    return out;
+  }
+
+  squaredErrorGrad(a: Storage, b: Storage, g: Storage, scale: number): Storage {
+    const out = this.#out(a.size, a, b, g);
+    this.#kernels.squaredErrorGrad!(this.#at(a), this.#at(b), this.#at(g), this.#at(out), a.size, scale);
+    return out;
+  }
+
+  crossEntropy(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    const out = this.#out(rows, x, index);
+    const args = [this.#at(x), this.#at(index), this.#at(out), rows, cols];
+    this.#rows('crossEntropy', args, [cols * 4, 4, 4], 3, rows, cols);
+    return out;
+  }
+
+  crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, scale: number): Storage {
+    const out = this.#out(x.size, x, index, g);
+    const args = [this.#at(x), this.#at(index), this.#at(g), this.#at(out), rows, cols, scale];
+    this.#rows('crossEntropyGrad', args, [cols * 4, 4, 0, cols * 4], 4, rows, cols);
+    return out;
+  }
+
+  /** Runs a kernel whose rows each need some exponentials. */
+  #rows(kernel: string, args: number[], perUnit: readonly number[], counted: number, rows: number, cols: number): void {
+    if (rows * cols < LARGE) this.#kernels[kernel]!(...args);
+    else this.pool.run({ kernel, args, perUnit, counted, units: rows, grain: 1, cost: 1.2 * cols });
   }
 
   copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage {
@@ -179,26 +265,26 @@ export class CpuBackend implements Backend {
     return out;
   }
 
-  sgd(rule: SgdRule, parameter: Storage, gradient: Storage, velocity: Storage | null, firstStep: boolean): void {
-    this.#heap.begin(parameter as Block, gradient as Block, velocity as Block | null);
-    const p = this.#at(parameter);
-    const g = this.#at(gradient);
-    const v = velocity ? this.#at(velocity) : 0;
-    const { lr, momentum, dampening, weightDecay, nesterov } = rule;
-    this.#kernels.sgd!(
-      p,
-      g,
-      v,
-      parameter.size,
-      lr,
-      velocity ? momentum : 0,
-      dampening,
-      weightDecay,
-      nesterov ? 1 : 0,
-      firstStep ? 1 : 0,
-    );
-    parameter.version++;
-    if (velocity) velocity.version++;
+  sgd(rule: SgdRule, updates: readonly SgdUpdate[]): void {
+    const { lr, dampening, weightDecay } = rule;
+    const nesterov = rule.nesterov ? 1 : 0;
+    for (let i = 0; i < updates.length; i++) {
+      const { parameter, gradient, velocity, firstStep } = updates[i];
+      this.#heap.begin(parameter as Block, gradient as Block, velocity as Block | null);
+      const p = this.#at(parameter);
+      const g = this.#at(gradient);
+      const v = velocity ? this.#at(velocity) : 0;
+      const momentum = velocity ? rule.momentum : 0;
+      const n = parameter.size;
+      if (n < LARGE) {
+        this.#kernels.sgd!(p, g, v, n, lr, momentum, dampening, weightDecay, nesterov, firstStep ? 1 : 0);
+      } else {
+        const args = [p, g, v, n, lr, momentum, dampening, weightDecay, nesterov, firstStep ? 1 : 0];
+        this.pool.run({ kernel: 'sgd', args, perUnit: SGD_STEPS, counted: 3, units: n, grain: 1024, cost: CHEAP });
+      }
+      parameter.version++;
+      if (velocity) velocity.version++;
+    }
   }
 
   /** Runs a scalar loop over the operands' numbers where they lie. */

@@ -35,10 +35,41 @@ function knowsRelaxed(): boolean {
   return probe();
 }
 
-/** Compiles one build of the embedded kernels over `memory`. @internal */
-export function instantiate(build: Build, memory: WebAssembly.Memory): Kernels {
+/** A compiled build, which worker threads instantiate as well, over the memory it works on. */
+export interface Program {
+  readonly kernels: Kernels;
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+}
+
+const PAGES = { initial: 64, maximum: 65536 };
+
+/** Compiles one build of the embedded kernels, over shared memory where there is such a thing. @internal */
+export function instantiate(build: Build): Program {
   if (build === 'wasm-relaxed-simd') knowsRelaxed();
   const bytes = Uint8Array.from(atob(build === 'wasm-simd' ? plain : relaxed), (c) => c.charCodeAt(0));
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-  return instance.exports as unknown as Kernels;
+  const memory = sharedMemory() ?? new WebAssembly.Memory(PAGES);
+  declareShared(bytes, memory.buffer instanceof ArrayBuffer ? 1 : 3);
+  const module = new WebAssembly.Module(bytes);
+  const instance = new WebAssembly.Instance(module, { env: { memory } });
+  return { kernels: instance.exports as unknown as Kernels, module, memory };
+}
+
+function sharedMemory(): WebAssembly.Memory | null {
+  if (typeof SharedArrayBuffer !== 'function') return null;
+  try {
+    return new WebAssembly.Memory({ ...PAGES, shared: true });
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Writes the flags of the imported memory: 3 for limited and shared, 1 for limited. Nothing else differs between a module
+ * for one thread and one for several.
+ */
+function declareShared(bytes: Uint8Array, flags: number): void {
+  const name = [6, ...'memory'].map((c) => (typeof c === 'number' ? c : c.charCodeAt(0)));
+  const at = bytes.findIndex((_, i) => name.every((c, j) => bytes[i + j] === c));
+  bytes[at + name.length + 1] = flags; // after the import's name and the byte that says "memory"
 }

@@ -1,0 +1,94 @@
+import type { MatmulPlan } from '../backend.js';
+import type { Pool } from './pool.js';
+import type { Kernels } from './wasm.js';
+
+/** Below this many multiplications one call computes the whole product. */
+const SMALL = 20_000;
+const ACCUMULATE = 1;
+const BIAS = 2;
+const RELU = 4;
+
+// By how much the arguments of the kernels rise with every unit of work; see kernels/wasm/gemm.ts.
+const PACK_STEPS = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const TILE_STEPS = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const TILE_CHUNKS = [0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/** One product; addresses in bytes, `bias` 0 where there is none. */
+export function gemm(kernels: Kernels, pool: Pool, plan: MatmulPlan, a: number, b: number, c: number, bias: number, scratch: number): void {
+  const { m, n, k } = plan;
+  const transA = plan.transA ? 1 : 0;
+  const transB = plan.transB ? 1 : 0;
+  const relu = plan.relu ? 1 : 0;
+  if (m === 1 && transB) return rowProducts(pool, b, a, c, n, k, bias, 1, relu);
+  if (n === 1 && !transA) return rowProducts(pool, a, b, c, m, k, bias, 0, relu);
+  if (m === 1) return columnProducts(pool, a, b, c, n, k, bias, relu);
+  if (n === 1 && bias === 0) return columnProducts(pool, b, a, c, m, k, 0, relu);
+  if (m * n * k < SMALL || pool.threads === 1) {
+    kernels.gemm!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
+    return;
+  }
+  const lda = transA ? m : k;
+  const ldb = transB ? k : n;
+  const rows = kernels.gemm_rows!(m);
+  const cols = kernels.gemm_cols!(n);
+  const depth = kernels.gemm_depth!(k);
+  for (let j = 0; j < n; j += cols) {
+    const nc = Math.min(cols, n - j);
+    for (let i = 0; i < m; i += rows) {
+      const mc = Math.min(rows, m - i);
+      for (let p = 0; p < k; p += depth) {
+        const kc = Math.min(depth, k - p);
+        const pa = a + (transA ? p * lda + i : i * lda + p) * 4;
+        const pb = b + (transB ? j * ldb + p : p * ldb + j) * 4;
+        pool.run({
+          kernel: 'gemm_pack',
+          args: [pa, pb, scratch, lda, ldb, transA, transB, mc, nc, kc, 0, 0],
+          perUnit: PACK_STEPS,
+          counted: 11,
+          units: kernels.gemm_packUnits!(mc, nc),
+          grain: 1,
+          cost: 5 * kc,
+        });
+        const last = p + kc === k;
+        const flags = (p > 0 ? ACCUMULATE : 0) | (last && bias !== 0 ? BIAS : 0) | (last && relu ? RELU : 0);
+        const units = kernels.gemm_tileUnits!(mc, nc);
+        pool.run({
+          kernel: 'gemm_tiles',
+          args: [scratch, c + (i * n + j) * 4, n, mc, nc, kc, flags, bias + j * 4, 0, 0, 0],
+          perUnit: TILE_STEPS,
+          perChunk: TILE_CHUNKS,
+          counted: 10,
+          units,
+          grain: 1,
+          cost: (0.08 * mc * nc * kc) / units,
+        });
+      }
+    }
+  }
+}
+
+/** out[i] = M[i] · v for rows of M. */
+function rowProducts(pool: Pool, mat: number, v: number, out: number, rows: number, k: number, bias: number, biasStep: number, relu: number): void {
+  pool.run({
+    kernel: 'gemm_matvec',
+    args: [mat, v, out, rows, k, bias, biasStep, relu],
+    perUnit: [k * 4, 0, 4, 0, 0, biasStep * 4, 0, 0],
+    counted: 3,
+    units: rows,
+    grain: 16,
+    cost: k / 6,
+  });
+}
+
+/** out[j] = v · M[:, j] for columns of M [k, n]. */
+function columnProducts(pool: Pool, v: number, mat: number, out: number, n: number, k: number, bias: number, relu: number): void {
+  pool.run({
+    kernel: 'gemm_vecmat',
+    args: [v, mat, out, n, n, k, bias, relu],
+    perUnit: [0, 4, 4, 0, 0, 0, bias === 0 ? 0 : 4, 0],
+    counted: 3,
+    units: n,
+    grain: 32,
+    cost: k / 6,
+  });
+}

@@ -1,0 +1,60 @@
+// What a worker thread runs, as source text: that way it survives bundlers, minifiers and coverage instrumentation.
+//
+// A job lies in the shared memory: a kernel, its arguments, and how they move from one chunk to the next. Whoever takes
+// `remaining` down by one owns that chunk, so a worker that comes late, or never, leaves the work to the others. A worker
+// ends by itself, between chunks, when the epoch is no longer its own.
+
+/** Where the job begins in the memory: integers first, then arguments and steps as float64. */
+export const CONTROL = 32768;
+/** Positions among the integers; what different threads write lies on cache lines of its own. */
+export const SLOT = { remaining: 0, done: 16, signal: 32, sleepers: 33, epoch: 34, up: 35, failed: 36, kernel: 48, count: 49, counted: 50, per: 51, total: 52 };
+export const ARGS = CONTROL + 256;
+export const MAX_ARGS = 16;
+export const STEPS = ARGS + MAX_ARGS * 8;
+
+const S = SLOT;
+
+/** How long a worker looks for work before it sleeps, in milliseconds. */
+const PATIENCE = 1;
+
+export const workerSource = `
+const begin = ({ module, memory, epoch }, end) => {
+  const i = new Int32Array(memory.buffer, ${CONTROL}, 64);
+  const args = new Float64Array(memory.buffer, ${ARGS}, ${MAX_ARGS});
+  const steps = new Float64Array(memory.buffer, ${STEPS}, ${MAX_ARGS});
+  const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory } }).exports);
+  const run = (chunk) => {
+    const a = [];
+    for (let k = 0; k < i[${S.count}]; k++) a.push(args[k] + chunk * steps[k]);
+    a[i[${S.counted}]] = Math.min(i[${S.per}], i[${S.total}] - chunk * i[${S.per}]);
+    kernels[i[${S.kernel}]](...a);
+  };
+  Atomics.add(i, ${S.up}, 1);
+  let idleSince = performance.now();
+  for (let spins = 1; Atomics.load(i, ${S.epoch}) === epoch; spins++) {
+    const left = Atomics.load(i, ${S.remaining});
+    if (left > 0) {
+      if (Atomics.compareExchange(i, ${S.remaining}, left, left - 1) !== left) continue;
+      try {
+        run(left - 1);
+      } catch {
+        Atomics.store(i, ${S.failed}, 1);
+      }
+      Atomics.add(i, ${S.done}, 1);
+      spins = 0;
+    } else if (spins === 1) {
+      idleSince = performance.now();
+    } else if ((spins & 255) === 0 && performance.now() - idleSince > ${PATIENCE}) {
+      const signal = Atomics.load(i, ${S.signal});
+      Atomics.add(i, ${S.sleepers}, 1);
+      if (Atomics.load(i, ${S.remaining}) <= 0) Atomics.wait(i, ${S.signal}, signal);
+      Atomics.sub(i, ${S.sleepers}, 1);
+      spins = 0;
+    }
+  }
+  Atomics.sub(i, ${S.up}, 1);
+  end();
+};
+if (typeof require === 'function') begin(require('node:worker_threads').workerData, () => {});
+else onmessage = (event) => begin(event.data, close);
+`;

@@ -14,6 +14,7 @@ let made: Storage[] = [];
 
 /** Notes what a tensor is made on; called for every tensor. */
 export function track(storage: Storage): void {
+  storage.tensors++;
   if (storage.born > since) made.push(storage);
 }
 
@@ -53,6 +54,11 @@ export function show(storage: Storage): void {
 /** Lets go; the last one to do so frees the storage. */
 export function drop(storage: Storage): void {
   if (--storage.holders === 0) storage.backend.free(storage);
+}
+
+/** A tensor is done with a storage by somebody's word; freed if it was the only one and nothing else needs it. */
+export function abandon(storage: Storage): void {
+  if (storage.tensors === 1 && storage.holders === 0) storage.backend.free(storage);
 }
 
 /** Whether the running pass made a storage. */

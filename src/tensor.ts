@@ -24,6 +24,8 @@ export class Tensor {
   hidden = false;
   /** The gradient, for the library's own eyes. @internal */
   gradient: Tensor | null = null;
+  /** The gradient that has reached this leaf in the running pass. @internal */
+  pending: Tensor | null = null;
   #leafGrad = false;
   #storage: Storage | null;
   /** The last two dimensions lie swapped in the storage: a transpose that nobody needed in place yet. */
@@ -127,6 +129,7 @@ export class Tensor {
     const cols = shape[n - 1];
     const ordered = raw.backend.copy(raw, [this.size / (rows * cols), rows, cols], [rows * cols, 1, rows]);
     lifetime.show(ordered);
+    ordered.tensors++;
     this.#storage = ordered;
     this.#flipped = false;
     return ordered;
@@ -134,6 +137,7 @@ export class Tensor {
 
   /** Replaces the numbers' place: what moves a parameter to another device. @internal */
   replaceStorage(storage: Storage): void {
+    storage.tensors++;
     this.#storage = storage;
     this.#flipped = false;
   }
@@ -190,6 +194,7 @@ export class Tensor {
 
   /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
   dispose(): void {
+    if (this.#storage !== null) lifetime.abandon(this.#storage);
     this.#storage = null;
   }
 

@@ -10,7 +10,7 @@ const sources = tracked.filter((path) => /^(src|kernels)\/.*\.ts$/.test(path) &&
 const layers: RegExp[][] = [
   [/^src\/(errors|shape|random|node|print)\.ts$/, /^kernels\//],
   [/^src\/backends\//],
-  [/^src\/(tensor|create)\.ts$/],
+  [/^src\/(tensor|create|lifetime)\.ts$/],
   [/^src\/autograd\//],
   [/^src\/ops\//],
   [/^src\/methods\.ts$/],

@@ -13,6 +13,7 @@ import {
   tensor,
   useDevice,
   zeros,
+  getNumThreads,
 } from '../src/index.js';
 import { philox } from '../src/random.js';
 import { errorOf, expectClose, withCpu } from './helpers.js';
@@ -201,7 +202,7 @@ describe('devices', () => {
     expect(await useDevice('auto')).toEqual({
       type: 'cpu',
       backend: 'wasm-relaxed-simd',
-      name: 'one CPU core',
+      name: getNumThreads() === 1 ? 'one CPU thread' : `${getNumThreads()} CPU threads`,
       reason: 'WebAssembly SIMD with fused multiply-add is available',
     });
     expect((await errorOf(() => useDevice('gpu'))).message).toContain("use 'cpu'");

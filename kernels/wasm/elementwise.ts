@@ -1,6 +1,6 @@
 // Element-wise kernels. `map` and `zip` are inlined with a constant operation code, so that each export is a loop of
 // its own without branches.
-import { exp4, log4, sigmoid4, tanh4 } from './math';
+import { exp4, log4, relu4, sigmoid4, tanh4 } from './math';
 
 // @ts-ignore: decorator
 @inline const NEG = 0;
@@ -26,7 +26,7 @@ import { exp4, log4, sigmoid4, tanh4 } from './math';
   if (op == LOG) return log4(x);
   if (op == SQRT) return f32x4.sqrt(x);
   if (op == ABS) return f32x4.abs(x);
-  if (op == RELU) return f32x4.max(x, f32x4.splat(0));
+  if (op == RELU) return relu4(x);
   if (op == SIGMOID) return sigmoid4(x);
   return tanh4(x);
 }

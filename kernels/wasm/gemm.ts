@@ -5,7 +5,7 @@
 // multiply-adds a cycle and leave V8 enough of the 16 registers. Every element is summed over the same blocks of k in the
 // same order whatever else is computed beside it, so that a product can be split among threads without changing a bit.
 import { transpose4x4 } from './layout';
-import { fma4 } from './math';
+import { fma4, relu4 } from './math';
 
 // @ts-ignore: decorator
 @inline const MR = 3;
@@ -79,8 +79,8 @@ function panelB(b: usize, dst: usize, ld: usize, trans: i32, k: i32, w: i32): vo
       transpose4x4(b + 8 * ld, ld, dst + 32, NR * 4);
     }
   }
-  const across = trans ? ld : 4;
-  const down = trans ? 4 : ld;
+  const across: usize = trans ? ld : 4;
+  const down: usize = trans ? 4 : ld;
   for (; p < k; p++, b += down, dst += NR * 4) {
     for (let q = 0; q < NR; q++) store<f32>(dst + (<usize>q << 2), q < w ? load<f32>(b + <usize>q * across) : <f32>0);
   }
@@ -106,8 +106,8 @@ function panelA(a: usize, dst: usize, ld: usize, trans: i32, k: i32, h: i32): vo
       }
     }
   }
-  const across = trans ? 4 : ld;
-  const down = trans ? ld : 4;
+  const across: usize = trans ? 4 : ld;
+  const down: usize = trans ? ld : 4;
   for (; p < k; p++, a += down, dst += MR * 4) {
     for (let q = 0; q < MR; q++) store<f32>(dst + (<usize>q << 2), q < h ? load<f32>(a + <usize>q * across) : <f32>0);
   }
@@ -145,7 +145,7 @@ export function gemm_pack(
   if (flags) {
     if (flags & ACCUMULATE) v = f32x4.add(v128.load(c), v);
     if (flags & BIAS) v = f32x4.add(v, v128.load(bias));
-    if (flags & RELU) v = f32x4.max(v, f32x4.splat(0));
+    if (flags & RELU) v = relu4(v);
   }
   v128.store(c, v);
 }
@@ -232,7 +232,7 @@ export function gemm_tiles(
           if (w == NR && h == MR) tile(pa, pb, pc, stride, kc, f, pBias);
           else edgeTile(pa, pb, pc, stride, kc, f, pBias, edge, h, w);
           pa += <usize>kc * (MR * 4);
-          pc += MR * stride;
+          pc += stride * MR;
         }
       }
     }
@@ -262,81 +262,5 @@ export function gemm(
         gemm_tiles(scratch, c + (<usize>(i * n + j) << 2), n, mc, nc, kc, flags, bias + (<usize>j << 2), 0, 0, gemm_tileUnits(mc, nc));
       }
     }
-  }
-}
-
-/** out[j] = act(sum over p of v[p] M[p, j] + bias[j]) for n columns of M, whose rows are ld apart. */
-export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k: i32, bias: usize, relu: i32): void {
-  const stride = <usize>ld << 2;
-  let j = 0;
-  for (; j <= n - 32; j += 32) {
-    let m = mat + (<usize>j << 2);
-    let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
-    for (let p = 0; p < k; p++, m += stride) {
-      const s = v128.load_splat<f32>(v + (<usize>p << 2));
-      a = fma4(s, v128.load(m), a);
-      b = fma4(s, v128.load(m, 16), b);
-      c = fma4(s, v128.load(m, 32), c);
-      d = fma4(s, v128.load(m, 48), d);
-      e = fma4(s, v128.load(m, 64), e);
-      f = fma4(s, v128.load(m, 80), f);
-      g = fma4(s, v128.load(m, 96), g);
-      h = fma4(s, v128.load(m, 112), h);
-    }
-    finish(out, a, j, bias, relu);
-    finish(out, b, j + 4, bias, relu);
-    finish(out, c, j + 8, bias, relu);
-    finish(out, d, j + 12, bias, relu);
-    finish(out, e, j + 16, bias, relu);
-    finish(out, f, j + 20, bias, relu);
-    finish(out, g, j + 24, bias, relu);
-    finish(out, h, j + 28, bias, relu);
-  }
-  for (; j < n; j += 4) {
-    let m = mat + (<usize>j << 2);
-    let a = f32x4.splat(0);
-    for (let p = 0; p < k; p++, m += stride) a = fma4(v128.load_splat<f32>(v + (<usize>p << 2)), v128.load(m), a);
-    if (j <= n - 4) {
-      finish(out, a, j, bias, relu);
-    } else {
-      const rest = n - j;
-      store<f32>(out + (<usize>j << 2), scalar(f32x4.extract_lane(a, 0), bias, j, relu));
-      if (rest > 1) store<f32>(out + (<usize>j << 2), scalar(f32x4.extract_lane(a, 1), bias, j + 1, relu), 4);
-      if (rest > 2) store<f32>(out + (<usize>j << 2), scalar(f32x4.extract_lane(a, 2), bias, j + 2, relu), 8);
-    }
-  }
-}
-
-// @ts-ignore: decorator
-@inline function finish(out: usize, v: v128, j: i32, bias: usize, relu: i32): void {
-  const o = <usize>j << 2;
-  put(out + o, v, (bias ? BIAS : 0) | (relu ? RELU : 0), bias + o);
-}
-// @ts-ignore: decorator
-@inline function scalar(t: f32, bias: usize, j: i32, relu: i32): f32 {
-  if (bias) t += load<f32>(bias + (<usize>j << 2));
-  return relu ? max<f32>(t, 0) : t;
-}
-
-/** out[i] = act(sum over p of M[i, p] v[p] + bias[i biasStep]) for `rows` rows of M. */
-export function gemm_matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32, bias: usize, biasStep: i32, relu: i32): void {
-  const ld = <usize>k << 2;
-  const k16 = <usize>(k & ~15) << 2;
-  for (let i = 0; i < rows; i++, mat += ld, out += 4) {
-    let a = f32x4.splat(0), b = a, c = a, d = a;
-    let o: usize = 0;
-    for (; o < k16; o += 64) {
-      a = fma4(v128.load(mat + o), v128.load(v + o), a);
-      b = fma4(v128.load(mat + o, 16), v128.load(v + o, 16), b);
-      c = fma4(v128.load(mat + o, 32), v128.load(v + o, 32), c);
-      d = fma4(v128.load(mat + o, 48), v128.load(v + o, 48), d);
-    }
-    let t: f32 = 0;
-    if (k16) {
-      a = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
-      t = (f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1)) + (f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3));
-    }
-    for (; o < ld; o += 4) t += load<f32>(mat + o) * load<f32>(v + o);
-    store<f32>(out, scalar(t, bias, i * biasStep, relu));
   }
 }

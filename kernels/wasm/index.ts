@@ -5,5 +5,6 @@ export * from './reduce';
 export * from './softmax';
 export * from './loss';
 export * from './gemm';
+export * from './gemm-small';
 export * from './layout';
 export * from './optim';

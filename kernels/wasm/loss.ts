@@ -1,6 +1,6 @@
 // Losses of a whole batch in one pass, and their gradients.
 import { log4 } from './math';
-import { rowMax, expSum } from './softmax';
+import { expSum, rowMax } from './rows';
 
 /** out[0] = scale Σ (a - b)²: float32 chains of at most 64, added up in float64. */
 export function squaredError(a: usize, b: usize, out: usize, n: i32, scale: f64): void {

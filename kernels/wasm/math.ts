@@ -14,23 +14,41 @@
 // @ts-ignore: decorator
 @inline function exp2i(n: v128): v128 { return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23); }
 
+/** 1.5 * 2^23: a small number added to it is rounded to a whole one, which its low bits hold. */
 // @ts-ignore: decorator
-@inline export function exp4(v: v128): v128 {
-  // Beyond these bounds the result is 0 or Infinity already; min and max carry NaN through.
-  const x = f32x4.max(f32x4.min(v, c(89.0)), c(-104.0));
-  const n = f32x4.nearest(f32x4.mul(x, c(1.44269504088896341)));
-  let r = f32x4.sub(x, f32x4.mul(n, c(0.693359375)));
-  r = f32x4.sub(r, f32x4.mul(n, c(-2.12194440e-4)));
+@inline const SHIFT: f32 = 12582912.0;
+
+/** e^r - 1 for |r| <= ln 2 / 2, where x = n ln 2 + r and `shifted` is n + SHIFT. */
+// @ts-ignore: decorator
+@inline function expRestMinusOne(x: v128, shifted: v128): v128 {
+  const n = f32x4.sub(shifted, c(SHIFT));
+  const r = fma4(n, c(2.12194440e-4), fma4(n, c(-0.693359375), x));
   let p = mad(c(1.9875691500e-4), r, 1.3981999507e-3);
   p = mad(p, r, 8.3334519073e-3);
   p = mad(p, r, 4.1665795894e-2);
   p = mad(p, r, 1.6666665459e-1);
   p = mad(p, r, 5.0000001201e-1);
-  p = f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), c(1.0));
-  // 2^n in two factors, so that n = 128 and subnormal results come out right.
-  const i = i32x4.trunc_sat_f32x4_s(n);
+  return fma4(p, f32x4.mul(r, r), r);
+}
+// @ts-ignore: decorator
+@inline function expRest(x: v128, shifted: v128): v128 { return f32x4.add(expRestMinusOne(x, shifted), c(1.0)); }
+
+/** exp where 0, Infinity, subnormal results or NaN come out: 2^n in two factors. */
+function expFar(v: v128): v128 {
+  // Beyond these bounds the result is 0 or Infinity already; min and max carry NaN through.
+  const x = f32x4.max(f32x4.min(v, c(89.0)), c(-104.0));
+  const shifted = fma4(x, c(1.44269504088896341), c(SHIFT));
+  const i = i32x4.sub(shifted, c(SHIFT));
   const half = i32x4.shr_s(i, 1);
-  return f32x4.mul(f32x4.mul(p, exp2i(half)), exp2i(i32x4.sub(i, half)));
+  const y = f32x4.mul(f32x4.mul(expRest(x, shifted), exp2i(half)), exp2i(i32x4.sub(i, half)));
+  return v128.bitselect(y, v, f32x4.eq(v, v));
+}
+
+// @ts-ignore: decorator
+@inline export function exp4(v: v128): v128 {
+  if (!i32x4.all_true(f32x4.le(f32x4.abs(v), c(87.0)))) return expFar(v);
+  const shifted = fma4(v, c(1.44269504088896341), c(SHIFT));
+  return i32x4.add(expRest(v, shifted), i32x4.shl(shifted, 23));
 }
 
 // @ts-ignore: decorator
@@ -62,18 +80,18 @@
   return v128.bitselect(y, c(NaN), f32x4.ge(v, c(0)));
 }
 
+/** max(x, 0), -0 for -0 and NaN for NaN: one instruction, where f32x4.max takes several. */
+// @ts-ignore: decorator
+@inline export function relu4(x: v128): v128 { return f32x4.pmax(x, c(0)); }
+
+/** With m = e^(2|x|) - 1, tanh |x| = m / (m + 2), which keeps all digits for small x as well. */
 // @ts-ignore: decorator
 @inline export function tanh4(v: v128): v128 {
-  const x = f32x4.abs(v);
-  const z = f32x4.mul(x, x);
-  let p = mad(c(-5.70498872745e-3), z, 2.06390887954e-2);
-  p = mad(p, z, -5.37397155531e-2);
-  p = mad(p, z, 1.33314422036e-1);
-  p = mad(p, z, -3.33332819422e-1);
-  const near = f32x4.add(x, f32x4.mul(f32x4.mul(p, z), x));
-  const far = f32x4.sub(c(1.0), f32x4.div(c(2.0), f32x4.add(exp4(f32x4.add(x, x)), c(1.0))));
-  const y = v128.bitselect(near, far, f32x4.lt(x, c(0.625)));
-  return v128.or(y, v128.and(v, c(-0.0)));
+  const x = f32x4.pmin(f32x4.add(f32x4.abs(v), f32x4.abs(v)), c(20.0));
+  const shifted = fma4(x, c(1.44269504088896341), c(SHIFT));
+  const power = i32x4.add(i32x4.shl(shifted, 23), c(1.0)); // 2^n
+  const m = fma4(expRestMinusOne(x, shifted), power, f32x4.sub(power, c(1.0)));
+  return v128.or(f32x4.div(m, f32x4.add(m, c(2.0))), v128.and(v, c(-0.0)));
 }
 
 // @ts-ignore: decorator

@@ -1,10 +1,10 @@
 import { checkOptions, fail, show } from '../errors.js';
 import { sameShape } from '../shape.js';
-import { nextBirth as birth } from '../backends/backend.js';
+import { nextBirth } from '../backends/backend.js';
 import { drop, hold, isOwn, show as keep, sweepOut, within } from '../lifetime.js';
 import { Tensor } from '../tensor.js';
-import { withGrad } from './mode.js';
-import { type Edge, Node } from './node.js';
+import { setRecording } from './mode.js';
+import { Node } from './node.js';
 
 export interface BackwardOptions {
   /** Keep the saved values, so that backward can go through the graph again. Default: the value of createGraph. */
@@ -24,67 +24,90 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
       'make a leaf with requiresGrad: true and compute the tensor from it, outside noGrad',
     );
   }
-  withGrad(createGraph, () => {
-    if (createGraph) return sweep(root, checkSeed(root, gradient, true), retainGraph, true);
-    return within(birth(), () => sweep(root, checkSeed(root, gradient, false), retainGraph, false));
-  });
+  const before = setRecording(createGraph);
+  try {
+    if (createGraph) sweep(root, checkSeed(root, gradient, true), retainGraph, true);
+    else within(nextBirth(), () => sweep(root, checkSeed(root, gradient, false), retainGraph, false));
+  } finally {
+    setRecording(before);
+  }
 }
 
 /** Visits the reachable steps in falling order, and adds what reached the leaves to their gradients. */
 function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
-  const gradients = new Map<Node, Tensor>();
-  const leaves = new Map<Tensor, Tensor>();
-  const send = (edge: Edge, g: Tensor): void => {
-    const into: Map<unknown, Tensor> = edge instanceof Node ? gradients : leaves;
-    const before = into.get(edge);
-    const sum = before === undefined ? g : before.add(g);
-    if (createGraph || !isOwn(sum.raw)) keep(sum.raw);
-    hold(sum.raw);
-    into.set(edge, sum);
-    if (before !== undefined) drop(before.raw);
-  };
-  send(root.node ?? root, seed);
+  const leaves: Tensor[] = [];
   const order = root.node === null ? [] : reachable(root.node);
-  for (const node of order) {
-    const g = gradients.get(node);
-    if (g === undefined) continue;
-    gradients.delete(node);
-    const inputs = node.run(g, createGraph);
-    const { edges } = node;
-    for (let i = 0; i < edges.length; i++) {
-      const edge = edges[i];
-      const gi = inputs[i];
-      if (edge !== null && gi != null) send(edge, gi);
+  try {
+    send(root.node ?? root, seed, leaves, createGraph);
+    for (let n = 0; n < order.length; n++) {
+      const node = order[n];
+      const g = node.pending;
+      if (g === null) continue;
+      node.pending = null;
+      const gradients = node.run(g, createGraph);
+      const { edges } = node;
+      for (let i = 0; i < edges.length; i++) {
+        const edge = edges[i];
+        const gi = gradients[i];
+        if (edge !== null && gi != null) send(edge, gi, leaves, createGraph);
+      }
+      drop(g.raw);
+      if (!createGraph) sweepOut();
     }
-    drop(g.raw);
-    if (!createGraph) sweepOut();
+  } catch (error) {
+    for (const node of order) node.pending = null;
+    for (const leaf of leaves) leaf.pending = null;
+    throw error;
   }
   // Nothing is written to the leaves before the whole pass has succeeded.
-  for (const [leaf, g] of leaves) {
-    if (leaf.gradient === null) leaf.replaceGradient(g);
-    else {
-      const sum = leaf.gradient.add(g);
-      if (createGraph) keep(sum.raw);
-      hold(sum.raw);
-      drop(g.raw);
-      leaf.replaceGradient(sum);
-    }
-  }
+  for (const leaf of leaves) settle(leaf, createGraph);
   if (!retainGraph) for (const node of order) node.release();
 }
 
+/** Adds a gradient to what waits at a step or a leaf. */
+function send(edge: Node | Tensor, g: Tensor, leaves: Tensor[], createGraph: boolean): void {
+  const before = edge.pending;
+  if (before === null && edge instanceof Tensor) leaves.push(edge);
+  const sum = before === null ? g : before.add(g);
+  if (createGraph || !isOwn(sum.raw)) keep(sum.raw);
+  hold(sum.raw);
+  edge.pending = sum;
+  if (before !== null) drop(before.raw);
+}
+
+/** Adds what waits at a leaf to its gradient. */
+function settle(leaf: Tensor, createGraph: boolean): void {
+  const g = leaf.pending!;
+  leaf.pending = null;
+  if (leaf.gradient === null) {
+    leaf.replaceGradient(g);
+    return;
+  }
+  const sum = leaf.gradient.add(g);
+  if (createGraph) keep(sum.raw);
+  hold(sum.raw);
+  drop(g.raw);
+  leaf.replaceGradient(sum);
+}
+
+let passes = 0;
+
+/** The steps that lead to `root`, the last first. */
 function reachable(root: Node): Node[] {
-  const seen = new Set<Node>([root]);
-  const stack = [root];
-  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    for (const edge of node.edges) {
-      if (edge instanceof Node && !seen.has(edge)) {
-        seen.add(edge);
-        stack.push(edge);
+  const pass = ++passes;
+  const found = [root];
+  root.visit = pass;
+  for (let n = 0; n < found.length; n++) {
+    const { edges } = found[n];
+    for (let i = 0; i < edges.length; i++) {
+      const edge = edges[i];
+      if (edge instanceof Node && edge.visit !== pass) {
+        edge.visit = pass;
+        found.push(edge);
       }
     }
   }
-  return [...seen].sort((a, b) => b.sequence - a.sequence);
+  return found.sort((a, b) => b.sequence - a.sequence);
 }
 
 function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: boolean): Tensor {

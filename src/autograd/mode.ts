@@ -61,15 +61,11 @@ function quietly<T>(fn: () => T): T {
   }
 }
 
-/** Runs `fn`, which must be synchronous, with recording on or off whatever surrounds it. */
-export function withGrad<T>(enabled: boolean, fn: () => T): T {
+/** Forces recording on or off, or leaves it to what surrounds with null; returns what was forced before. */
+export function setRecording(enabled: boolean | null): boolean | null {
   const before = forced;
   forced = enabled;
-  try {
-    return fn();
-  } finally {
-    forced = before;
-  }
+  return before;
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

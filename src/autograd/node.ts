@@ -17,25 +17,45 @@ export class Node {
   static #count = 0;
   /** Later steps have higher numbers, so that falling order visits a step after all that used its result. */
   readonly sequence = Node.#count++;
+  /** The gradient that has reached this step in the running pass. */
+  pending: Tensor | null = null;
+  /** The last pass that came by. */
+  visit = 0;
   /** The inputs' values that the rule needs. */
   #inputs: readonly Tensor[] | null;
   #output: Tensor | null;
-  readonly #versions: readonly number[];
+  readonly #versions: readonly number[] | null;
+  readonly #shapes: readonly (readonly number[])[];
   #released = false;
 
   constructor(
     readonly rule: BackwardRule,
     readonly edges: readonly Edge[],
-    readonly shapes: readonly (readonly number[])[],
+    inputs: readonly Tensor[],
     readonly outputShape: readonly number[],
     /** What else the rule needs to know. */
     readonly attributes: unknown,
-    inputs: readonly Tensor[] | null,
+    keepsInputs: boolean,
     output: Tensor | null,
   ) {
-    this.#inputs = inputs;
+    const n = inputs.length;
+    const shapes = new Array<readonly number[]>(n);
+    for (let i = 0; i < n; i++) shapes[i] = inputs[i].shape;
+    this.#shapes = shapes;
+    this.#inputs = null;
+    this.#versions = null;
     this.#output = output;
-    this.#versions = inputs === null ? [] : inputs.map((t) => t.raw.version);
+    if (keepsInputs) {
+      const versions = new Array<number>(n);
+      for (let i = 0; i < n; i++) versions[i] = inputs[i].raw.version;
+      this.#inputs = inputs;
+      this.#versions = versions;
+    }
+  }
+
+  /** The shapes of the inputs. */
+  get shapes(): readonly (readonly number[])[] {
+    return this.#shapes;
   }
 
   /** Whether the gradient of input i is wanted. */
@@ -65,7 +85,7 @@ export class Node {
     }
     const saved = this.#inputs;
     if (saved !== null) {
-      for (let i = 0; i < saved.length; i++) if (saved[i].raw.version !== this.#versions[i]) this.#changed(saved[i], i);
+      for (let i = 0; i < saved.length; i++) if (saved[i].raw.version !== this.#versions![i]) this.#changed(saved[i], i);
     }
     if (createGraph) {
       // The gradient's own graph will hold what this one saved.

@@ -35,6 +35,8 @@ export interface Storage {
   version: number;
   /** How many there are that must find it, as far as the library itself counts them; see autograd/lifetime.ts. */
   holders: number;
+  /** How many tensors have been made on it. */
+  tensors: number;
   /** Storages made later have higher numbers. */
   readonly born: number;
 }

@@ -26,6 +26,7 @@ import {
 class Cells implements Storage {
   version = 0;
   holders = 0;
+  tensors = 0;
   readonly born = nextBirth();
   constructor(
     readonly backend: Backend,

@@ -60,7 +60,7 @@ export const unary = /* @__PURE__ */ unaryRows({
     edges: specials,
   },
   relu: {
-    f: (x) => Math.max(x, 0),
+    f: (x) => (x < 0 ? 0 : x),
     saves: 'output',
     grad: (g, _, y) => reluGrad(g, y),
     domain: [-5, 5],

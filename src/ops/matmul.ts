@@ -26,12 +26,20 @@ const dimsOf = (shape: readonly number[], swapped: boolean): [number, number] =>
   return swapped ? [shape[n - 1], shape[n - 2]] : [shape[n - 2], shape[n - 1]];
 };
 
+/** The offsets of a single product. */
+const ONE = [0];
+
 /** op(a)·op(b) for operands of at least two dimensions. */
 export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('matmul', {
   forward: ([a, b], { a: ta, b: tb }) => {
     const [m, k] = dimsOf(a.shape, ta);
     const [k2, n] = dimsOf(b.shape, tb);
     if (k !== k2) mismatch(a.shape, b.shape, k, k2);
+    if (a.ndim === 2 && b.ndim === 2) {
+      const transposes = { transA: ta !== a.flipped, transB: tb !== b.flipped };
+      const plan = { m, n, k, ...transposes, relu: false, offsetsA: ONE, offsetsB: ONE };
+      return new Tensor([m, n], a.backend.matmul(plan, a.raw, b.raw, null));
+    }
     const batchA = a.shape.slice(0, -2);
     const batchB = b.shape.slice(0, -2);
     const batch = broadcastShapes('matmul', batchA, batchB);
@@ -171,8 +179,6 @@ export function applyMatmul(a: Tensor, b: Tensor): Tensor {
 export interface LinearAttributes {
   readonly relu: boolean;
 }
-
-const ONE = [0];
 
 /** x·weightᵀ + bias, with relu if asked for: x [.., in], weight [out, in], bias [out] if there is one. */
 export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow('linear', {

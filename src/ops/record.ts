@@ -1,4 +1,4 @@
-import { isGradEnabled, withGrad } from '../autograd/mode.js';
+import { isGradEnabled, setRecording } from '../autograd/mode.js';
 import { type BackwardRule, type Edge, Node } from '../autograd/node.js';
 import { describe, fail } from '../errors.js';
 import { Tensor } from '../tensor.js';
@@ -13,32 +13,37 @@ export function record(
   attributes: unknown,
 ): Tensor {
   if (!isGradEnabled()) return out;
+  const n = inputs.length;
   let needed = false;
-  for (const t of inputs) if (t.requiresGrad) needed = true;
+  for (let i = 0; i < n; i++) if (inputs[i].requiresGrad) needed = true;
   if (!needed) return out;
-  const edges = inputs.map((t): Edge => t.node ?? (t.requiresGrad ? t : null));
-  const shapes = inputs.map((t) => t.shape);
-  const keep = saves === 'inputs' || saves === 'both' ? inputs : null;
+  const edges = new Array<Edge>(n);
+  for (let i = 0; i < n; i++) {
+    const t = inputs[i];
+    edges[i] = t.node ?? (t.requiresGrad ? t : null);
+  }
+  const keep = saves === 'inputs' || saves === 'both';
   const own = saves === 'output' || saves === 'both' ? out : null;
-  out.node = new Node(rule, edges, shapes, out.shape, attributes, keep, own);
+  out.node = new Node(rule, edges, inputs, out.shape, attributes, keep, own);
   return out;
 }
 
 /** Requires tensors that live in one place. */
 export function checkTensors(op: string, inputs: readonly unknown[]): void {
-  inputs.forEach((t, i) => {
+  for (let i = 0; i < inputs.length; i++) {
+    const t = inputs[i];
     if (!(t instanceof Tensor)) fail(op, `operand ${i} is ${describe(t)}`, 'pass a tensor; tensor(values) makes one');
-  });
-  const [first, ...rest] = inputs as Tensor[];
-  for (const t of rest) {
-    if (t.backend !== first.backend) {
-      fail(
-        op,
-        `the operands are on '${first.device}' and '${t.device}'`,
-        `move one of them, with .to('${first.device}')`,
-        { shapes: [first.shape, t.shape] },
-      );
-    }
+  }
+  const first = inputs[0] as Tensor;
+  for (let i = 1; i < inputs.length; i++) {
+    const t = inputs[i] as Tensor;
+    if (t.backend === first.backend) continue;
+    fail(
+      op,
+      `the operands are on '${first.device}' and '${t.device}'`,
+      `move one of them, with .to('${first.device}')`,
+      { shapes: [first.shape, t.shape] },
+    );
   }
 }
 
@@ -49,6 +54,12 @@ export function generalRow<A>(name: string, row: GeneralRow<A>): NamedGeneral<A>
 
 export function applyGeneral<A>(row: NamedGeneral<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   checkTensors(row.name, inputs);
-  const result = withGrad(false, () => row.forward(inputs, attributes));
+  const before = setRecording(false);
+  let result: Tensor;
+  try {
+    result = row.forward(inputs, attributes);
+  } finally {
+    setRecording(before);
+  }
   return record(row, row.saves, inputs, result, attributes);
 }

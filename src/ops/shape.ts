@@ -80,6 +80,10 @@ export const broadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ genera
 /** The inverse: sums the dimensions along which a shape was repeated. */
 export const sumBack: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('sumTo', {
   forward: ([x], shape) => {
+    const last = x.shape[x.ndim - 1];
+    if (shape.length === 1 && shape[0] === last) {
+      return new Tensor(shape, x.backend.reduce(sumKernel, x.storage, 1, x.size / last, last));
+    }
     const strides = broadcastStrides(shape, x.shape);
     // Neighbouring dimensions that are all repeated, or all not, are one dimension here.
     const loops = collapse(x.shape, strides, stridesOf(x.shape));
@@ -96,6 +100,7 @@ export const sumBack: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
   grad: (g, node) => [broadcastTo(g, node.shapes[0])],
   examples: [
     { shapes: [[2, 3, 4]], attributes: [3, 1] },
+    { shapes: [[2, 3, 4]], attributes: [4] },
     { shapes: [[2, 3, 4]], attributes: [] },
     { shapes: [[4, 3, 2]], attributes: [4, 1, 2] },
   ],

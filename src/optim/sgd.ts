@@ -58,7 +58,8 @@ export class SGD {
   /** Updates every parameter that has a gradient, in place. @throws TapegradError for a learning rate that is not finite */
   step(): void {
     const rule = checkRule(this.options);
-    const updates = new Map<Backend, SgdUpdate[]>();
+    let backend: Backend | null = null;
+    let updates: SgdUpdate[] = [];
     for (let i = 0; i < this.parameters.length; i++) {
       const p = this.parameters[i];
       const g = p.gradient;
@@ -66,12 +67,15 @@ export class SGD {
       const firstStep = this.#velocities[i] === null;
       if (rule.momentum !== 0 && firstStep) this.#velocities[i] = zeros(p.shape, { device: p.device });
       const velocity = rule.momentum !== 0 ? this.#velocities[i]!.storage : null;
-      const update = { parameter: p.storage, gradient: g.storage, velocity, firstStep };
-      const others = updates.get(p.backend);
-      if (others === undefined) updates.set(p.backend, [update]);
-      else others.push(update);
+      // Parameters that follow each other on one device are updated together.
+      if (backend !== null && backend !== p.backend) {
+        backend.sgd(rule, updates);
+        updates = [];
+      }
+      backend = p.backend;
+      updates.push({ parameter: p.storage, gradient: g.storage, velocity, firstStep });
     }
-    for (const [backend, list] of updates) backend.sgd(rule, list);
+    backend?.sgd(rule, updates);
   }
 
   /** Forgets the gradients of all parameters. */

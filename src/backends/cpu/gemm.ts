@@ -2,8 +2,8 @@ import type { MatmulPlan } from '../backend.js';
 import type { Pool } from './pool.js';
 import type { Kernels } from './wasm.js';
 
-/** Below this many multiplications one call computes the whole product. */
-const SMALL = 20_000;
+/** Up to this many multiplications a product is computed without packing. */
+const SMALL = 300_000;
 const ACCUMULATE = 1;
 const BIAS = 2;
 const RELU = 4;
@@ -23,7 +23,11 @@ export function gemm(kernels: Kernels, pool: Pool, plan: MatmulPlan, a: number, 
   if (n === 1 && !transA) return rowProducts(pool, a, b, c, m, k, bias, 0, relu);
   if (m === 1) return columnProducts(pool, a, b, c, n, k, bias, relu);
   if (n === 1 && bias === 0) return columnProducts(pool, b, a, c, m, k, 0, relu);
-  if (m * n * k < SMALL || pool.threads === 1) {
+  if (m * n * k <= SMALL) {
+    kernels.gemm_small!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
+    return;
+  }
+  if (pool.threads === 1) {
     kernels.gemm!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
     return;
   }

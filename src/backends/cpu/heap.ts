@@ -31,6 +31,7 @@ interface Segment {
 export class Block implements Storage {
   version = 0;
   holders = 0;
+  tensors = 0;
   readonly born = nextBirth();
   /** @internal */ segment: Segment | null = null;
   /** @internal */ host: Float32Array | null = null;

@@ -54,8 +54,9 @@ export function getNumThreads(): number {
 /** The best CPU implementation that runs here: WebAssembly, or else plain JavaScript with the reason said. */
 export function startCpu(choice: { build: Build } | { obstacle: string } = chooseBuild()): Backend {
   if ('obstacle' in choice) return new ReferenceBackend('cpu', `plain JavaScript, because ${choice.obstacle}`);
+  const threads = threadsWanted();
   try {
-    return new CpuBackend(choice.build, threadsWanted());
+    return new CpuBackend(choice.build, threads);
   } catch (error) {
     return new ReferenceBackend(
       'cpu',

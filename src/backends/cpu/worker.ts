@@ -7,7 +7,26 @@
 /** Where the job begins in the memory: integers first, then arguments and steps as float64. */
 export const CONTROL = 32768;
 /** Positions among the integers; what different threads write lies on cache lines of its own. */
-export const SLOT = { remaining: 0, done: 16, signal: 32, sleepers: 33, epoch: 34, up: 35, failed: 36, kernel: 48, count: 49, counted: 50, per: 51, total: 52 };
+export const SLOT = {
+  /** Chunks that nobody has taken. */
+  remaining: 0,
+  /** Chunks that are computed. */
+  done: 16,
+  /** Moves when sleeping workers shall wake up. */
+  signal: 32,
+  sleepers: 33,
+  epoch: 34,
+  /** How many workers are there. */
+  up: 35,
+  failed: 36,
+  /** Whether the caller sleeps until `done` moves. */
+  joining: 37,
+  kernel: 48,
+  count: 49,
+  counted: 50,
+  per: 51,
+  total: 52,
+};
 export const ARGS = CONTROL + 256;
 export const MAX_ARGS = 16;
 export const STEPS = ARGS + MAX_ARGS * 8;
@@ -15,7 +34,7 @@ export const STEPS = ARGS + MAX_ARGS * 8;
 const S = SLOT;
 
 /** How long a worker looks for work before it sleeps, in milliseconds. */
-const PATIENCE = 1;
+const PATIENCE = 0.5;
 
 export const workerSource = `
 const begin = ({ module, memory, epoch }, end) => {
@@ -41,6 +60,7 @@ const begin = ({ module, memory, epoch }, end) => {
         Atomics.store(i, ${S.failed}, 1);
       }
       Atomics.add(i, ${S.done}, 1);
+      if (Atomics.load(i, ${S.joining}) === 1) Atomics.notify(i, ${S.done});
       spins = 0;
     } else if (spins === 1) {
       idleSince = performance.now();

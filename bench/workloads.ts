@@ -1,63 +1,109 @@
-// W1 (square products), W2 (a SimpleNet training step), W3 (an MLP training step): `npm run bench`.
-// One thread; medians of tinybench's samples. GFLOP/s count 2·n³ for a product, 6·parameters·batch for a step.
-import { nn, optim, randn, type Tensor, tensor, useDevice } from 'tapegrad';
-import { Bench } from 'tinybench';
+// The workloads of every comparison, for tapegrad; bench/peers has the same for the others.
+import { nn, noGrad, optim, randn, type Tensor, tensor } from 'tapegrad';
 
-const bench = new Bench({ time: 1000, warmupTime: 300 });
-const flops = new Map<string, number>();
-const samples = new Map<string, number>();
-
-for (const n of [64, 128, 256, 512, 1024]) {
-  const a = randn([n, n]);
-  const b = randn([n, n]);
-  const name = `W1 matmul ${n}`;
-  flops.set(name, 2 * n ** 3);
-  bench.add(name, () => a.matmul(b));
+export interface Workload {
+  readonly name: string;
+  /** What one run accomplishes: so many of the unit. */
+  readonly amount: number;
+  readonly unit: string;
+  /** Floating-point operations of one run, where that is the measure. */
+  readonly flops?: number;
+  /** Prepares the data; the result runs the workload once. */
+  make(): () => void;
 }
 
-function trainingStep(model: nn.Module, x: Tensor, y: Tensor, loss: nn.MSELoss | nn.CrossEntropyLoss, lr: number) {
-  const optimizer = new optim.SGD(model.parameters(), { lr });
-  return () => {
-    const value = loss.forward(model.forward(x), y);
-    optimizer.zeroGrad();
-    value.backward();
-    optimizer.step();
-  };
-}
-
-const labels = (n: number, classes: number) =>
-  tensor(
-    Array.from({ length: n }, (_, i) => i % classes),
-    { shape: [n] },
-  );
 const mlp = (...sizes: number[]) =>
   new nn.Sequential(
     ...sizes.slice(1).flatMap((out, i) => [...(i > 0 ? [new nn.ReLU()] : []), new nn.Linear(sizes[i], out)]),
   );
-const parametersOf = (model: nn.Module) => model.parameters().reduce((sum, p) => sum + p.size, 0);
+const labels = (n: number, classes: number) => tensor(Array.from({ length: n }, (_, i) => i % classes));
 
-samples.set('W2 SimpleNet step', 1);
-bench.add('W2 SimpleNet step', trainingStep(mlp(10, 5, 1), randn([100, 10]), randn([100, 1]), new nn.MSELoss(), 0.01));
-for (const batch of [64, 512]) {
-  const name = `W3 MLP batch ${batch}`;
-  const model = mlp(784, 256, 128, 10);
-  samples.set(name, batch);
-  flops.set(name, 6 * parametersOf(model) * batch);
-  bench.add(name, trainingStep(model, randn([batch, 784]), labels(batch, 10), new nn.CrossEntropyLoss(), 0.1));
+function training(model: nn.Module, x: Tensor, y: Tensor, loss: nn.MSELoss | nn.CrossEntropyLoss, lr: number) {
+  const optimizer = new optim.SGD(model.parameters(), { lr });
+  return () => {
+    const value = loss.forward(model.forward(x), y);
+    value.backward();
+    optimizer.step();
+    optimizer.zeroGrad();
+  };
 }
 
-const device = await useDevice('auto');
-console.log(`Node ${process.versions.node}, ${device.backend}, ${device.name}`);
-await bench.run();
-console.table(
-  bench.tasks.map(({ name, result }) => {
-    if (result.state !== 'completed') throw new Error(`${name}: ${result.state}`);
-    const seconds = result.latency.p50 / 1000;
-    return {
-      workload: name,
-      'median µs': +(seconds * 1e6).toFixed(1),
-      'GFLOP/s': flops.has(name) ? +(flops.get(name)! / seconds / 1e9).toFixed(1) : '',
-      'steps or samples/s': samples.has(name) ? Math.round(samples.get(name)! / seconds) : '',
-    };
-  }),
-);
+function product(m: number, k: number, n: number): Workload {
+  const flops = 2 * m * k * n;
+  return {
+    name: m === k && k === n ? `W1 ${n}` : `W1 ${m}x${k}x${n}`,
+    amount: flops / 1e9,
+    unit: 'GFLOP/s',
+    flops,
+    make() {
+      const [a, b] = [randn([m, k]), randn([k, n])];
+      return () => void a.matmul(b);
+    },
+  };
+}
+
+/** Training steps count 6 · parameters · batch operations. */
+const stepFlops = (batch: number, ...sizes: number[]) =>
+  6 * batch * sizes.slice(1).reduce((sum, out, i) => sum + sizes[i] * out, 0);
+
+/** An element-wise operation; `dispose` hands its result back at once, as a language that counts references does. */
+function elementwise(name: string, shape: number[], run: (x: Tensor) => Tensor): Workload[] {
+  const make = (dispose: boolean) => () => {
+    const x = randn(shape);
+    return () =>
+      noGrad(() => {
+        const y = run(x);
+        if (dispose) y.dispose();
+      });
+  };
+  const amount = shape.reduce((p, d) => p * d, 1) / 1e6;
+  return [
+    { name: `W5 ${name}`, amount, unit: 'Melem/s', make: make(false) },
+    { name: `W5 ${name}, disposed`, amount, unit: 'Melem/s', make: make(true) },
+  ];
+}
+
+const million = [1_000_000];
+
+export const workloads: readonly Workload[] = [
+  ...[64, 128, 256, 512, 1024].map((n) => product(n, n, n)),
+  product(64, 784, 256),
+  product(1, 784, 256),
+  {
+    name: 'W2',
+    amount: 1,
+    unit: 'steps/s',
+    make: () => training(mlp(10, 5, 1), randn([100, 10]), randn([100, 1]), new nn.MSELoss(), 0.01),
+  },
+  ...[64, 512].map((batch) => ({
+    name: `W3 ${batch}`,
+    amount: batch,
+    unit: 'samples/s',
+    make: () =>
+      training(mlp(784, 256, 128, 10), randn([batch, 784]), labels(batch, 10), new nn.CrossEntropyLoss(), 0.1),
+  })),
+  {
+    name: 'W3b',
+    amount: stepFlops(256, 1024, 2048, 2048, 1024) / 1e9,
+    unit: 'GFLOP/s',
+    flops: stepFlops(256, 1024, 2048, 2048, 1024),
+    make: () => training(mlp(1024, 2048, 2048, 1024), randn([256, 1024]), randn([256, 1024]), new nn.MSELoss(), 0.01),
+  },
+  ...[1, 256].map((batch) => ({
+    name: `W4 ${batch}`,
+    amount: batch,
+    unit: 'samples/s',
+    make() {
+      const model = mlp(784, 256, 128, 10);
+      const x = randn([batch, 784]);
+      return () => noGrad(() => void model.forward(x));
+    },
+  })),
+  ...elementwise('add', million, (x) => x.add(x)),
+  ...elementwise('relu', million, (x) => x.relu()),
+  ...elementwise('exp', million, (x) => x.exp()),
+  ...elementwise('tanh', million, (x) => x.tanh()),
+  ...elementwise('sigmoid', million, (x) => x.sigmoid()),
+  ...elementwise('sum', million, (x) => x.sum()),
+  ...elementwise('softmax', [1024, 1000], (x) => x.softmax(1)),
+];

@@ -2,6 +2,7 @@
 
 interface Builtins {
   'node:async_hooks': typeof import('node:async_hooks');
+  'node:buffer': typeof import('node:buffer');
   'node:fs': typeof import('node:fs');
   'node:module': typeof import('node:module');
   'node:os': typeof import('node:os');

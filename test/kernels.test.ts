@@ -35,7 +35,15 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
   });
 
   describe('matmul', () => {
-    const check = (m: number, n: number, k: number, transA: boolean, transB: boolean, withBias: boolean, relu = false) => {
+    const check = (
+      m: number,
+      n: number,
+      k: number,
+      transA: boolean,
+      transB: boolean,
+      withBias: boolean,
+      relu = false,
+    ) => {
       const plan: MatmulPlan = { m, n, k, transA, transB, relu, offsetsA: [0], offsetsB: [0] };
       const [a, b, bias] = [sample(m * k, [-1, 1], 1), sample(k * n, [-1, 1], 2), sample(n, [-1, 1], 3)];
       const run = (backend: CpuBackend | ReferenceBackend) =>
@@ -106,7 +114,16 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
       for (const [ta, tb] of layouts) check(m, n, k, ta, tb, true, ta);
     });
     it('carries Infinity and NaN to the elements they belong to, and no further', () => {
-      const plan: MatmulPlan = { m: 5, n: 9, k: 6, transA: false, transB: false, relu: false, offsetsA: [0], offsetsB: [0] };
+      const plan: MatmulPlan = {
+        m: 5,
+        n: 9,
+        k: 6,
+        transA: false,
+        transB: false,
+        relu: false,
+        offsetsA: [0],
+        offsetsB: [0],
+      };
       const a = sample(30, [1, 2], 1);
       const b = sample(54, [1, 2], 2);
       a[7] = Infinity;

@@ -35,7 +35,7 @@ describe('the built package', () => {
     const file = join(dir, 'a.cjs');
     writeFileSync(
       file,
-      `const { tensor } = require(${JSON.stringify(resolve('dist/src/index.js'))}); console.log(tensor([3]).mul(2).itemSync());`,
+      `const { tensor } = require(${JSON.stringify(resolve('dist/index.js'))}); console.log(tensor([3]).mul(2).itemSync());`,
     );
     expect(execFileSync(process.execPath, [file], { encoding: 'utf8' }).trim()).toBe('6');
   });

@@ -4,6 +4,7 @@ import { startCpu } from '../src/backends/registry.js';
 import {
   arange,
   full,
+  getNumThreads,
   manualSeed,
   nn,
   ones,
@@ -13,7 +14,6 @@ import {
   tensor,
   useDevice,
   zeros,
-  getNumThreads,
 } from '../src/index.js';
 import { philox } from '../src/random.js';
 import { errorOf, expectClose, withCpu } from './helpers.js';

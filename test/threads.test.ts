@@ -51,7 +51,9 @@ describe('results do not depend on the number of threads', () => {
       }
       results.push(outs);
     }
-    for (const outs of results.slice(1)) outs.forEach((out, i) => expect(same(out, results[0][i])).toBe(true));
+    for (const outs of results.slice(1)) {
+      for (const [i, out] of outs.entries()) expect(same(out, results[0][i])).toBe(true);
+    }
   });
   it('in every element-wise, reduced and fused row', () => {
     const n = 100_000;
@@ -72,7 +74,9 @@ describe('results do not depend on the number of threads', () => {
       ];
       all.push(outs.map((out) => cpu.readSync(out)));
     }
-    for (const outs of all.slice(1)) outs.forEach((out, i) => expect(same(out, all[0][i]), `result ${i}`).toBe(true));
+    for (const outs of all.slice(1)) {
+      for (const [i, out] of outs.entries()) expect(same(out, all[0][i]), `result ${i}`).toBe(true);
+    }
   });
   it('in training', async () => {
     const runs: Float32Array[] = [];
@@ -124,7 +128,7 @@ describe('setNumThreads', () => {
 
 /** Runs a script that imports the built package; resolves to what it printed. */
 async function script(code: string, env: Record<string, string> = {}): Promise<string> {
-  const dist = fileURLToPath(new URL('../dist/src/index.js', import.meta.url));
+  const dist = fileURLToPath(new URL('../dist/index.js', import.meta.url));
   const source = code.replace("'tapegrad'", JSON.stringify(dist));
   const options = { env: { ...process.env, ...env }, timeout: 60_000 };
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', source], options);
@@ -161,7 +165,9 @@ describe('a program', () => {
       delete globalThis.SharedArrayBuffer;
       const { getNumThreads, tensor, useDevice } = await import('tapegrad');
       console.log(getNumThreads(), tensor([1, 2]).sum().itemSync(), (await useDevice('cpu')).reason);`;
-    expect(await script(code, { TAPEGRAD_THREADS: '4' })).toMatch(/^1 3 .*one thread, because there is no shared memory/);
+    expect(await script(code, { TAPEGRAD_THREADS: '4' })).toMatch(
+      /^1 3 .*one thread, because there is no shared memory/,
+    );
   });
 });
 
@@ -190,12 +196,26 @@ describe('what can go wrong', () => {
   }
 
   /** Rows of no columns: nothing is read or written, but it takes long. */
-  const endless = { kernel: 'softmax', args: [0, 0, 0, 0], perUnit: [], counted: 2, units: 2 ** 31 - 1, grain: 1, cost: 1 };
+  const endless = {
+    kernel: 'softmax',
+    args: [0, 0, 0, 0],
+    perUnit: [],
+    counted: 2,
+    units: 2 ** 31 - 1,
+    grain: 1,
+    cost: 1,
+  };
 
   it('a worker that dies in mid-kernel is an error, and the program goes on with one thread', async () => {
     let killed = () => {};
     const { pool, worker } = await pair(({ kernels, module, memory }) => {
-      const own = { ...kernels, softmax: () => (killed(), 0) };
+      const own = {
+        ...kernels,
+        softmax: () => {
+          killed();
+          return 0;
+        },
+      };
       return new Pool(own, module, memory, 500);
     });
     killed = () => {
@@ -218,6 +238,7 @@ describe('what can go wrong', () => {
     expect(pool.obstacle).toContain('a worker thread is gone');
   });
   it('a worker that cannot be started leaves one thread', () => {
+    const { kernels, module, memory } = instantiate('wasm-simd');
     vi.spyOn(process, 'getBuiltinModule').mockImplementation((() => ({
       Worker: class {
         constructor() {
@@ -225,7 +246,6 @@ describe('what can go wrong', () => {
         }
       },
     })) as unknown as typeof process.getBuiltinModule);
-    const { kernels, module, memory } = instantiate('wasm-simd');
     const pool = new Pool(kernels, module, memory);
     pool.threads = 4;
     pool.start();
@@ -242,4 +262,3 @@ describe('what can go wrong', () => {
     expect([...backend.readSync!(backend.unary(table.unary.neg, backend.upload([1])))]).toEqual([-1]);
   });
 });
-

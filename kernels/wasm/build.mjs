@@ -13,7 +13,18 @@ async function compile(features) {
     [
       entry,
       ...['--outFile', 'kernels.wasm', '--optimizeLevel', '3', '--shrinkLevel', '0', '--noAssert', '--runtime', 'stub'],
-      ...['--bindings', 'raw', '--importMemory', '--initialMemory', '64', '--maximumMemory', '65536', '--sharedMemory', '--use', 'abort='],
+      ...[
+        '--bindings',
+        'raw',
+        '--importMemory',
+        '--initialMemory',
+        '64',
+        '--maximumMemory',
+        '65536',
+        '--sharedMemory',
+        '--use',
+        'abort=',
+      ],
       ...['threads', ...features].flatMap((feature) => ['--enable', feature]),
     ],
     {

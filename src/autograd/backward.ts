@@ -1,7 +1,7 @@
-import { checkOptions, fail, show } from '../errors.js';
-import { sameShape } from '../shape.js';
 import { nextBirth } from '../backends/backend.js';
+import { checkOptions, fail, show } from '../errors.js';
 import { drop, hold, isOwn, show as keep, sweepOut, within } from '../lifetime.js';
+import { sameShape } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { setRecording } from './mode.js';
 import { Node } from './node.js';

@@ -85,7 +85,8 @@ export class Node {
     }
     const saved = this.#inputs;
     if (saved !== null) {
-      for (let i = 0; i < saved.length; i++) if (saved[i].raw.version !== this.#versions![i]) this.#changed(saved[i], i);
+      for (let i = 0; i < saved.length; i++)
+        if (saved[i].raw.version !== this.#versions![i]) this.#changed(saved[i], i);
     }
     if (createGraph) {
       // The gradient's own graph will hold what this one saved.

@@ -23,7 +23,8 @@ let chosenThreads: number | null = null;
 function threadsWanted(): number {
   if (chosenThreads !== null) return chosenThreads;
   const asked = typeof process === 'object' ? process.env?.TAPEGRAD_THREADS : undefined;
-  if (asked !== undefined && asked !== '') return checkThreads('TAPEGRAD_THREADS', /^\d+$/.test(asked) ? Number(asked) : asked);
+  if (asked !== undefined && asked !== '')
+    return checkThreads('TAPEGRAD_THREADS', /^\d+$/.test(asked) ? Number(asked) : asked);
   const cores = builtin('node:os')?.availableParallelism() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
   return Math.min(cores, MAX_THREADS);
 }

@@ -1,7 +1,7 @@
 import { Tensor } from '../tensor.js';
 import { binaryRows } from './apply.js';
-import { reduce } from './reduce.js';
 import { applyGeneral, generalRow } from './record.js';
+import { reduce } from './reduce.js';
 import type { BinaryRow, NamedGeneral } from './row.js';
 
 /** PyTorch's bound for the logarithms of BCELoss and for the denominator of its gradient. */
@@ -89,10 +89,19 @@ export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow
     return [
       node.needs(0) ? slope() : null,
       node.needs(1) ? slope().neg() : null,
-      node.needs(2) ? gg.mul(a.sub(b)).sum().mul(2 * scale) : null,
+      node.needs(2)
+        ? gg
+            .mul(a.sub(b))
+            .sum()
+            .mul(2 * scale)
+        : null,
     ];
   },
-  equals: ([a, b, g], scale) => a.sub(b).mul(g).mul(2 * scale),
+  equals: ([a, b, g], scale) =>
+    a
+      .sub(b)
+      .mul(g)
+      .mul(2 * scale),
   examples: [{ shapes: [[3, 7], [3, 7], []], attributes: 0.5 }],
 });
 
@@ -132,7 +141,10 @@ export const crossEntropyTotal: NamedGeneral<Fold> = /* @__PURE__ */ generalRow(
     const scale = fold === 'mean' ? 1 / node.shapes[0][0] : 1;
     return [applyGeneral(crossEntropyGrad, [node.input(0), node.input(1), g], scale), null];
   },
-  equals: ([x, index], fold) => applyGeneral(pick, [x.logSoftmax(1), index], null)[fold]().neg(),
+  equals: ([x, index], fold) =>
+    applyGeneral(pick, [x.logSoftmax(1), index], null)
+      [fold]()
+      .neg(),
   examples: [
     { shapes: [[4, 3], [4]], attributes: 'sum', values: someLabels },
     { shapes: [[4, 3], [4]], attributes: 'mean', values: someLabels },
@@ -149,7 +161,12 @@ export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow
   grad: (gg, node, scale) => {
     const [x, index, g] = [node.input(0), node.input(1), node.input(2)];
     const p = x.softmax(1);
-    const through = () => gg.mul(p).sub(p.mul(gg.mul(p).sum(1, true))).mul(g).mul(scale);
+    const through = () =>
+      gg
+        .mul(p)
+        .sub(p.mul(gg.mul(p).sum(1, true)))
+        .mul(g)
+        .mul(scale);
     const hits = () => applyGeneral(place, [ones(index), index], x.shape[1]);
     return [node.needs(0) ? through() : null, null, node.needs(2) ? gg.mul(p.sub(hits())).sum().mul(scale) : null];
   },

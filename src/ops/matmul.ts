@@ -218,7 +218,13 @@ export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow
     { shapes: [[2, 3, 4], [5, 4], [5]], attributes: { relu: false } },
     { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: false } },
     { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: true } },
-    { shapes: [[2, 3, 4], [5, 4]], attributes: { relu: true } },
+    {
+      shapes: [
+        [2, 3, 4],
+        [5, 4],
+      ],
+      attributes: { relu: true },
+    },
   ],
 });
 

@@ -14,23 +14,44 @@ const TILE_STEPS = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const TILE_CHUNKS = [0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /** One product; addresses in bytes, `bias` 0 where there is none. */
-export function gemm(kernels: Kernels, pool: Pool, plan: MatmulPlan, a: number, b: number, c: number, bias: number, scratch: number): void {
+export function gemm(
+  kernels: Kernels,
+  pool: Pool,
+  plan: MatmulPlan,
+  a: number,
+  b: number,
+  c: number,
+  bias: number,
+  scratch: number,
+): void {
   const { m, n, k } = plan;
   const transA = plan.transA ? 1 : 0;
   const transB = plan.transB ? 1 : 0;
   const relu = plan.relu ? 1 : 0;
-  if (m === 1 && transB) return rowProducts(pool, b, a, c, n, k, bias, 1, relu);
-  if (n === 1 && !transA) return rowProducts(pool, a, b, c, m, k, bias, 0, relu);
-  if (m === 1) return columnProducts(pool, a, b, c, n, k, bias, relu);
-  if (n === 1 && bias === 0) return columnProducts(pool, b, a, c, m, k, 0, relu);
-  if (m * n * k <= SMALL) {
-    kernels.gemm_small!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
-    return;
-  }
-  if (pool.threads === 1) {
-    kernels.gemm!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
-    return;
-  }
+  if (m === 1 && transB) rowProducts(pool, b, a, c, n, k, bias, 1, relu);
+  else if (n === 1 && !transA) rowProducts(pool, a, b, c, m, k, bias, 0, relu);
+  else if (m === 1) columnProducts(pool, a, b, c, n, k, bias, relu);
+  else if (n === 1 && bias === 0) columnProducts(pool, b, a, c, m, k, 0, relu);
+  else if (m * n * k <= SMALL) kernels.gemm_small!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
+  else if (pool.threads === 1) kernels.gemm!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
+  else tiles(kernels, pool, plan, a, b, c, bias, scratch);
+}
+
+/** A product in packed tiles, on all threads. */
+function tiles(
+  kernels: Kernels,
+  pool: Pool,
+  plan: MatmulPlan,
+  a: number,
+  b: number,
+  c: number,
+  bias: number,
+  scratch: number,
+): void {
+  const { m, n, k } = plan;
+  const transA = plan.transA ? 1 : 0;
+  const transB = plan.transB ? 1 : 0;
+  const relu = plan.relu ? 1 : 0;
   const lda = transA ? m : k;
   const ldb = transB ? k : n;
   const rows = kernels.gemm_rows!(m);
@@ -72,7 +93,17 @@ export function gemm(kernels: Kernels, pool: Pool, plan: MatmulPlan, a: number, 
 }
 
 /** out[i] = M[i] · v for rows of M. */
-function rowProducts(pool: Pool, mat: number, v: number, out: number, rows: number, k: number, bias: number, biasStep: number, relu: number): void {
+function rowProducts(
+  pool: Pool,
+  mat: number,
+  v: number,
+  out: number,
+  rows: number,
+  k: number,
+  bias: number,
+  biasStep: number,
+  relu: number,
+): void {
   pool.run({
     kernel: 'gemm_matvec',
     args: [mat, v, out, rows, k, bias, biasStep, relu],
@@ -85,7 +116,16 @@ function rowProducts(pool: Pool, mat: number, v: number, out: number, rows: numb
 }
 
 /** out[j] = v · M[:, j] for columns of M [k, n]. */
-function columnProducts(pool: Pool, v: number, mat: number, out: number, n: number, k: number, bias: number, relu: number): void {
+function columnProducts(
+  pool: Pool,
+  v: number,
+  mat: number,
+  out: number,
+  n: number,
+  k: number,
+  bias: number,
+  relu: number,
+): void {
   pool.run({
     kernel: 'gemm_vecmat',
     args: [v, mat, out, n, n, k, bias, relu],

@@ -69,7 +69,12 @@ export class CpuBackend implements Backend {
       'wasm-simd': 'WebAssembly SIMD is available, without fused multiply-add',
     }[this.build];
     const name = threads === 1 ? 'one CPU thread' : `${threads} CPU threads`;
-    return { type: 'cpu', backend: this.build, name, reason: obstacle === null ? simd : `${simd}; one thread, because ${obstacle}` };
+    return {
+      type: 'cpu',
+      backend: this.build,
+      name,
+      reason: obstacle === null ? simd : `${simd}; one thread, because ${obstacle}`,
+    };
   }
 
   /** Begins an operation on up to three operands and allocates its result. */

@@ -67,7 +67,9 @@ export class Pool {
     this.#args = new Float64Array(memory.buffer, ARGS, MAX_ARGS);
     this.#steps = new Float64Array(memory.buffer, STEPS, MAX_ARGS);
     for (const name of Object.keys(kernels)) this.#index.set(name, this.#index.size);
-    this.#obstacle = isShared(memory) ? null : 'there is no shared memory here (in browsers it needs cross-origin isolation)';
+    this.#obstacle = isShared(memory)
+      ? null
+      : 'there is no shared memory here (in browsers it needs cross-origin isolation)';
   }
 
   /** How many threads take part at most, this one included. */
@@ -103,22 +105,19 @@ export class Pool {
   /** Runs a job, alone or with others. */
   run(job: Job): void {
     const work = job.units * job.cost;
-    if (work < WORTHWHILE || this.#threads === 1) return this.#alone(job);
-    if (this.#workers.size === 0) {
-      this.#passed += work;
-      if (this.#passed > WARM_UP) this.start();
-      return this.#alone(job);
-    }
-    const up = this.up;
-    if (up === 0) return this.#alone(job);
+    const up = work < WORTHWHILE || this.#threads === 1 ? 0 : this.up;
     const most = Math.min((up + 1) * CHUNKS, MAX_THREADS, Math.ceil(work / CHUNK));
     const per = Math.ceil(job.units / most / job.grain) * job.grain;
     const chunks = Math.ceil(job.units / per);
-    if (chunks === 1) return this.#alone(job);
-    this.#together(job, per, chunks);
+    if (up > 0 && chunks > 1) this.#together(job, per, chunks);
+    else this.#alone(job, work);
   }
 
-  #alone({ kernel, args, counted, units }: Job): void {
+  #alone({ kernel, args, counted, units }: Job, work: number): void {
+    if (work >= WORTHWHILE && this.#workers.size === 0 && this.#threads > 1) {
+      this.#passed += work;
+      if (this.#passed > WARM_UP) this.start();
+    }
     args[counted] = units;
     this.kernels[kernel]!(...args);
   }
@@ -170,7 +169,11 @@ export class Pool {
 
   #lose(kernel: string, how: string): never {
     this.#giveUp(`a worker thread ${how} in the middle of ${kernel}`);
-    fail('threads', `a worker thread ${how} in the middle of ${kernel}, whose result is lost`, 'run the step again: from here on there is one thread');
+    fail(
+      'threads',
+      `a worker thread ${how} in the middle of ${kernel}, whose result is lost`,
+      'run the step again: from here on there is one thread',
+    );
   }
 
   #giveUp(obstacle: string): void {

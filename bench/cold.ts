@@ -1,4 +1,4 @@
-// Import and first training step of a fresh process, median of several.
+// Import and first training step, each time in a fresh process.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
@@ -14,12 +14,12 @@ optimizer.step();
 loss.itemSync();
 console.log(JSON.stringify([imported - start, performance.now() - start]));`;
 
-/** Milliseconds; the first step includes the import. */
-export async function coldStart(runs = 15): Promise<{ import: number; 'import + first step': number }> {
-  const times = Array.from({ length: runs }, () => {
-    const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
-    return JSON.parse(out) as [number, number];
-  });
-  const median = (i: 0 | 1) => times.map((t) => t[i]).sort((a, b) => a - b)[runs >> 1];
-  return { import: +median(0).toFixed(1), 'import + first step': +median(1).toFixed(1) };
+/** Milliseconds for the import, and for the import with the first step. */
+export function coldStart(): [imported: number, stepped: number] {
+  return JSON.parse(
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
+      encoding: 'utf8',
+    }),
+  );
 }

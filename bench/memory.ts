@@ -18,6 +18,6 @@ export function loop(kind: (typeof KINDS)[number], steps: number): LoopReport {
   return JSON.parse(execFileSync(process.execPath, [script, kind, String(steps)], { encoding: 'utf8' }));
 }
 
-export async function memoryLoops(steps = 20_000): Promise<Record<string, LoopReport>> {
+export function memoryLoops(steps = 20_000): Record<string, LoopReport> {
   return Object.fromEntries(KINDS.map((kind) => [kind, loop(kind, steps)]));
 }

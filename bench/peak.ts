@@ -33,16 +33,26 @@ async function compile(fused: boolean): Promise<Uint8Array> {
   return bytes;
 }
 
-/** GFLOP/s of one core, the best of many runs; with fused multiply-add where `fused`, which must be enabled already. */
-export async function measurePeak(fused: boolean): Promise<number> {
+/**
+ * @param fused whether to use fused multiply-add, which must be enabled already
+ * @returns measures GFLOP/s of one core as it is now, the median over some 50 ms: clocks change from second to second
+ */
+export async function peakMeter(fused: boolean): Promise<() => number> {
   const bytes = (await compile(fused)) as Uint8Array<ArrayBuffer>;
   const { instance } = await WebAssembly.instantiate(bytes, { env: { abort() {} } });
   const spin = instance.exports.spin as (rounds: number) => number;
-  let best = Infinity;
-  for (let run = 0; run < 400; run++) {
-    const start = performance.now();
-    spin(ROUNDS);
-    best = Math.min(best, performance.now() - start);
-  }
-  return (ROUNDS * LANES * 4 * (fused ? 2 : 1)) / (best / 1000) / 1e9;
+  const measure = () => {
+    const times = Array.from({ length: 500 }, () => {
+      const start = performance.now();
+      spin(ROUNDS / 10);
+      return performance.now() - start;
+    });
+    return ((ROUNDS / 10) * LANES * 4 * (fused ? 2 : 1)) / (median(times) / 1000) / 1e9;
+  };
+  measure();
+  return measure;
+}
+
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
 }

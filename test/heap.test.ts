@@ -3,6 +3,8 @@ import { CpuBackend } from '../src/backends/cpu/index.js';
 import { startCpu } from '../src/backends/registry.js';
 import { nn, optim, rand, type Tensor, zeros } from '../src/index.js';
 import { table } from '../src/ops/table.js';
+import { Generator } from '../src/random.js';
+import { loopNest } from '../src/shape.js';
 import { errorOf, withCpu } from './helpers.js';
 
 const MB = 2 ** 20;
@@ -31,6 +33,57 @@ describe('the heap', () => {
     for (let i = 0; i < 100; i++) backend.fill(100_000, i);
     const sum = backend.reduce(table.reduce.sum, backend.unary(table.unary.relu, old), 1, 1000, 1);
     expect(backend.readSync(sum)[0]).toBe(7000);
+  });
+  it('computes large results again whose numbers it forgot, whatever became of the operands', () => {
+    const backend = new CpuBackend('wasm-simd');
+    const pass = () => {
+      for (let i = 0; i < 100; i++) backend.fill(100_000, i);
+    };
+    const n = 200_000;
+    const [changed, stepped, freed] = [-2, -3, -4].map((v) => backend.fill(n, v));
+    const gradient = backend.fill(n, 1);
+    const results = [changed, stepped, freed].map((x) => backend.unary(table.unary.neg, x));
+    const again = backend.unary(table.unary.neg, results[0]);
+    pass();
+    // The results stand forgotten, and their operands are lent.
+    backend.write(changed, new Float32Array(n));
+    const rule = { lr: 1, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false };
+    backend.sgd(rule, [{ parameter: stepped, gradient, velocity: null, firstStep: true }]);
+    backend.free(freed);
+    const first = (x: typeof changed) => backend.readSync(x)[n - 1];
+    for (let round = 0; round < 2; round++) {
+      expect(results.map(first)).toEqual([2, 3, 4]);
+      expect(first(again)).toBe(-2);
+      expect([changed, stepped].map(first)).toEqual([0, -4]);
+      pass();
+    }
+  });
+  it('equals plain arrays over a random walk of operations, changes and frees', () => {
+    const backend = new CpuBackend('wasm-simd');
+    const random = new Generator(7);
+    const below = (n: number) => Math.floor(random.uniform(new Float32Array(1))[0] * n);
+    const n = 150_000;
+    let live = [1, 2, 3].map((v) => ({ x: backend.fill(n, v), value: v }));
+    for (let i = 0; i < 1200; i++) {
+      const one = live[below(live.length)];
+      const other = live[below(live.length)];
+      const action = below(10);
+      if (action < 3) {
+        live.push({ x: backend.unary(table.unary.neg, one.x), value: -one.value });
+      } else if (action < 6) {
+        const x = backend.binary(table.binary.add, one.x, other.x, loopNest([n], [n], [n]), n);
+        live.push({ x, value: Math.fround(one.value + other.value) });
+      } else if (action === 6) {
+        one.value = below(10);
+        backend.write(one.x, new Float32Array(n).fill(one.value));
+      } else if (action === 7) {
+        expect(backend.readSync(one.x)[below(n)]).toBe(one.value);
+      } else if (live.length > 20) {
+        if (action === 8) backend.free(one.x);
+        live = live.filter((entry) => entry !== one);
+      }
+    }
+    for (const { x, value } of live) expect(backend.readSync(x).every((v) => v === value)).toBe(true);
   });
   it('takes operations larger than the arena', () => {
     const backend = new CpuBackend('wasm-simd');

@@ -1,5 +1,7 @@
 import { fail } from '../../errors.js';
-import { type Backend, type MemoryInfo, nextBirth, type Storage } from '../backend.js';
+import { builtin } from '../../node.js';
+import type { Backend, MemoryInfo } from '../backend.js';
+import { Block, type Loan, type Segment } from './block.js';
 
 // The WebAssembly memory is a write-back cache in front of garbage-collected Float32Arrays. A block is resident (it has
 // a segment) or evicted (its numbers are in `host`), and comes back when a kernel needs it. The heap holds resident
@@ -8,6 +10,10 @@ import { type Backend, type MemoryInfo, nextBirth, type Storage } from '../backe
 // allocation goes round them like the hand of a clock and evicts what stands in the way. Eviction costs a copy, so what
 // the library itself knows to be dead is freed at once: its segment goes to a bin of its size, from which the next
 // allocation of that size takes the last one, still warm in the processor's caches.
+//
+// A large result that takes no longer to compute than to copy has a recipe, and is evicted by forgetting its numbers: most
+// such results are dead by then, and the others are computed again when somebody asks. What a recipe needs is lent by the
+// operands. A lent block keeps its numbers when it is evicted, and leaves them to its borrowers when it is changed or freed.
 
 const PAGE = 65536;
 const ALIGN = 64;
@@ -18,31 +24,10 @@ const INITIAL_BYTES = 16 * 2 ** 20;
 const COMFORT_BYTES = 2 ** 30;
 const MAX_PAGES = 65536;
 
-interface Segment {
-  readonly ptr: number;
-  /** 0 for a segment that was joined to another. */
-  bytes: number;
-  block: Block | null;
-  prev: Segment | null;
-  next: Segment | null;
-}
-
-/** A storage of the cpu backend. */
-export class Block implements Storage {
-  version = 0;
-  holders = 0;
-  tensors = 0;
-  readonly born = nextBirth();
-  /** @internal */ segment: Segment | null = null;
-  /** @internal */ host: Float32Array | null = null;
-  /** The operation for whose duration the block must stay where it is. @internal */
-  pin = 0;
-
-  constructor(
-    readonly backend: Backend,
-    readonly size: number,
-  ) {}
-}
+/** An array to be filled. Node has them without zeroes, which saves a pass over memory that has never been touched. */
+const unfilled = /* @__PURE__ */ (() => builtin('node:buffer')?.Buffer.allocUnsafeSlow)();
+const blank = (size: number) =>
+  unfilled ? new Float32Array(unfilled(size * 4).buffer as ArrayBuffer, 0, size) : new Float32Array(size);
 
 export class Heap {
   /** The whole memory as numbers; replaced when the memory grows. */
@@ -86,15 +71,46 @@ export class Heap {
 
   /** The address of a block, which is brought back if it was evicted, and pinned. */
   pointer(block: Block): number {
-    if (block.segment === null) {
-      if (block.host === null) fail('storage', 'this storage has been freed', 'do not use a tensor after dispose()');
-      this.#place(block);
-      this.floats.set(block.host, block.segment!.ptr >>> 2);
-      block.host = null;
-      this.#restoredThisTurn += block.segment!.bytes;
-    }
+    if (block.segment === null) this.#restore(block);
     block.pin = this.#operation;
     return block.segment!.ptr;
+  }
+
+  #restore(block: Block): void {
+    const { host, recipe } = block;
+    if (host === null && !recipe?.loans) {
+      fail('storage', 'this storage has been freed', 'do not use a tensor after dispose()');
+    }
+    const operands = host === null ? recipe!.loans!.map((loan) => loan.block) : [];
+    for (const x of operands) this.pointer(x);
+    this.#place(block);
+    if (host !== null) {
+      this.floats.set(host, block.segment!.ptr >>> 2);
+      block.host = null;
+    } else {
+      try {
+        recipe!.run(block, operands);
+      } catch (error) {
+        this.#vacate(block.segment!);
+        throw error;
+      }
+    }
+    this.#restoredThisTurn += block.segment!.bytes;
+  }
+
+  /** The address of a block that is about to be changed in place. */
+  change(block: Block): number {
+    const at = this.pointer(block);
+    block.recipe = null;
+    if (block.loan !== null) {
+      const copy = new Block(block.backend, block.size);
+      this.#place(copy);
+      this.floats.copyWithin(copy.segment!.ptr >>> 2, at >>> 2, (at >>> 2) + block.size);
+      copy.loan = block.loan;
+      copy.loan.block = copy;
+      block.loan = null;
+    }
+    return at;
   }
 
   /** The numbers of a block as a view that is valid until the next allocation. */
@@ -110,13 +126,30 @@ export class Heap {
   }
 
   free(block: Block): void {
+    block.recipe = null;
+    const { segment: seg, host, loan } = block;
     block.host = null;
-    const seg = block.segment;
+    if (loan !== null) {
+      this.#inherit(block, seg, host, loan);
+      return;
+    }
     if (seg === null) return;
     this.#vacate(seg);
     const bin = this.#bins.get(seg.bytes);
     if (bin === undefined) this.#bins.set(seg.bytes, [seg]);
     else bin.push(seg);
+  }
+
+  /** Moves what was a lent block's to a new one for those who borrowed it. */
+  #inherit(block: Block, segment: Segment | null, host: Float32Array | null, loan: Loan): void {
+    const heir = new Block(block.backend, block.size);
+    heir.segment = segment;
+    heir.host = host;
+    heir.loan = loan;
+    loan.block = heir;
+    if (segment !== null) segment.block = heir;
+    block.segment = null;
+    block.loan = null;
   }
 
   info(): MemoryInfo {
@@ -201,15 +234,21 @@ export class Heap {
 
   #evict(block: Block): void {
     const seg = block.segment!;
-    const from = seg.ptr >>> 2;
+    // A lent block keeps its numbers, so that no recipe needs another.
+    if (block.loan !== null || !block.recipe?.borrow()) this.#copyAside(block, seg.ptr >>> 2);
+    this.#vacate(seg);
+  }
+
+  #copyAside(block: Block, from: number): void {
+    block.recipe = null;
     try {
-      block.host = this.floats.slice(from, from + block.size);
+      block.host = blank(block.size);
     } catch (cause) {
       fail('alloc', `no memory to move ${block.size} elements aside`, 'drop tensors that are no longer needed', {
         cause,
       });
     }
-    this.#vacate(seg);
+    block.host.set(this.floats.subarray(from, from + block.size));
   }
 
   #vacate(seg: Segment): void {

@@ -14,8 +14,9 @@ import type {
   Storage,
   UnaryKernel,
 } from '../backend.js';
+import { type Block, Recipe } from './block.js';
 import { gemm } from './gemm.js';
-import { type Block, Heap } from './heap.js';
+import { Heap } from './heap.js';
 import { MAX_THREADS, Pool } from './pool.js';
 import { type Build, instantiate, type Kernels } from './wasm.js';
 
@@ -101,6 +102,7 @@ export class CpuBackend implements Backend {
 
   write(target: Storage, values: ArrayLike<number>): void {
     this.#heap.begin();
+    this.#heap.change(target as Block);
     this.#heap.view(target as Block).set(values);
     target.version++;
   }
@@ -124,6 +126,14 @@ export class CpuBackend implements Backend {
 
   unary(kernel: UnaryKernel, x: Storage): Storage {
     const out = this.#out(x.size, x);
+    this.#unary(kernel, x, out);
+    if (x.size >= LARGE && this.#kernels[`unary_${kernel.name}`]) {
+      out.recipe = new Recipe([x as Block], (again, [x]) => this.#unary(kernel, x, again));
+    }
+    return out;
+  }
+
+  #unary(kernel: UnaryKernel, x: Storage, out: Block): void {
     const name = `unary_${kernel.name}`;
     const run = this.#kernels[name];
     if (!run) this.#scalar([x], out, (o, a) => map(kernel.f, a, o, x.size));
@@ -133,16 +143,23 @@ export class CpuBackend implements Backend {
       const cost = COST[kernel.name] ?? CHEAP;
       this.pool.run({ kernel: name, args, perUnit: MAP_STEPS, counted: 2, units: x.size, grain: 1024, cost });
     }
-    return out;
   }
 
   binary(kernel: BinaryKernel, a: Storage, b: Storage, loops: LoopNest, size: number): Storage {
     const out = this.#out(size, a, b);
+    this.#binary(kernel, a, b, loops, out);
+    if (size >= LARGE && a.size + b.size <= 2 * size && this.#kernels[`binary_${kernel.name}`]) {
+      out.recipe = new Recipe([a as Block, b as Block], (again, [a, b]) => this.#binary(kernel, a, b, loops, again));
+    }
+    return out;
+  }
+
+  #binary(kernel: BinaryKernel, a: Storage, b: Storage, loops: LoopNest, out: Block): void {
     const name = `binary_${kernel.name}`;
     const run = this.#kernels[name];
     if (!run) {
       this.#scalar([a, b], out, (o, x, y) => zip(kernel.f, x, y, o, loops.sizes, loops.a, loops.b));
-      return out;
+      return;
     }
     const pa = this.#at(a);
     const pb = this.#at(b);
@@ -152,14 +169,14 @@ export class CpuBackend implements Backend {
     const sa = loops.a[i];
     const sb = loops.b[i];
     if (i === 0) {
-      if (size < LARGE) {
-        run(pa, pb, po, 1, inner, 0, sa, 0, sb);
+      const args = [pa, pb, po, 1, inner, 0, sa, 0, sb];
+      if (inner < LARGE) {
+        run(...args);
       } else {
-        const args = [pa, pb, po, 1, inner, 0, sa, 0, sb];
         const perUnit = [sa * 4, sb * 4, 4];
         this.pool.run({ kernel: name, args, perUnit, counted: 4, units: inner, grain: 1024, cost: CHEAP });
       }
-      return out;
+      return;
     }
     const outer = loops.sizes[i - 1];
     const oa = loops.a[i - 1];
@@ -169,7 +186,6 @@ export class CpuBackend implements Backend {
       const perUnit = [oa * 4, ob * 4, inner * 4];
       this.pool.run({ kernel: name, args, perUnit, counted: 3, units: outer, grain: 1, cost: CHEAP * inner });
     });
-    return out;
   }
 
   reduce(kernel: ReduceKernel, x: Storage, outer: number, length: number, inner: number): Storage {
@@ -202,8 +218,12 @@ export class CpuBackend implements Backend {
 
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage {
     const out = this.#out(x.size, x);
-    const args = [this.#at(x), this.#at(out), rows, cols];
-    this.#rows(log ? 'logSoftmax' : 'softmax', args, [cols * 4, cols * 4], 2, rows, cols);
+    const run = (out: Block, [x]: readonly Block[]) => {
+      const args = [this.#at(x), this.#at(out), rows, cols];
+      this.#rows(log ? 'logSoftmax' : 'softmax', args, [cols * 4, cols * 4], 2, rows, cols);
+    };
+    run(out, [x as Block]);
+    if (x.size >= LARGE) out.recipe = new Recipe([x as Block], run);
     return out;
   }
 
@@ -276,9 +296,9 @@ export class CpuBackend implements Backend {
     for (let i = 0; i < updates.length; i++) {
       const { parameter, gradient, velocity, firstStep } = updates[i];
       this.#heap.begin(parameter as Block, gradient as Block, velocity as Block | null);
-      const p = this.#at(parameter);
+      const p = this.#heap.change(parameter as Block);
       const g = this.#at(gradient);
-      const v = velocity ? this.#at(velocity) : 0;
+      const v = velocity ? this.#heap.change(velocity as Block) : 0;
       const momentum = velocity ? rule.momentum : 0;
       const n = parameter.size;
       if (n < LARGE) {

@@ -1,0 +1,1 @@
+export function serve(version: string, make: (name: string) => () => void): Promise<never>;

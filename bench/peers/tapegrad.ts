@@ -1,0 +1,11 @@
+// tapegrad itself among the peers: node --import tsx tapegrad.ts THREADS
+import { setNumThreads } from 'tapegrad';
+import { workloads } from '../workloads.js';
+import { serve } from './serve.mjs';
+
+setNumThreads(Number(process.argv[2]));
+await serve('tapegrad', (name: string) => {
+  const workload = workloads.find((w) => w.name === name);
+  if (!workload) throw new Error(`no workload is called ${name}`);
+  return workload.make();
+});

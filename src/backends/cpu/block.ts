@@ -1,0 +1,67 @@
+import { type Backend, nextBirth, type Storage } from '../backend.js';
+
+/** A piece of the heap. */
+export interface Segment {
+  readonly ptr: number;
+  /** 0 for a segment that was joined to another. */
+  bytes: number;
+  block: Block | null;
+  prev: Segment | null;
+  next: Segment | null;
+}
+
+/** The numbers that a recipe needs, which stay the same whatever becomes of the block that they came from. */
+export interface Loan {
+  block: Block;
+}
+
+/** How to compute a block's numbers again. */
+export class Recipe {
+  /** In place of the operands, from the first eviction on. */
+  loans: Loan[] | null = null;
+  readonly #versions: readonly number[];
+  #operands: readonly Block[];
+
+  constructor(
+    operands: readonly Block[],
+    readonly run: (out: Block, operands: readonly Block[]) => void,
+  ) {
+    this.#operands = operands;
+    this.#versions = operands.map((x) => x.version);
+  }
+
+  /** Borrows the operands' numbers; false if they are not there, or no longer the same. */
+  borrow(): boolean {
+    if (this.loans !== null) return true;
+    if (!this.#operands.every((x, i) => x.holdsNumbers && x.version === this.#versions[i])) return false;
+    this.loans = this.#operands.map((x) => {
+      x.loan ??= { block: x };
+      return x.loan;
+    });
+    this.#operands = [];
+    return true;
+  }
+}
+
+/** A storage of the cpu backend. */
+export class Block implements Storage {
+  version = 0;
+  holders = 0;
+  tensors = 0;
+  readonly born = nextBirth();
+  /** @internal */ segment: Segment | null = null;
+  /** @internal */ host: Float32Array | null = null;
+  /** @internal */ recipe: Recipe | null = null;
+  /** @internal */ loan: Loan | null = null;
+  /** The operation for whose duration the block must stay where it is. @internal */
+  pin = 0;
+
+  constructor(
+    readonly backend: Backend,
+    readonly size: number,
+  ) {}
+
+  get holdsNumbers(): boolean {
+    return this.segment !== null || this.host !== null;
+  }
+}

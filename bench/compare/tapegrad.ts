@@ -1,7 +1,7 @@
-// tapegrad itself among the peers: node --import tsx tapegrad.ts THREADS
+// tapegrad itself among the peers: node --import tsx bench/compare/tapegrad.ts THREADS
 import { setNumThreads } from 'tapegrad';
+import { serve } from '../peers/serve.mjs';
 import { workloads } from '../workloads.js';
-import { serve } from './serve.mjs';
 
 setNumThreads(Number(process.argv[2]));
 await serve('tapegrad', (name: string) => {

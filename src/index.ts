@@ -22,6 +22,7 @@ export { Tensor } from './methods.js';
 export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export * as optim from './optim/index.js';
+export { Profile, type ProfileRow, profile, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';
 export type { NestedArray } from './tensor.js';
 export { type Batches, type EpochReport, type FitOptions, fit, type History, type Metric } from './train/fit.js';

@@ -39,7 +39,7 @@ export function sweepOut(): void {
     const storage = made[i];
     if (storage.holders === 0) storage.backend.free(storage);
   }
-  made.length = 0;
+  if (made.length > 0) made.length = 0;
 }
 
 export function hold(storage: Storage): void {

@@ -15,7 +15,7 @@ import { memoryLoops } from '../memory.js';
 import { median, peakMeter } from '../peak.js';
 import { workloads } from '../workloads.js';
 import { chart } from './chart.js';
-import { Peer, type PeerSpec } from './peer.js';
+import { cold, Peer, type PeerSpec } from './peer.js';
 import { type Measured, report } from './report.js';
 
 const { values: options } = parseArgs({
@@ -96,51 +96,64 @@ install();
 const device = await useDevice('cpu');
 const peakNow = await peakMeter(device.backend === 'wasm-relaxed-simd');
 
-const peers: Peer[] = [];
-for (const spec of specs()) {
-  const peer = new Peer(spec);
-  if (await peer.start()) peers.push(peer);
-  else notes.push(`${spec.label} did not start (${spec.command}).`);
-}
-
+const entrants = specs();
+const versions = new Map<string, string>();
 const measured: Measured[] = [];
 for (const workload of workloads.filter((w) => w.name.startsWith(options.only))) {
   const times: Record<string, number[]> = {};
-  const failures: Record<string, string> = {};
   const peaks: number[] = [];
+  // New processes for every workload, so that none pays for what another left behind.
+  const peers: Peer[] = [];
+  for (const spec of entrants) {
+    const peer = new Peer(spec);
+    if (await peer.start()) peers.push(peer);
+    else notes.push(`${spec.label} did not start for ${workload.name} (${spec.command}).`);
+    versions.set(spec.label, peer.version);
+  }
+  const failed = new Set<Peer>();
   for (let round = 0; round < rounds; round++) {
     if (workload.flops) peaks.push(peakNow());
     for (const peer of peers) {
+      if (failed.has(peer)) continue;
       const { label } = peer.spec;
-      if (failures[label]) continue;
       // The others hand every result back at once: they have nothing else to compare with.
       const name = label.startsWith('tapegrad') ? workload.name : workload.name.replace(', disposed', '');
       const answer = await peer.measure(name, seconds);
       if (typeof answer === 'number') {
         times[label] ??= [];
         times[label].push(answer);
-      } else failures[label] = answer;
+      } else {
+        failed.add(peer);
+        notes.push(`${workload.name}, ${label}: ${answer}.`);
+      }
     }
   }
-  for (const [label, why] of Object.entries(failures)) notes.push(`${workload.name}, ${label}: ${why}.`);
+  for (const peer of peers) peer.stop();
   measured.push({ workload, times, peaks });
   const said = Object.entries(times).map(([label, t]) => `${label} ${(workload.amount / median(t)).toPrecision(4)}`);
   console.log(`${workload.name} [${workload.unit}]: ${said.join('; ')}`);
 }
 
 const starters = new Map<string, () => number>([['tapegrad', () => coldStart()[1]]]);
-for (const peer of peers) {
-  const label = peer.spec.label.replace(/, .*/, '');
-  if (!starters.has(label)) starters.set(label, () => peer.cold());
+for (const spec of entrants) {
+  const label = spec.label.replace(/, .*/, '');
+  if (!starters.has(label)) starters.set(label, () => cold(spec));
 }
-const cold: Record<string, number[]> = Object.fromEntries([...starters.keys()].map((label) => [label, []]));
+const starts: Record<string, number[]> = Object.fromEntries([...starters.keys()].map((label) => [label, []]));
 for (let round = 0; round < rounds; round++) {
-  for (const [label, start] of starters) cold[label].push(start());
+  for (const [label, start] of starters) starts[label].push(start());
 }
-for (const peer of peers) peer.stop();
-
-const versions = [...new Set(peers.map((peer) => peer.version))];
-const result = { measured, cold, memory: memoryLoops(), versions, notes, threads, device, rounds, seconds };
+const result = {
+  measured,
+  cold: starts,
+  memory: memoryLoops(),
+  versions: [...new Set(versions.values())],
+  notes,
+  threads,
+  device,
+  rounds,
+  seconds,
+};
 const markdown = report(result);
 if (options.only === '') {
   writeFileSync(join(options.out, 'benchmarks.md'), markdown);

@@ -9,8 +9,6 @@ export interface PeerSpec {
   readonly cwd: string;
   /** Milliseconds to let its threads fall asleep after its turn. */
   readonly rest?: number;
-  /** What it does not do. */
-  readonly skip?: (workload: string) => boolean;
 }
 
 type Answer = { version: string } | { seconds: number } | { error: string };
@@ -46,20 +44,18 @@ export class Peer {
 
   /** Seconds for one run of a workload, or what went wrong. */
   async measure(name: string, seconds: number): Promise<number | string> {
-    if (this.spec.skip?.(name)) return 'skipped';
     this.#process.stdin!.write(`${JSON.stringify({ name, seconds })}\n`);
     const answer = await this.#answer();
     if (this.spec.rest) await new Promise((resolve) => setTimeout(resolve, this.spec.rest));
     return 'seconds' in answer ? answer.seconds : 'error' in answer ? answer.error : 'no answer';
   }
 
-  /** Milliseconds from the start of the program to the end of a first training step, in a new process. */
-  cold(): number {
-    const args = [...this.spec.args.slice(0, -1), 'cold'];
-    return Number(execFileSync(this.spec.command, args, { cwd: this.spec.cwd, encoding: 'utf8' }).trim());
-  }
-
   stop(): void {
     this.#process.stdin!.end();
   }
+}
+
+/** Milliseconds from the start of a peer's program to the end of a first training step, in a new process. */
+export function cold({ args, command, cwd }: PeerSpec): number {
+  return Number(execFileSync(command, [...args.slice(0, -1), 'cold'], { cwd, encoding: 'utf8', stdio: 'pipe' }).trim());
 }

@@ -77,9 +77,8 @@ def make(name):
 def measure(run, seconds, warm):
     start = time.perf_counter()
     if warm:
-        for _ in range(20):
-            if time.perf_counter() - start < seconds:
-                run()
+        while time.perf_counter() - start < 2 * seconds:
+            run()
     begin, runs, passed = time.perf_counter(), 0, 0.0
     while passed < seconds:
         run()

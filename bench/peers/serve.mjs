@@ -1,10 +1,10 @@
 // What every peer written in JavaScript does: it answers lines on its standard input, each asking for one workload.
 import { createInterface } from 'node:readline';
 
-/** Seconds for one run: after warming up, the mean over as many runs as fit in `seconds`, one at least. */
+/** Seconds for one run: after warming up for twice `seconds`, the mean over as many runs as fit in `seconds`, one at least. */
 function time(run, seconds, warm) {
   const start = performance.now();
-  if (warm) for (let n = 0; n < 20 && performance.now() - start < 1000 * seconds; n++) run();
+  if (warm) while (performance.now() - start < 2000 * seconds) run();
   const begin = performance.now();
   let runs = 0;
   let passed = 0;

@@ -77,6 +77,12 @@ export function backendOf(device: Device): Backend {
   return backend;
 }
 
+/** The backends that are running, the current one at least. */
+export function startedBackends(): Backend[] {
+  currentBackend();
+  return [...started.values()];
+}
+
 /** Puts another implementation in a device's place and returns what stood there; for tests of fallbacks. @internal */
 export function replaceBackend(device: Device, backend: Backend): Backend {
   const before = backendOf(device);

@@ -59,11 +59,11 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
   },
   saves: 'inputs',
   grad: (g, node, { a: ta, b: tb }) => {
-    const gradA = () => (ta ? times(node.input(1), g, tb, true) : times(g, node.input(1), false, !tb));
-    const gradB = () => (tb ? times(g, node.input(0), true, ta) : times(node.input(0), g, !ta, false));
+    const a = node.input(0);
+    const b = node.input(1);
     return [
-      node.needs(0) ? sumTo(gradA(), node.shapes[0]) : null,
-      node.needs(1) ? sumTo(gradB(), node.shapes[1]) : null,
+      node.needs(0) ? sumTo(ta ? times(b, g, tb, true) : times(g, b, false, !tb), a.shape) : null,
+      node.needs(1) ? sumTo(tb ? times(g, a, true, ta) : times(a, g, !ta, false), b.shape) : null,
     ];
   },
   examples: [

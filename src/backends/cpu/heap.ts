@@ -27,7 +27,9 @@ const MAX_PAGES = 65536;
 /** An array to be filled. Node has them without zeroes, which saves a pass over memory that has never been touched. */
 const unfilled = /* @__PURE__ */ (() => builtin('node:buffer')?.Buffer.allocUnsafeSlow)();
 const blank = (size: number) =>
-  unfilled ? new Float32Array(unfilled(size * 4).buffer as ArrayBuffer, 0, size) : new Float32Array(size);
+  unfilled && size > 1024
+    ? new Float32Array(unfilled(size * 4).buffer as ArrayBuffer, 0, size)
+    : new Float32Array(size);
 
 export class Heap {
   /** The whole memory as numbers; replaced when the memory grows. */
@@ -85,7 +87,8 @@ export class Heap {
     for (const x of operands) this.pointer(x);
     this.#place(block);
     if (host !== null) {
-      this.floats.set(host, block.segment!.ptr >>> 2);
+      if (typeof host === 'number') this.floats[block.segment!.ptr >>> 2] = host;
+      else this.floats.set(host, block.segment!.ptr >>> 2);
       block.host = null;
     } else {
       try {
@@ -121,7 +124,8 @@ export class Heap {
 
   /** A copy of a block's numbers, wherever they are. */
   copyOut(block: Block): Float32Array {
-    if (block.segment === null && block.host !== null) return block.host.slice();
+    const { host } = block;
+    if (block.segment === null && host !== null) return typeof host === 'number' ? Float32Array.of(host) : host.slice();
     return this.view(block).slice();
   }
 
@@ -141,7 +145,7 @@ export class Heap {
   }
 
   /** Moves what was a lent block's to a new one for those who borrowed it. */
-  #inherit(block: Block, segment: Segment | null, host: Float32Array | null, loan: Loan): void {
+  #inherit(block: Block, segment: Segment | null, host: Block['host'], loan: Loan): void {
     const heir = new Block(block.backend, block.size);
     heir.segment = segment;
     heir.host = host;
@@ -241,14 +245,19 @@ export class Heap {
 
   #copyAside(block: Block, from: number): void {
     block.recipe = null;
+    if (block.size === 1) {
+      block.host = this.floats[from];
+      return;
+    }
     try {
-      block.host = blank(block.size);
+      const host = blank(block.size);
+      host.set(this.floats.subarray(from, from + block.size));
+      block.host = host;
     } catch (cause) {
       fail('alloc', `no memory to move ${block.size} elements aside`, 'drop tensors that are no longer needed', {
         cause,
       });
     }
-    block.host.set(this.floats.subarray(from, from + block.size));
   }
 
   #vacate(seg: Segment): void {

@@ -96,7 +96,8 @@ export class CpuBackend implements Backend {
 
   fill(size: number, value: number): Storage {
     const out = this.#out(size);
-    this.#heap.view(out).fill(value);
+    const from = this.#at(out) >>> 2;
+    this.#heap.floats.fill(value, from, from + size);
     return out;
   }
 

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { gradcheck, nn, noGrad, ones, optim, type Tensor, tensor } from '../src/index.js';
 import { errorOf, sampleTensor } from './helpers.js';
 
@@ -86,6 +86,20 @@ describe('backward', () => {
 });
 
 describe('noGrad', () => {
+  it('refuses an async function where there is no AsyncLocalStorage to follow it', async () => {
+    vi.resetModules();
+    const none = vi.spyOn(process, 'getBuiltinModule').mockReturnValue(null as never);
+    try {
+      const { noGrad } = await import('../src/autograd/mode.js');
+      expect(noGrad(() => 3)).toBe(3);
+      expect(() => noGrad(async () => 3)).toThrow('which this environment cannot follow; await first');
+      // A promise that fails as well does not become an unhandled rejection.
+      expect(() => noGrad(() => Promise.reject(new Error('later')))).toThrow('cannot follow');
+    } finally {
+      none.mockRestore();
+      vi.resetModules();
+    }
+  });
   it('records nothing inside, also after an error', () => {
     const x = leaf([1]);
     expect(noGrad(() => x.mul(2)).requiresGrad).toBe(false);

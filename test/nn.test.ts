@@ -13,6 +13,13 @@ class Nested extends nn.Module {
 }
 
 describe('modules', () => {
+  it('names a shared parameter once, and keeps all of its paths in the state', () => {
+    const shared = new nn.Linear(2, 2);
+    const model = new nn.Sequential(shared, new nn.ReLU(), shared);
+    expect(model.namedParameters().map(([name]) => name)).toEqual(['0.weight', '0.bias']);
+    expect(model.parameters()).toEqual([shared.weight, shared.bias]);
+    expect(Object.keys(model.stateDict())).toEqual(['0.weight', '0.bias', '2.weight', '2.bias']);
+  });
   it('find their parameters under PyTorch names', () => {
     expect(new Nested().namedParameters().map(([name]) => name)).toEqual([
       'scale',

@@ -22,14 +22,20 @@ export abstract class Module {
 
   /** All parameters of this module and the modules inside, each once. */
   parameters(): Tensor[] {
-    return [...new Set(this.namedParameters().map(([, p]) => p))];
+    return this.namedParameters().map(([, p]) => p);
   }
 
-  /** All parameters with their paths, such as 'fc1.weight'. */
+  /** All parameters with their paths, such as 'fc1.weight'; one that is shared comes once, by its first path. */
   namedParameters(): [name: string, parameter: Tensor][] {
+    const seen = new Set<Tensor>();
+    return this.#paths().filter(([, p]) => !seen.has(p) && seen.add(p));
+  }
+
+  /** Every path to a parameter. */
+  #paths(): [name: string, parameter: Tensor][] {
     const own = Object.entries(this).filter((e): e is [string, Tensor] => e[1] instanceof Tensor && e[1].requiresGrad);
     const inner = this.#children().flatMap(([name, child]) =>
-      child.namedParameters().map(([rest, p]): [string, Tensor] => [`${name}.${rest}`, p]),
+      child.#paths().map(([rest, p]): [string, Tensor] => [`${name}.${rest}`, p]),
     );
     return [...own, ...inner];
   }
@@ -49,7 +55,7 @@ export abstract class Module {
 
   /** The parameters by path, detached; they share their numbers with the module. */
   stateDict(): StateDict {
-    return Object.fromEntries(this.namedParameters().map(([name, p]) => [name, p.detach()]));
+    return Object.fromEntries(this.#paths().map(([name, p]) => [name, p.detach()]));
   }
 
   /**
@@ -66,7 +72,7 @@ export abstract class Module {
     checkOptions('loadStateDict', options, ['strict']);
     if (typeof state !== 'object' || state === null)
       fail('loadStateDict', `the state is ${describe(state)}`, 'pass an object of tensors by name');
-    const own = new Map(this.namedParameters());
+    const own = new Map(this.#paths());
     const missingKeys = [...own.keys()].filter((key) => !Object.hasOwn(state, key));
     const unexpectedKeys = Object.keys(state).filter((key) => !own.has(key));
     const wrong = [...own].flatMap(([key, p]) => {

@@ -50,8 +50,8 @@ export class Block implements Storage {
   tensors = 0;
   readonly born = nextBirth();
   /** @internal */ segment: Segment | null = null;
-  /** What an evicted block held; a plain number for a single one, such as a loss. @internal */
-  host: Float32Array | number | null = null;
+  /** The numbers of an evicted block. @internal */
+  host: Float32Array | number[] | null = null;
   /** @internal */ recipe: Recipe | null = null;
   /** @internal */ loan: Loan | null = null;
   /** The operation for whose duration the block must stay where it is. @internal */

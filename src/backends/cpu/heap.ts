@@ -24,12 +24,24 @@ const INITIAL_BYTES = 16 * 2 ** 20;
 const COMFORT_BYTES = 2 ** 30;
 const MAX_PAGES = 65536;
 
-/** An array to be filled. Node has them without zeroes, which saves a pass over memory that has never been touched. */
+/** Up to so many numbers are cheaper to collect as an ordinary array than as one with a buffer. */
+const SMALL = 256;
+/** From so many on, Node's buffers without zeroes pay: they save a pass over memory that has never been touched. */
+const LARGE = 4096;
 const unfilled = /* @__PURE__ */ (() => builtin('node:buffer')?.Buffer.allocUnsafeSlow)();
-const blank = (size: number) =>
-  unfilled && size > 1024
-    ? new Float32Array(unfilled(size * 4).buffer as ArrayBuffer, 0, size)
-    : new Float32Array(size);
+
+/** A copy of numbers. */
+function copyOf(floats: Float32Array, from: number, size: number): Float32Array | number[] {
+  if (size <= SMALL) {
+    const copy = new Array<number>(size);
+    for (let i = 0; i < size; i++) copy[i] = floats[from + i];
+    return copy;
+  }
+  if (!unfilled || size < LARGE) return floats.slice(from, from + size);
+  const copy = new Float32Array(unfilled(size * 4).buffer as ArrayBuffer, 0, size);
+  copy.set(floats.subarray(from, from + size));
+  return copy;
+}
 
 export class Heap {
   /** The whole memory as numbers; replaced when the memory grows. */
@@ -87,8 +99,7 @@ export class Heap {
     for (const x of operands) this.pointer(x);
     this.#place(block);
     if (host !== null) {
-      if (typeof host === 'number') this.floats[block.segment!.ptr >>> 2] = host;
-      else this.floats.set(host, block.segment!.ptr >>> 2);
+      this.floats.set(host, block.segment!.ptr >>> 2);
       block.host = null;
     } else {
       try {
@@ -125,7 +136,7 @@ export class Heap {
   /** A copy of a block's numbers, wherever they are. */
   copyOut(block: Block): Float32Array {
     const { host } = block;
-    if (block.segment === null && host !== null) return typeof host === 'number' ? Float32Array.of(host) : host.slice();
+    if (block.segment === null && host !== null) return Float32Array.from(host);
     return this.view(block).slice();
   }
 
@@ -245,14 +256,8 @@ export class Heap {
 
   #copyAside(block: Block, from: number): void {
     block.recipe = null;
-    if (block.size === 1) {
-      block.host = this.floats[from];
-      return;
-    }
     try {
-      const host = blank(block.size);
-      host.set(this.floats.subarray(from, from + block.size));
-      block.host = host;
+      block.host = copyOf(this.floats, from, block.size);
     } catch (cause) {
       fail('alloc', `no memory to move ${block.size} elements aside`, 'drop tensors that are no longer needed', {
         cause,

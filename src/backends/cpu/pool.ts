@@ -79,7 +79,8 @@ export class Pool {
 
   set threads(n: number) {
     this.#threads = n;
-    if (this.#workers.size > n - 1) this.#retire();
+    // With one thread they sleep, and are there at once if there shall be more again.
+    if (n > 1 && this.#workers.size > n - 1) this.#retire();
   }
 
   /** Why there is only one thread, if something stands in the way of more. */

@@ -102,11 +102,15 @@ const sized = (op: string, flops: number, ...storages: (Storage | null)[]): Cost
 
 /** What a call costs. The exponential of a softmax takes part in about five operations for each element. */
 const SOFTMAX_FLOPS = 5;
-type Method = Exclude<keyof Backend, 'device' | 'info' | 'free' | 'memory' | 'threads'>;
+type Method = Exclude<
+  keyof Backend,
+  'device' | 'info' | 'lost' | 'hostCopy' | 'fetchAll' | 'free' | 'memory' | 'threads'
+>;
 const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: Storage) => Cost } = {
   upload: (_, out) => sized('upload', 0, out),
   fill: (_, out) => sized('fill', 0, out),
   write: ([target]) => sized('write', 0, target),
+  assign: ([target, source]) => sized('write', 0, target, source),
   read: ([x]) => sized('read', 0, x),
   readSync: ([x]) => sized('read', 0, x),
   unary: ([kernel, x], out) => sized(kernel.name, x.size, x, out),
@@ -177,6 +181,7 @@ function listen(backend: Backend, tid: number, since: number, events: TraceEvent
 
 /**
  * Runs a function and measures every operation in it: how often it was called, how long it took, what it read and wrote.
+ * On the GPU, where operations return at once, the time is that of queueing them.
  * Returns a `Profile`, or a promise of one if the function returns a promise.
  *
  * ```ts

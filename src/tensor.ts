@@ -187,6 +187,21 @@ export class Tensor {
     return backend.readSync(this.storage);
   }
 
+  /** The numbers in row-major order without waiting, to look at only: read, or what the host knows of them. @internal */
+  hostValues(op: string): Float32Array {
+    const { backend, storage } = this;
+    const values = backend.readSync?.(storage) ?? backend.hostCopy?.(storage);
+    if (values == null) {
+      fail(
+        op,
+        `the tensor of shape ${show(this.shape)} was computed on the device '${backend.device}', which the host cannot read without waiting`,
+        "use tensor(await x.data()), or await useDevice('cpu') first, which fetches everything",
+        { shapes: [this.shape] },
+      );
+    }
+    return values instanceof Float32Array ? values : Float32Array.from(values);
+  }
+
   /** The same numbers without a history: gradients stop here. Shares the storage. */
   detach(): Tensor {
     return new Tensor(this.shape, this.raw, this.#flipped);

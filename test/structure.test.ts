@@ -43,6 +43,11 @@ describe('the layout', () => {
       expect(readFileSync(path, 'utf8').match(/from '\.\.\/\.\.\/src[^']*'/)?.[0] ?? '', path).toBe('');
     }
   });
+  it('imports gpu.js in one file, and only when it is asked for', () => {
+    const using = (pattern: RegExp) => sources.filter((path) => pattern.test(readFileSync(path, 'utf8')));
+    expect(using(/from 'gpu\.js'|import\('gpu\.js'\)/)).toEqual(['src/backends/gpu/runtime.ts']);
+    expect(using(/from 'gpu\.js'/)).toEqual([]);
+  });
   it('keeps files under 400 lines', () => {
     const long = [...sources, ...tracked.filter((p) => /^(test|bench|docs)\/.*\.ts$/.test(p))].filter(
       (path) => readFileSync(path, 'utf8').split('\n').length > 400,

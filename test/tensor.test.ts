@@ -199,14 +199,21 @@ describe('random numbers', () => {
 
 describe('devices', () => {
   it('say what was chosen and why', async () => {
-    expect(await useDevice('auto')).toEqual({
+    expect(await useDevice('cpu')).toEqual({
       type: 'cpu',
       backend: 'wasm-relaxed-simd',
       name: getNumThreads() === 1 ? 'one CPU thread' : `${getNumThreads()} CPU threads`,
       reason: 'WebAssembly SIMD with fused multiply-add is available',
     });
-    expect((await errorOf(() => useDevice('gpu'))).message).toContain("use 'cpu'");
+    expect((await errorOf(() => zeros([1], { device: 'gpu' }))).message).toContain("await useDevice('gpu') first");
     expect((await errorOf(() => useDevice('cuda' as never))).message).toContain("'auto', 'cpu', 'gpu'");
+    const automatic = await useDevice('auto');
+    if (automatic.type === 'cpu') {
+      expect(automatic.reason).toMatch(/^no GPU: .+; WebAssembly SIMD with fused multiply-add is available$/);
+      expect((await errorOf(() => useDevice('gpu'))).message).toMatch(
+        /^\[useDevice\] .+; (run npm install|install the GPU)/,
+      );
+    }
     expect((await useDevice('cpu')).type).toBe('cpu');
   });
   it('fall back to plain JavaScript with the reason said, and run the same program', async () => {
@@ -219,7 +226,7 @@ describe('devices', () => {
     };
     const expected = run();
     await withCpu(startCpu({ obstacle: 'a test says so' }), async () => {
-      expect((await useDevice('auto')).reason).toBe('plain JavaScript, because a test says so');
+      expect((await useDevice('cpu')).reason).toBe('plain JavaScript, because a test says so');
       for (const [i, g] of run().entries()) expectClose(g, expected[i]);
     });
   });

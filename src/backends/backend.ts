@@ -50,11 +50,15 @@ export function nextBirth(): number {
 export interface UnaryKernel {
   readonly name: string;
   readonly f: (x: number) => number;
+  /** The same as an expression in x for gpu.js. */
+  readonly gpu: string;
 }
 
 export interface BinaryKernel {
   readonly name: string;
   readonly f: (a: number, b: number) => number;
+  /** The same as an expression in a and b for gpu.js. */
+  readonly gpu: string;
 }
 
 /** A fold over one dimension; with `result: 'index'` the position at which the accumulator last changed. */
@@ -62,6 +66,8 @@ export interface ReduceKernel {
   readonly name: string;
   readonly init: number;
   readonly combine: (acc: number, x: number) => number;
+  /** The same as an expression in acc and x for gpu.js. */
+  readonly gpu: string;
   readonly finish: (acc: number, n: number) => number;
   readonly result: 'value' | 'index';
 }
@@ -110,6 +116,12 @@ export interface Backend {
   read(x: Storage): Promise<Floats>;
   /** Absent where the host cannot wait for the device. */
   readSync?(x: Storage): Floats;
+  /** Where there is no readSync: the numbers, if the host has them anyway, as of what was uploaded and not changed since. */
+  hostCopy?(x: Storage): Floats | null;
+  /** Where there is no readSync: brings the numbers of all living storages to where `hostCopy` finds them. */
+  fetchAll?(): Promise<void>;
+  /** Puts the numbers of another of its storages into one, where that needs no host. */
+  assign?(target: Storage, source: Storage): void;
   free(x: Storage): void;
   memory(): MemoryInfo;
 
@@ -137,6 +149,8 @@ export interface Backend {
   /** g[0] scale (softmax(x) - onehot(index)) for x [rows, cols]. */
   crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, scale: number): Storage;
 
+  /** Why the device is gone, where it can be lost. */
+  readonly lost?: string | null;
   /** How many threads may take part in one operation; absent where that is not for the host to say. */
   threads?: number;
 }

@@ -1,4 +1,4 @@
-import { checkChoice, describe, fail } from '../errors.js';
+import { checkChoice, describe, fail, TapegradError } from '../errors.js';
 import { builtin } from '../node.js';
 import type { Backend, Device, DeviceInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
@@ -11,7 +11,7 @@ let current: Device = 'cpu';
 
 const starters: Record<Device, () => Backend> = {
   cpu: startCpu,
-  gpu: () => fail('device', "there is no 'gpu' device in this version", "use 'cpu'"),
+  gpu: () => fail('device', 'the GPU has not been started', "await useDevice('gpu') first"),
   reference: () => new ReferenceBackend('reference', 'the plain-JavaScript oracle was asked for'),
   float64: () => new ReferenceBackend('float64', 'double precision was asked for, as gradient checks need it'),
 };
@@ -95,16 +95,55 @@ export function currentBackend(): Backend {
   return backendOf(current);
 }
 
+/** The start of the GPU, once it has been asked for. */
+let starting: Promise<Backend> | null = null;
+
+/** The running GPU, started anew if its device was lost. */
+async function startGpu(): Promise<Backend> {
+  const running = started.get('gpu');
+  if (running !== undefined && running.lost == null) return running;
+  starting ??= (async () => {
+    try {
+      const { GpuBackend } = await import('./gpu/index.js');
+      const backend = await GpuBackend.start();
+      started.set('gpu', backend);
+      return backend;
+    } finally {
+      starting = null;
+    }
+  })();
+  return starting;
+}
+
+/** Counts calls of useDevice: of several at once the last one decides. */
+let calls = 0;
+
 /**
- * Chooses where tensors live that do not name a device, and says what was chosen and why.
+ * Chooses where tensors live that do not name a device, and says what was chosen and why. Tensors that exist stay where
+ * they are. When it leaves the GPU it first brings to the host what lives there (what was put there and what was changed in
+ * place, such as parameters; not what was computed), so that `model.to('cpu')` and `x.to('cpu')` work from then on.
  *
- * @param device 'auto' takes the best device that works here; 'cpu' and 'gpu' insist
- * @throws TapegradError if the device cannot be used
+ * @param device 'auto' takes the GPU if one answers, and else the CPU; 'cpu' and 'gpu' insist
+ * @throws TapegradError if the device cannot be used, with what is missing
  */
 export async function useDevice(device: 'auto' | Device): Promise<DeviceInfo> {
   checkChoice('useDevice', 'device', device, ['auto', ...devices]);
-  const chosen = device === 'auto' ? 'cpu' : device;
-  const info = backendOf(chosen).info();
-  current = chosen;
-  return info;
+  const call = ++calls;
+  const leaving = started.get(current);
+  const { backend, note } = await choose(device);
+  if (leaving !== backend) await leaving?.fetchAll?.();
+  if (call === calls) current = backend.device;
+  const info = backend.info();
+  return note === '' ? info : { ...info, reason: `${note}; ${info.reason}` };
+}
+
+async function choose(device: 'auto' | Device): Promise<{ backend: Backend; note: string }> {
+  if (device === 'gpu') return { backend: await startGpu(), note: '' };
+  if (device !== 'auto') return { backend: backendOf(device), note: '' };
+  try {
+    return { backend: await startGpu(), note: '' };
+  } catch (error) {
+    if (!(error instanceof TapegradError)) throw error;
+    return { backend: backendOf('cpu'), note: `no GPU: ${error.problem}` };
+  }
 }

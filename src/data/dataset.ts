@@ -16,7 +16,7 @@ export class TensorDataset {
 
   /** The numbers of each tensor on the host, read once. @internal */
   hostSync(): Float32Array[] {
-    this.#host ??= this.tensors.map((t) => t.dataSync());
+    this.#host ??= this.tensors.map((t) => t.hostValues('TensorDataset'));
     return this.#host;
   }
 

@@ -16,7 +16,7 @@ export function oneHot(labels: Tensor, classes?: number): Tensor {
       `the labels are ${labels instanceof Tensor ? `of shape ${show(labels.shape)}` : 'no tensor'}`,
       'pass class indices of shape [n]',
     );
-  const values = labels.dataSync();
+  const values = labels.hostValues('oneHot');
   const count = checkInteger('oneHot', 'classes', classes ?? Math.max(...new Set(values)) + 1);
   const out = new Float32Array(values.length * count);
   values.forEach((v, i) => {
@@ -59,7 +59,8 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
   const stream = options.seed === undefined ? generator : new Generator(options.seed);
   const order = options.shuffle === false ? Int32Array.from({ length: n }, (_, i) => i) : stream.permutation(n);
   return tensors.flatMap((t) => {
-    const part = (from: number, to: number) => likeRows(t, gather(t.dataSync(), t.size / n, order, from, to));
+    const part = (from: number, to: number) =>
+      likeRows(t, gather(t.hostValues('trainTestSplit'), t.size / n, order, from, to));
     return [part(0, n - test), part(n - test, n)];
   });
 }

@@ -57,5 +57,5 @@ export function featureValues(
     fail(op, `features of shape ${show(x.shape)} for a fit on ${columns} features`, `pass [samples, ${columns}]`, {
       shapes: [x.shape],
     });
-  return { values: x.dataSync(), rows: x.shape[0], columns: x.shape[1] };
+  return { values: x.hostValues(op), rows: x.shape[0], columns: x.shape[1] };
 }

@@ -5,7 +5,7 @@ import type { Tensor } from '../methods.js';
 // As torch.nn.init: each fills a leaf in place with new numbers from the global random stream, and returns it.
 
 function overwrite(target: Tensor, source: Tensor): Tensor {
-  target.backend.write(target.storage, source.dataSync());
+  target.backend.write(target.storage, source.hostValues('init'));
   return target;
 }
 

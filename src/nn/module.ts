@@ -95,10 +95,8 @@ export abstract class Module {
         'load the state of a model of the same architecture, or pass { strict: false } to skip missing and unexpected keys',
       );
     }
-    const values = [...own]
-      .filter(([key]) => Object.hasOwn(state, key))
-      .map(([key, p]) => [p, readable(state[key])] as const);
-    for (const [p, numbers] of values) p.backend.write(p.storage, numbers);
+    const changes = [...own].filter(([key]) => Object.hasOwn(state, key)).map(([key, p]) => overwriting(p, state[key]));
+    for (const change of changes) change();
     return { missingKeys, unexpectedKeys };
   }
 
@@ -121,9 +119,10 @@ export abstract class Module {
   /** Moves all parameters, in place; gradients are dropped. @throws TapegradError if the device cannot be used */
   to(device: Device): this {
     const backend = backendOf(device);
-    for (const p of this.parameters()) {
-      if (p.backend === backend) continue;
-      p.replaceStorage(backend.upload(readable(p)));
+    const others = this.parameters().filter((p) => p.backend !== backend);
+    const storages = others.map((p) => backend.upload(p.hostValues('to')));
+    for (const [i, p] of others.entries()) {
+      p.replaceStorage(storages[i]);
       p.grad = null;
     }
     return this;
@@ -135,9 +134,11 @@ export abstract class Module {
   }
 }
 
-function readable(t: Tensor): ArrayLike<number> {
-  const { backend } = t;
-  if (backend.readSync === undefined)
-    fail('to', `the device '${backend.device}' can only be awaited`, 'save the state and load it on the other device');
-  return backend.readSync(t.storage);
+/** The step that puts the numbers of `source` into `p`, with everything read that it needs. */
+function overwriting(p: Tensor, source: Tensor): () => void {
+  const { backend } = p;
+  if (backend === source.backend && backend.assign !== undefined)
+    return () => backend.assign!(p.storage, source.storage);
+  const numbers = source.hostValues('loadStateDict');
+  return () => backend.write(p.storage, numbers);
 }

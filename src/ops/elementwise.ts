@@ -26,6 +26,7 @@ const specials = [0, -0, 1, -1, Infinity, -Infinity, NaN];
 export const unary = /* @__PURE__ */ unaryRows({
   neg: {
     f: (x) => -x,
+    gpu: '-x',
     saves: 'nothing',
     grad: (g) => g.neg(),
     domain: [-5, 5],
@@ -33,6 +34,7 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   exp: {
     f: Math.exp,
+    gpu: 'expOf(x)',
     saves: 'output',
     grad: (g, _, y) => g.mul(y),
     domain: [-10, 10],
@@ -40,6 +42,7 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   log: {
     f: Math.log,
+    gpu: 'logOf(x)',
     saves: 'inputs',
     grad: (g, x) => g.div(x),
     domain: [0.1, 10],
@@ -47,6 +50,7 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   sqrt: {
     f: Math.sqrt,
+    gpu: 'Math.sqrt(x)',
     saves: 'output',
     grad: (g, _, y) => g.div(y.mul(2)),
     domain: [0.1, 10],
@@ -54,6 +58,7 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   abs: {
     f: Math.abs,
+    gpu: 'Math.abs(x)',
     saves: 'inputs',
     grad: (g, x) => g.mul(x.detach().gt(0).sub(x.detach().lt(0))),
     domain: [-5, 5],
@@ -61,6 +66,7 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   relu: {
     f: (x) => (x < 0 ? 0 : x),
+    gpu: 'x < 0 ? 0 : x',
     saves: 'output',
     grad: (g, _, y) => reluGrad(g, y),
     domain: [-5, 5],
@@ -68,6 +74,7 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   sigmoid: {
     f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
+    gpu: 'x >= 0 ? 1 / (1 + expOf(-x)) : expOf(x) / (1 + expOf(x))',
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y.neg().add(1))),
     domain: [-10, 10],
@@ -75,6 +82,7 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
   tanh: {
     f: Math.tanh,
+    gpu: 'tanhOf(x)',
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y).neg().add(1)),
     domain: [-4, 4],
@@ -102,6 +110,7 @@ export interface BinaryMethods {
 export const binary = /* @__PURE__ */ binaryRows({
   add: {
     f: (a, b) => a + b,
+    gpu: 'a + b',
     saves: 'nothing',
     gradA: (g) => g,
     gradB: (g) => g,
@@ -111,6 +120,7 @@ export const binary = /* @__PURE__ */ binaryRows({
   },
   sub: {
     f: (a, b) => a - b,
+    gpu: 'a - b',
     saves: 'nothing',
     gradA: (g) => g,
     gradB: (g) => g.neg(),
@@ -120,6 +130,7 @@ export const binary = /* @__PURE__ */ binaryRows({
   },
   mul: {
     f: (a, b) => a * b,
+    gpu: 'a * b',
     saves: 'inputs',
     gradA: (g, _, b) => g.mul(b),
     gradB: (g, a) => g.mul(a),
@@ -129,6 +140,7 @@ export const binary = /* @__PURE__ */ binaryRows({
   },
   div: {
     f: (a, b) => a / b,
+    gpu: 'a / b',
     saves: 'both',
     gradA: (g, _, b) => g.div(b),
     gradB: (g, _, b, y) => g.mul(y).div(b).neg(),
@@ -138,6 +150,7 @@ export const binary = /* @__PURE__ */ binaryRows({
   },
   pow: {
     f: (a, b) => (a === 1 || b === 0 ? 1 : a === -1 && Math.abs(b) === Infinity ? 1 : a ** b),
+    gpu: 'powOf(a, b)',
     saves: 'both',
     // a^0 has the gradient 0 even where a^-1 is infinite, and 0^b does not move with b > 0, although ln 0 is infinite.
     gradA: (g, a, b) => g.mul(b).mul(a.pow(b.sub(1).mul(b.detach().eq(0).neg().add(1)))),
@@ -148,6 +161,7 @@ export const binary = /* @__PURE__ */ binaryRows({
   },
   maximum: {
     f: Math.max,
+    gpu: 'b > a ? b : a === a ? (b === b ? a : b) : a',
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(wins(a, b, 'gt')),
     gradB: (g, a, b) => g.mul(wins(b, a, 'gt')),
@@ -157,6 +171,7 @@ export const binary = /* @__PURE__ */ binaryRows({
   },
   minimum: {
     f: Math.min,
+    gpu: 'b < a ? b : a === a ? (b === b ? a : b) : a',
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(wins(a, b, 'lt')),
     gradB: (g, a, b) => g.mul(wins(b, a, 'lt')),
@@ -171,6 +186,7 @@ export const gradients = /* @__PURE__ */ binaryRows({
   /** a where b > 0 or is NaN, else 0: the gradient through relu for its result b, a constant. */
   reluGrad: {
     f: (a, b) => (b <= 0 ? 0 : a),
+    gpu: 'b <= 0 ? 0 : a',
     saves: 'inputs',
     gradA: (g, _, b) => reluGrad(g, b),
     gradB: (_, __, b) => b.detach().mul(0),
@@ -201,7 +217,7 @@ export interface CompareMethods {
 }
 
 export const compare = /* @__PURE__ */ compareRows({
-  eq: { f: (a, b) => (a === b ? 1 : 0), differentiable: false, edges: specials },
-  gt: { f: (a, b) => (a > b ? 1 : 0), differentiable: false, edges: specials },
-  lt: { f: (a, b) => (a < b ? 1 : 0), differentiable: false, edges: specials },
+  eq: { f: (a, b) => (a === b ? 1 : 0), gpu: 'a === b ? 1 : 0', differentiable: false, edges: specials },
+  gt: { f: (a, b) => (a > b ? 1 : 0), gpu: 'a > b ? 1 : 0', differentiable: false, edges: specials },
+  lt: { f: (a, b) => (a < b ? 1 : 0), gpu: 'a < b ? 1 : 0', differentiable: false, edges: specials },
 } satisfies Record<keyof CompareMethods, CompareRow>);

@@ -12,6 +12,7 @@ const DENOMINATOR_FLOOR = 1e-12;
 export const losses = /* @__PURE__ */ binaryRows({
   squaredDifference: {
     f: (a, b) => (a - b) * (a - b),
+    gpu: '(a - b) * (a - b)',
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sub(b)).mul(2),
     gradB: (g, a, b) => g.mul(b.sub(a)).mul(2),
@@ -22,6 +23,7 @@ export const losses = /* @__PURE__ */ binaryRows({
   /** -(b ln a + (1 - b) ln(1 - a)) for a probability a, the logarithms kept above -100. */
   binaryCrossEntropy: {
     f: (a, b) => -(b * floored(Math.log(a)) + (1 - b) * floored(Math.log1p(-a))),
+    gpu: '-(b * (logOf(a) < -100 ? -100 : logOf(a)) + (1 - b) * (log1pOf(-a) < -100 ? -100 : log1pOf(-a)))',
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sub(b)).div(a.mul(a.neg().add(1)).maximum(DENOMINATOR_FLOOR)),
     gradB: (g, a) => g.mul(a.neg().add(1).log().maximum(LOG_FLOOR).sub(a.log().maximum(LOG_FLOOR))),
@@ -32,6 +34,7 @@ export const losses = /* @__PURE__ */ binaryRows({
   /** The same for a logit a, without the detour that would lose its digits. */
   binaryCrossEntropyWithLogits: {
     f: (a, b) => Math.max(a, 0) - a * b + Math.log1p(Math.exp(-Math.abs(a))),
+    gpu: '(a < 0 ? 0 : a) - a * b + log1pOf(expOf(-Math.abs(a)))',
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sigmoid().sub(b)),
     gradB: (g, a) => g.mul(a).neg(),

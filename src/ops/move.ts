@@ -1,5 +1,4 @@
 import type { Backend, Device } from '../backends/backend.js';
-import { fail } from '../errors.js';
 import { Tensor } from '../tensor.js';
 import { applyGeneral, generalRow } from './record.js';
 import type { NamedGeneral } from './row.js';
@@ -21,13 +20,8 @@ export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
 /** The attributes: from where, to where. */
 export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ generalRow('to', {
   forward: ([x], [from, to]) => {
-    if (from.readSync === undefined)
-      fail(
-        'to',
-        `the device '${from.device}' can only be awaited`,
-        `use tensor(await x.data(), { device: '${to.device}' })`,
-      );
-    return new Tensor(x.shape, to.upload(from.readSync(x.storage)));
+    const values = from.readSync?.(x.storage) ?? x.hostValues('to');
+    return new Tensor(x.shape, to.upload(values));
   },
   saves: 'nothing',
   grad: (g, _, [from, to]) => [applyGeneral(move, [g], [to, from])],

@@ -39,6 +39,7 @@ export const reduce = /* @__PURE__ */ reduceRows({
   max: {
     init: -Infinity,
     combine: Math.max,
+    gpu: 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc',
     finish: (acc) => acc,
     result: 'value',
     saves: 'both',
@@ -47,6 +48,7 @@ export const reduce = /* @__PURE__ */ reduceRows({
   min: {
     init: Infinity,
     combine: Math.min,
+    gpu: 'x < acc ? x : acc === acc ? (x === x ? acc : x) : acc',
     finish: (acc) => acc,
     result: 'value',
     saves: 'both',
@@ -55,6 +57,7 @@ export const reduce = /* @__PURE__ */ reduceRows({
   argmax: {
     init: -Infinity,
     combine: Math.max,
+    gpu: 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc',
     finish: (acc) => acc,
     result: 'index',
     saves: 'nothing',

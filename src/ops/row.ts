@@ -11,6 +11,8 @@ export type Saves = 'inputs' | 'output' | 'both' | 'nothing';
 export interface UnaryRow {
   /** The scalar reference. */
   f(x: number): number;
+  /** The same as an expression in x for gpu.js. What it shall do for NaN and ±Infinity must be spelled out. */
+  gpu: string;
   saves: Saves;
   /** The gradient of x; x and y are there if the row saves them. */
   grad(g: Tensor, x: Tensor, y: Tensor): Tensor;
@@ -23,6 +25,8 @@ export interface UnaryRow {
 /** y = f(a, b), element by element under broadcasting. */
 export interface BinaryRow {
   f(a: number, b: number): number;
+  /** The same as an expression in a and b for gpu.js. */
+  gpu: string;
   saves: Saves;
   gradA(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
   gradB(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
@@ -34,6 +38,7 @@ export interface BinaryRow {
 /** A 0/1 mask from two operands; no gradient flows through it. */
 export interface CompareRow {
   f(a: number, b: number): number;
+  gpu: string;
   differentiable: false;
   edges: readonly number[];
 }
@@ -42,6 +47,8 @@ export interface CompareRow {
 export interface ReduceRow {
   init: number;
   combine(acc: number, x: number): number;
+  /** The same as an expression in acc and x for gpu.js. */
+  gpu: string;
   finish(acc: number, n: number): number;
   result: 'value' | 'index';
   /** Absent for a row that is not differentiable. `y` keeps the reduced dimensions; n is the number of elements folded into one. */

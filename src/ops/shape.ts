@@ -33,6 +33,7 @@ export interface ShapeMethods {
 export const sumFold: Omit<ReduceKernel, 'name'> = {
   init: 0,
   combine: (acc, x) => acc + x,
+  gpu: 'acc + x',
   finish: (acc) => acc,
   result: 'value',
 };

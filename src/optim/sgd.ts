@@ -66,6 +66,7 @@ export class SGD {
       if (g === null) continue;
       const firstStep = this.#velocities[i] === null;
       if (rule.momentum !== 0 && firstStep) this.#velocities[i] = zeros(p.shape, { device: p.device });
+      else if (!firstStep) this.#velocities[i] = this.#velocities[i]!.to(p.device); // where the parameter has moved to
       const velocity = rule.momentum !== 0 ? this.#velocities[i]!.storage : null;
       // Parameters that follow each other on one device are updated together.
       if (backend !== null && backend !== p.backend) {

@@ -1,0 +1,30 @@
+import { dot, type GpuKernel, gpuKernel, integers, position } from './source.js';
+
+/** y = expression(x). */
+export function unary(name: string, expression: string): GpuKernel {
+  return gpuKernel(name, '', { input: 'Array' }, `const x = input[this.thread.x];\nreturn ${expression};`);
+}
+
+/** y = expression(a, b) over a nest of `rank` loops with strides s for a and t for b. */
+export function binary(name: string, expression: string, rank: number): GpuKernel {
+  const args = {
+    left: 'Array',
+    right: 'Array',
+    ...integers('n', rank, 1),
+    ...integers('s', rank),
+    ...integers('t', rank),
+  } as const;
+  const body = `${position(rank)}
+    const a = left[${dot('s', rank)}];
+    const b = right[${dot('t', rank)}];
+    return ${expression};`;
+  return gpuKernel(name, `over ${rank} loops`, args, body);
+}
+
+/** scale x. */
+export const scale = gpuKernel(
+  'mul',
+  'by a number',
+  { input: 'Array', factor: 'Number' },
+  'return input[this.thread.x] * factor;',
+);

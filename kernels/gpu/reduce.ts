@@ -1,0 +1,47 @@
+import { type GpuKernel, gpuKernel, integer } from './source.js';
+
+// Folds of the middle of [outer, length, inner]. A thread folds one segment of `segment` numbers; what the segments gave is
+// folded in turn until one is left, so that long sums neither take one thread nor lose digits.
+
+/** More than any position. */
+export const NOWHERE = 3e9;
+
+const segments = `${integer('q', 'divide(this.thread.x, inner)')}
+  ${integer('o', 'divide(q, parts)')}
+  ${integer('begin', '(q - o * parts) * segment')}
+  ${integer('count', 'length - begin')}
+  if (count > segment) { count = segment; }
+  ${integer('first', '(o * length + begin) * inner + this.thread.x - q * inner')}`;
+const args = {
+  input: 'Array',
+  length: 'Integer',
+  inner: 'Integer',
+  parts: 'Integer',
+  segment: 'Integer',
+} as const;
+
+/** One number for each segment; `combine` folds x into acc. */
+export function fold(name: string, combine: string, what = 'of segments'): GpuKernel {
+  const body = `${segments}
+    let acc = input[first];
+    for (let i = 1; i < count; i++) {
+      const x = input[first + i * inner];
+      acc = ${combine};
+    }
+    return acc;`;
+  return gpuKernel(name, what, args, body);
+}
+
+/** The first position in each segment at which the input equals its whole fold (or both are NaN); NOWHERE where none does. */
+export const locate = gpuKernel(
+  'argmax',
+  'position of the fold',
+  { ...args, folded: 'Array' },
+  `${segments}
+    const sought = folded[o * inner + this.thread.x - q * inner];
+    for (let i = 0; i < count; i++) {
+      const x = input[first + i * inner];
+      if (x === sought || (!(x === x) && !(sought === sought))) { return begin + i; }
+    }
+    return ${NOWHERE};`,
+);

@@ -1,0 +1,92 @@
+// How kernels for gpu.js are written down: as source text, which survives minifiers and coverage instrumentation, with the
+// types of their arguments. Every kernel computes one number per thread from flat arrays; sizes are arguments, so that a
+// kernel is compiled once and serves every shape.
+import { functions } from './math.js';
+
+export type ArgumentType = 'Array' | 'Integer' | 'Number';
+
+export interface GpuKernel {
+  /** The operation, for errors. */
+  readonly op: string;
+  /** Names the operation and the layout; there is one compiled kernel for each key. */
+  readonly key: string;
+  readonly source: string;
+  readonly types: readonly ArgumentType[];
+}
+
+export function gpuKernel(
+  op: string,
+  layout: string,
+  args: Readonly<Record<string, ArgumentType>>,
+  body: string,
+): GpuKernel {
+  return {
+    op,
+    key: `${op} ${layout}`,
+    source: `function (${Object.keys(args).join(', ')}) {\n${body}\n}`,
+    types: Object.values(args),
+  };
+}
+
+/** A function that kernels call. */
+export interface GpuFunction {
+  readonly name: string;
+  readonly source: string;
+  /** The types of its arguments by their names. */
+  readonly argumentTypes: Readonly<Record<string, ArgumentType>>;
+  readonly returnType: ArgumentType;
+}
+
+function gpuFunction(source: string, type: ArgumentType, returnType: ArgumentType): GpuFunction {
+  const [, name, args] = source.match(/function (\w+)\(([^)]*)\)/)!;
+  return { name, source, argumentTypes: Object.fromEntries(args.split(', ').map((a) => [a, type])), returnType };
+}
+
+/**
+ * Declares a local variable of 32-bit integers. gpu.js makes a float32 of every initialiser, exact to 2^24 only, unless it
+ * is a literal and the variable is counted up somewhere.
+ */
+export function integer(name: string, expression: string): string {
+  return `let ${name} = 0; ${name}++; ${name} = ${expression};`;
+}
+
+/** gpu.js computes i / n in float32, which is wrong beyond 2^24. Here what the first quotient leaves is divided again, exactly enough. */
+const divide = `function divide(i, n) {
+  ${integer('first', 'toInteger(Math.floor(i / n))')}
+  ${integer('rest', 'i - first * n')}
+  ${integer('more', 'toInteger(Math.floor(rest / n))')}
+  ${integer('last', 'rest - more * n')}
+  if (last < 0) { return first + more - 1; }
+  if (last >= n) { return first + more + 1; }
+  return first + more;
+}`;
+
+export const helpers: readonly GpuFunction[] = [
+  gpuFunction('function toInteger(x) { return x; }', 'Number', 'Integer'),
+  gpuFunction(divide, 'Integer', 'Integer'),
+  ...functions.map((source) => gpuFunction(source, 'Number', 'Number')),
+];
+
+/**
+ * Declares i0 … i(rank-1), the position of this thread in a nest of loops whose inner sizes are n1 … n(rank-1).
+ */
+export function position(rank: number): string {
+  const lines: string[] = [];
+  let rest = 'this.thread.x';
+  for (let d = rank - 1; d >= 1; d--) {
+    lines.push(integer(`q${d}`, `divide(${rest}, n${d})`), integer(`i${d}`, `${rest} - q${d} * n${d}`));
+    rest = `q${d}`;
+  }
+  lines.push(integer('i0', rest));
+  return lines.join('\n');
+}
+
+/** Names such as s0 … s(rank-1), as integer arguments. */
+export function integers(prefix: string, rank: number, from = 0): Record<string, ArgumentType> {
+  return Object.fromEntries(Array.from({ length: rank - from }, (_, i) => [`${prefix}${i + from}`, 'Integer']));
+}
+
+/** i0 * s0 + i1 * s1 + … */
+export function dot(prefix: string, rank: number): string {
+  return Array.from({ length: rank }, (_, d) => `i${d} * ${prefix}${d}`).join(' + ');
+}

@@ -1,0 +1,78 @@
+// Recycles the device's buffers by size: a training step makes and drops the same ones over and over.
+
+export interface GpuBuffer {
+  readonly size: number;
+  readonly usage: number;
+  destroy(): void;
+}
+
+interface Maker {
+  pushErrorScope(filter: string): void;
+  popErrorScope(): Promise<{ message: string } | null>;
+  createBuffer(descriptor: { size: number; usage: number }): GpuBuffer;
+}
+
+/** STORAGE | COPY_SRC, which is what gpu.js makes for results. */
+const RESULT = 0x84;
+/** Sizes are rounded up to this, so that more of them are the same. */
+const STEP = 256;
+/** What may wait for use again. */
+const MOST_IDLE_BYTES = 2 ** 28;
+
+export class BufferPool {
+  readonly #idle = new Map<number, GpuBuffer[]>();
+  #idleBytes = 0;
+  #live = 0;
+  #liveBytes = 0;
+  /** Whether the device had memory for what it was asked for. */
+  readonly #verdicts = new Set<Promise<void>>();
+  onOutOfMemory: (message: string) => void = () => {};
+
+  /** The results that are in use. */
+  get live(): { buffers: number; bytes: number } {
+    return { buffers: this.#live, bytes: this.#liveBytes };
+  }
+
+  /** Comes between a device and those who make buffers with it. */
+  attach(device: Maker): void {
+    const create = device.createBuffer.bind(device);
+    device.createBuffer = (descriptor) => {
+      if (descriptor.usage !== RESULT) return create(descriptor);
+      const size = Math.max(STEP, Math.ceil(descriptor.size / STEP) * STEP);
+      this.#live++;
+      this.#liveBytes += size;
+      const waiting = this.#idle.get(size)?.pop();
+      if (waiting !== undefined) {
+        this.#idleBytes -= size;
+        return waiting;
+      }
+      device.pushErrorScope('out-of-memory');
+      const buffer = create({ ...descriptor, size });
+      const verdict = device.popErrorScope().then((error) => {
+        this.#verdicts.delete(verdict);
+        if (error !== null) this.onOutOfMemory(`no memory for ${size} bytes: ${error.message}`);
+      });
+      this.#verdicts.add(verdict);
+      const destroy = buffer.destroy.bind(buffer);
+      buffer.destroy = () => {
+        this.#live--;
+        this.#liveBytes -= size;
+        if (this.#idleBytes + size > MOST_IDLE_BYTES) destroy();
+        else this.#keep(size, buffer);
+      };
+      return buffer;
+    };
+  }
+
+  /** Waits until it is known whether there was memory for everything. */
+  async settled(): Promise<void> {
+    if (this.#verdicts.size > 0) await Promise.all(this.#verdicts);
+  }
+
+  #keep(size: number, buffer: GpuBuffer): void {
+    this.#idleBytes += size;
+    const same = this.#idle.get(size);
+    if (same) same.push(buffer);
+    else this.#idle.set(size, [buffer]);
+  }
+}

@@ -1,5 +1,5 @@
 // How kernels for gpu.js are written down: as source text, which survives minifiers and coverage instrumentation, with the
-// types of their arguments. Every kernel computes one number per thread from flat arrays; sizes are arguments, so that a
+// types of their arguments. Every kernel computes one number per thread, or four, from flat arrays; sizes are arguments, so that a
 // kernel is compiled once and serves every shape.
 import { functions } from './math.js';
 
@@ -12,6 +12,10 @@ export interface GpuKernel {
   readonly key: string;
   readonly source: string;
   readonly types: readonly ArgumentType[];
+  /** In how many dimensions its threads are counted. */
+  readonly dimensions: 1 | 3;
+  /** How many numbers a thread computes, neighbours in the result. */
+  readonly results: 1 | 4;
 }
 
 export function gpuKernel(
@@ -19,12 +23,15 @@ export function gpuKernel(
   layout: string,
   args: Readonly<Record<string, ArgumentType>>,
   body: string,
+  { dimensions = 1, results = 1 }: { dimensions?: 1 | 3; results?: 1 | 4 } = {},
 ): GpuKernel {
   return {
     op,
     key: `${op} ${layout}`,
     source: `function (${Object.keys(args).join(', ')}) {\n${body}\n}`,
     types: Object.values(args),
+    dimensions,
+    results,
   };
 }
 

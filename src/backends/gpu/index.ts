@@ -1,7 +1,7 @@
 import { binary, scale, unary } from '../../../kernels/gpu/elementwise.js';
 import { copy, fill, identity, pick, place } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
-import { matmul } from '../../../kernels/gpu/matmul.js';
+import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
 import * as optim from '../../../kernels/gpu/optim.js';
 import { fold, locate } from '../../../kernels/gpu/reduce.js';
 import { expSum, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
@@ -23,6 +23,9 @@ import type {
 } from '../backend.js';
 import { Runtime, Unavailable } from './runtime.js';
 import { Cell, GpuStorage, ownStorages } from './storage.js';
+
+/** What kernels take. */
+type Argument = Cell | Float32Array | number;
 
 /** How many numbers one thread folds. */
 const SEGMENT = 128;
@@ -51,6 +54,11 @@ export class GpuBackend implements Backend {
     }
   }
 
+  /** The bytes of the largest tensor. */
+  get largest(): number {
+    return this.runtime.device.limits.maxStorageBufferBindingSize;
+  }
+
   get lost(): string | null {
     return this.runtime.lost;
   }
@@ -70,14 +78,15 @@ export class GpuBackend implements Backend {
    * Queues a kernel and returns what will hold its result.
    * @param kept what stays in its place if that fails; whoever reads next learns why
    */
-  #cell(kernel: GpuKernel, size: number, args: readonly (Cell | Float32Array | number)[], kept?: Cell): Cell {
+  #cell(kernel: GpuKernel, threads: number | number[], args: readonly Argument[], kept?: Cell): Cell {
     const cells = args.filter((a) => a instanceof Cell);
     for (const cell of cells) cell.use();
     kept?.use();
+    const dimensions = typeof threads === 'number' ? [Math.max(threads, 1)] : threads;
     const launch = async () => {
       try {
         const ready = await Promise.all(args.map((a) => (a instanceof Cell ? a.handle : a)));
-        return await this.runtime.run(kernel, Math.max(size, 1), ready);
+        return await this.runtime.run(kernel, dimensions, ready);
       } catch (cause) {
         const error = failure(kernel.op, cause);
         if (kept === undefined) throw error;
@@ -91,8 +100,8 @@ export class GpuBackend implements Backend {
     return new Cell(launch(), kernel.op);
   }
 
-  #run(kernel: GpuKernel, size: number, ...args: (Storage | Cell | Float32Array | number)[]): GpuStorage {
-    const ready = args.map((a) => (a instanceof GpuStorage ? this.#cellOf(a) : (a as Cell | Float32Array | number)));
+  #run(kernel: GpuKernel, size: number, ...args: (Storage | Argument)[]): GpuStorage {
+    const ready = args.map((a) => (a instanceof GpuStorage ? this.#cellOf(a) : (a as Argument)));
     return new GpuStorage(this, size, this.#cell(kernel, size, ready));
   }
 
@@ -225,11 +234,16 @@ export class GpuBackend implements Backend {
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
     const { m, n, k, transA, transB, relu, offsetsA, offsetsB } = plan;
-    const kernel = matmul({ transA, transB, bias: bias !== null, relu });
-    const whichA = Float32Array.from(offsetsA, (o) => o / (m * k || 1));
-    const whichB = Float32Array.from(offsetsB, (o) => o / (k * n || 1));
-    const operands = bias ? [a, b, bias] : [a, b];
-    return this.#run(kernel, offsetsA.length * m * n, ...operands, whichA, whichB, m, n, k);
+    const columns = n % 4 === 0 ? 4 : 1;
+    const threads = [n / columns, m, offsetsA.length];
+    const flat = Math.max(m, n / columns) > MOST_THREADS || offsetsA.length > MOST_PRODUCTS;
+    const kernel = matmul({ transA, transB, bias: bias !== null, relu, columns, flat });
+    const whichA = Float32Array.from(offsetsA, (o) => o / (m * k));
+    const whichB = Float32Array.from(offsetsB, (o) => o / (k * n));
+    const operands = (bias ? [a, b, bias] : [a, b]).map((x) => this.#cellOf(x));
+    const size = offsetsA.length * m * n;
+    const cell = this.#cell(kernel, flat ? size / columns : threads, [...operands, whichA, whichB, m, n, k]);
+    return new GpuStorage(this, size, cell);
   }
 
   /** The rows' maxima, and the sums of their exponentials. */

@@ -5,6 +5,9 @@ import { BufferPool, type GpuBuffer } from './pool.js';
 /** An array on the device, as gpu.js hands it out. */
 export interface Handle {
   readonly buffer: GpuBuffer;
+  /** Its dimensions, and how many numbers there are at each place. */
+  output: number[];
+  componentCount: number;
   toArray(): Promise<Float32Array>;
   clone(): Handle;
   delete(): void;
@@ -13,7 +16,7 @@ export interface Handle {
 /** What a kernel of gpu.js is, as far as it is used here. */
 interface KernelFunction {
   (...args: (Handle | Float32Array | number)[]): Promise<Handle>;
-  setOutput(size: [number]): void;
+  setOutput(size: readonly number[]): void;
 }
 
 interface GpuJs {
@@ -182,40 +185,50 @@ export class Runtime {
     return failure;
   }
 
-  /** Queues a kernel for `size` threads. Its result may be used at once; it is there when the device has come to it. */
-  async run(kernel: GpuKernel, size: number, args: (Handle | Float32Array | number)[]): Promise<Handle> {
+  /**
+   * Queues a kernel. Its result may be used at once; it is there when the device has come to it.
+   * @param threads how many, in each of the kernel's dimensions
+   */
+  async run(kernel: GpuKernel, threads: readonly number[], args: (Handle | Float32Array | number)[]): Promise<Handle> {
     if (this.lost !== null) throw new Error(this.lost);
-    const bytes = size * 4;
+    const size = threads.reduce((a, b) => a * b) * kernel.results;
     const { maxStorageBufferBindingSize: most } = this.device.limits;
-    if (bytes > most) {
-      fail(kernel.op, `a result of ${bytes} bytes on a GPU that allows ${most}`, "use smaller tensors, or the 'cpu'");
+    if (size * 4 > most) {
+      fail(
+        kernel.op,
+        `a result of ${size * 4} bytes on a GPU that allows ${most}`,
+        "use smaller tensors, or the 'cpu'",
+      );
     }
     let compiled = this.#kernels.get(kernel.key);
+    const isFirst = compiled === undefined;
     if (compiled === undefined) {
       compiled = { run: this.#compile(kernel), building: null };
       this.#kernels.set(kernel.key, compiled);
-      this.#op = kernel.op;
-      compiled.run.setOutput([size]);
-      const first = compiled.run(...args);
-      compiled.building = first.catch(() => {});
-      const handle = await first;
-      compiled.building = null;
-      return handle;
     }
     if (compiled.building !== null) await compiled.building;
     this.#op = kernel.op;
-    compiled.run.setOutput([size]);
-    return compiled.run(...args);
+    compiled.run.setOutput(threads);
+    const result = compiled.run(...args);
+    if (isFirst) compiled.building = result.catch(() => {}).then(() => (compiled.building = null));
+    const handle = await result;
+    // The next kernel sees a flat array, whatever the threads were.
+    handle.componentCount = 1;
+    handle.output = [size];
+    return handle;
   }
 
-  #compile({ source, types }: GpuKernel): KernelFunction {
+  #compile({ source, types, dimensions, results }: GpuKernel): KernelFunction {
     return this.gpu.createKernel(source, {
-      output: [1],
+      output: new Array(dimensions).fill(1),
       pipeline: true,
       immutable: true,
       dynamicOutput: true,
       dynamicArguments: true,
       argumentTypes: [...types],
+      returnType: results === 1 ? 'Number' : `Array(${results})`,
+      // Loops whose bounds gpu.js does not see through end after so many turns.
+      loopMaxIterations: 2 ** 31 - 1,
     });
   }
 }

@@ -45,7 +45,7 @@ describe('the layout', () => {
   });
   it('imports gpu.js in one file, and only when it is asked for', () => {
     const using = (pattern: RegExp) => sources.filter((path) => pattern.test(readFileSync(path, 'utf8')));
-    expect(using(/from 'gpu\.js'|import\('gpu\.js'\)/)).toEqual(['src/backends/gpu/runtime.ts']);
+    expect(using(/from 'gpu\.js'|import\('gpu\.js'\)/)).toEqual(['src/backends/gpu/gpujs.ts']);
     expect(using(/from 'gpu\.js'/)).toEqual([]);
   });
   it('keeps files under 400 lines', () => {

@@ -1,7 +1,7 @@
 import { dot, type GpuKernel, gpuKernel, integer, integers, position } from './source.js';
 
 /** Every number as it is: puts numbers from the host into an array of the device. */
-export const identity = gpuKernel('upload', '', { input: 'Array' }, 'return input[this.thread.x];');
+export const identity = gpuKernel('upload', '', { input: 'Host' }, 'return input[this.thread.x];');
 
 export const fill = gpuKernel('fill', '', { value: 'Number' }, 'return value;');
 

@@ -3,7 +3,8 @@
 // kernel is compiled once and serves every shape.
 import { functions } from './math.js';
 
-export type ArgumentType = 'Array' | 'Integer' | 'Number';
+/** An array on the device or on the host, an integer or a float. */
+export type ArgumentType = 'Array' | 'Host' | 'Integer' | 'Number';
 
 export interface GpuKernel {
   /** The operation, for errors. */

@@ -19,7 +19,7 @@ async function obstacle(): Promise<string | null> {
 
 /** Starts the GPU, or says why there is none. */
 const reason = await obstacle();
-if (reason !== null) console.warn(`GPU tests are skipped: ${reason}`);
+if (reason !== null) process.stderr.write(`GPU tests are skipped: ${reason}\n`);
 
 /** `it` where there is a GPU, real or in software; elsewhere skipped, but never where CI=true. */
 export const onGpu = it.skipIf(reason !== null);

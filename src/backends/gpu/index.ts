@@ -21,8 +21,12 @@ import type {
   Storage,
   UnaryKernel,
 } from '../backend.js';
-import { Runtime, Unavailable } from './runtime.js';
+import { type Mode, REMEDY, type Runtime, Unavailable } from './runtime.js';
 import { Cell, GpuStorage, ownStorages } from './storage.js';
+import { WebGlRuntime } from './webgl.js';
+import { WebGpuRuntime } from './webgpu.js';
+
+const API: Record<Mode, string> = { webgpu: 'WebGPU', webgl2: 'WebGL2', headlessgl: 'WebGL without a window' };
 
 /** What kernels take. */
 type Argument = Cell | Float32Array | number;
@@ -42,25 +46,37 @@ export class GpuBackend implements Backend {
   /** What went wrong in a place that nobody awaits. */
   #failed: TapegradError | null = null;
 
-  private constructor(private readonly runtime: Runtime) {}
+  private constructor(
+    private readonly runtime: Runtime,
+    private readonly obstacles: readonly Unavailable[],
+  ) {}
 
-  /** @throws TapegradError that says what is missing */
-  static async start(): Promise<GpuBackend> {
-    try {
-      return new GpuBackend(await Runtime.start());
-    } catch (error) {
-      if (error instanceof Unavailable) fail('useDevice', error.message, error.remedy, { cause: error });
-      throw error;
+  /**
+   * The first of gpu.js's ways to a GPU that works here.
+   * @throws TapegradError that says what each of them lacks
+   */
+  static async start(modes: readonly Mode[] = ['webgpu', 'webgl2', 'headlessgl']): Promise<GpuBackend> {
+    const obstacles: Unavailable[] = [];
+    for (const mode of modes) {
+      try {
+        const runtime = await (mode === 'webgpu' ? WebGpuRuntime.start() : WebGlRuntime.start(mode));
+        return new GpuBackend(runtime, obstacles);
+      } catch (error) {
+        if (!(error instanceof Unavailable)) throw error;
+        obstacles.push(error);
+      }
     }
-  }
-
-  /** The bytes of the largest tensor. */
-  get largest(): number {
-    return this.runtime.device.limits.maxStorageBufferBindingSize;
+    const [{ remedy }] = obstacles;
+    fail('useDevice', obstacles.map((o, i) => `${modes[i]}: ${o.message}`).join('; '), remedy, { cause: obstacles[0] });
   }
 
   get lost(): string | null {
     return this.runtime.lost;
+  }
+
+  /** The bytes of the largest tensor. */
+  get largest(): number {
+    return this.runtime.largest;
   }
 
   /** How many kernels have been compiled; one for each operation and layout, not for each shape. */
@@ -69,9 +85,10 @@ export class GpuBackend implements Backend {
   }
 
   info(): DeviceInfo {
-    const { vendor = '', architecture = '', description = '' } = this.runtime.adapter.info ?? {};
-    const name = [vendor, architecture, description].filter((s) => s !== '').join(' ') || 'unnamed adapter';
-    return { type: 'gpu', backend: 'webgpu', name, reason: 'a WebGPU adapter answered' };
+    const { mode, name } = this.runtime;
+    const missed = this.obstacles.map((o) => `${o.message}; `).join('');
+    const slow = /swiftshader|llvmpipe|software/i.test(name) ? ', in software: the CPU is faster' : '';
+    return { type: 'gpu', backend: mode, name, reason: `${missed}${API[mode]} answers${slow}` };
   }
 
   /**
@@ -187,8 +204,7 @@ export class GpuBackend implements Backend {
   }
 
   memory(): MemoryInfo {
-    const { buffers, bytes } = this.runtime.pool.live;
-    return { blocks: buffers, bytes };
+    return this.runtime.memory();
   }
 
   unary(kernel: UnaryKernel, x: Storage): Storage {
@@ -234,7 +250,7 @@ export class GpuBackend implements Backend {
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
     const { m, n, k, transA, transB, relu, offsetsA, offsetsB } = plan;
-    const columns = n % 4 === 0 ? 4 : 1;
+    const columns = this.runtime.severalResults && n % 4 === 0 ? 4 : 1;
     const threads = [n / columns, m, offsetsA.length];
     const flat = Math.max(m, n / columns) > MOST_THREADS || offsetsA.length > MOST_PRODUCTS;
     const kernel = matmul({ transA, transB, bias: bias !== null, relu, columns, flat });
@@ -319,9 +335,7 @@ export class GpuBackend implements Backend {
 function failure(op: string, cause: unknown): TapegradError {
   if (cause instanceof TapegradError) return cause;
   const message = cause instanceof Error ? cause.message : String(cause);
-  return new TapegradError(op, `the GPU failed: ${message}`, "go on with await useDevice('cpu') and model.to('cpu')", {
-    cause,
-  });
+  return new TapegradError(op, `the GPU failed: ${message}`, REMEDY, { cause });
 }
 
 /** The result, when nothing else needs what was computed on the way. */

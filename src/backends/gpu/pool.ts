@@ -1,12 +1,15 @@
 // Recycles the device's buffers by size: a training step makes and drops the same ones over and over.
 
+import type { MemoryInfo } from '../backend.js';
+
 export interface GpuBuffer {
   readonly size: number;
   readonly usage: number;
   destroy(): void;
 }
 
-interface Maker {
+/** What makes buffers, a device. */
+export interface Maker {
   pushErrorScope(filter: string): void;
   popErrorScope(): Promise<{ message: string } | null>;
   createBuffer(descriptor: { size: number; usage: number }): GpuBuffer;
@@ -29,8 +32,8 @@ export class BufferPool {
   onOutOfMemory: (message: string) => void = () => {};
 
   /** The results that are in use. */
-  get live(): { buffers: number; bytes: number } {
-    return { buffers: this.#live, bytes: this.#liveBytes };
+  get live(): MemoryInfo {
+    return { blocks: this.#live, bytes: this.#liveBytes };
   }
 
   /** Comes between a device and those who make buffers with it. */

@@ -1,0 +1,65 @@
+import { type GpuKernel, helpers } from '../../../kernels/gpu/source.js';
+import { type Argument, type Handle, type Mode, Unavailable } from './runtime.js';
+
+// The one place that imports gpu.js, and what of it is used here.
+
+/** A kernel of gpu.js: a promise on WebGPU, at once on WebGL. */
+export interface KernelFunction {
+  (...args: Argument[]): Handle | Promise<Handle>;
+  setOutput(size: readonly number[]): void;
+}
+
+export interface GpuJs {
+  createKernel(source: string, settings: object): KernelFunction;
+  addFunction(source: string, settings: object): void;
+  readonly context: unknown;
+}
+
+interface Module {
+  readonly GPU: (new (options: { mode: string }) => GpuJs) & { readonly isHeadlessGLSupported: boolean };
+}
+
+async function load(): Promise<Module> {
+  try {
+    const module = (await import('gpu.js')) as unknown as Module & { default?: Module };
+    return module.GPU ? module : module.default!;
+  } catch (error) {
+    throw new Unavailable(
+      `the package gpu.js does not load (${(error as Error).message.split('\n')[0]})`,
+      'run npm install gpu.js',
+    );
+  }
+}
+
+/** gpu.js with the functions that our kernels call. @throws Unavailable */
+export async function gpuJs(mode: Mode): Promise<GpuJs> {
+  const { GPU } = await load();
+  if (mode === 'headlessgl' && !GPU.isHeadlessGLSupported) {
+    throw new Unavailable('the package gl is not there for WebGL', 'run npm install gl');
+  }
+  let gpu: GpuJs;
+  try {
+    gpu = new GPU({ mode });
+  } catch (error) {
+    throw new Unavailable((error as Error).message, "update the driver, or use 'cpu'");
+  }
+  for (const { source, ...settings } of helpers) gpu.addFunction(source, settings);
+  return gpu;
+}
+
+/** What our kernels have in common. @param arrays what gpu.js calls an array that is on the device */
+export function create(gpu: GpuJs, kernel: GpuKernel, arrays: string, settings: object = {}): KernelFunction {
+  const { source, types, dimensions, results } = kernel;
+  return gpu.createKernel(source, {
+    output: new Array(dimensions).fill(1),
+    pipeline: true,
+    immutable: true,
+    dynamicOutput: true,
+    dynamicArguments: true,
+    argumentTypes: types.map((type) => ({ Array: arrays, Host: 'Array', Integer: 'Integer', Number: 'Number' })[type]),
+    returnType: results === 1 ? 'Number' : `Array(${results})`,
+    // Loops whose bounds gpu.js does not see through end after so many turns.
+    loopMaxIterations: 2 ** 31 - 1,
+    ...settings,
+  });
+}

@@ -1,0 +1,183 @@
+import type { GpuKernel } from '../../../kernels/gpu/source.js';
+import { fail, TapegradError } from '../../errors.js';
+import type { MemoryInfo } from '../backend.js';
+import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
+import { BufferPool, type Maker } from './pool.js';
+import { type Argument, type Handle, REMEDY, type Runtime, Unavailable } from './runtime.js';
+
+interface Limits {
+  readonly maxStorageBufferBindingSize: number;
+  readonly maxBufferSize: number;
+}
+
+interface Device extends Maker {
+  onuncapturederror: ((event: { error: Error }) => void) | null;
+  readonly lost: Promise<{ reason: string; message: string }>;
+  readonly limits: Limits;
+}
+
+interface Adapter {
+  readonly info?: { readonly vendor: string; readonly architecture: string; readonly description: string };
+  readonly limits: Limits;
+  requestDevice(descriptor?: object): Promise<Device>;
+}
+
+interface WebGpu {
+  requestAdapter(options?: object): Promise<Adapter | null>;
+}
+
+/** An array as gpu.js has it on WebGPU. */
+interface BufferHandle extends Handle {
+  /** How many numbers there are at each place. */
+  componentCount: number;
+}
+
+/** navigator.gpu: the browser's own, or in Node that of the package webgpu. */
+async function webGpu(): Promise<WebGpu> {
+  const nav = globalThis.navigator as { gpu?: WebGpu } | undefined;
+  if (nav?.gpu) return nav.gpu;
+  if (typeof process !== 'object' || !process.versions?.node) {
+    throw new Unavailable('this browser has no WebGPU', 'use a browser that has it, and a page served over https');
+  }
+  // A name that bundlers do not follow: in browsers nobody needs it.
+  const name = 'webgpu';
+  let module: { create(flags: string[]): WebGpu };
+  try {
+    module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
+  } catch (error) {
+    throw new Unavailable(
+      `the package webgpu does not load (${(error as Error).message.split('\n')[0]})`,
+      'run npm install webgpu',
+    );
+  }
+  const gpu = module.create([]);
+  if (nav) Object.defineProperty(nav, 'gpu', { value: gpu, configurable: true });
+  else Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true });
+  return gpu;
+}
+
+interface Compiled {
+  readonly run: KernelFunction;
+  /** Until the first call has been built; its output size must not change before. */
+  building: Promise<unknown> | null;
+}
+
+/** gpu.js on WebGPU: compiled kernels by key, recycled buffers, and what went wrong. */
+export class WebGpuRuntime implements Runtime {
+  readonly mode = 'webgpu';
+  readonly severalResults = true;
+  readonly #kernels = new Map<string, Compiled>();
+  #failure: TapegradError | null = null;
+  /** The operation that was queued last. */
+  #op = 'useDevice';
+  lost: string | null = null;
+
+  private constructor(
+    private readonly gpu: GpuJs,
+    private readonly adapter: Adapter,
+    readonly device: Device,
+    private readonly pool: BufferPool,
+  ) {
+    const note = (message: string) => {
+      this.#failure ??= new TapegradError(this.#op, `the GPU failed: ${message}`, REMEDY);
+    };
+    pool.onOutOfMemory = note;
+    device.onuncapturederror = ({ error }) => note(error.message);
+    void device.lost.then(({ reason, message }) => {
+      this.lost = `its device was lost, ${reason}: ${message}`;
+    });
+  }
+
+  /** @throws Unavailable if something is missing */
+  static async start(): Promise<WebGpuRuntime> {
+    const api = await webGpu();
+    const gpu = await gpuJs('webgpu');
+    const pool = new BufferPool();
+    let found: { adapter: Adapter; device: Device } | undefined;
+    // gpu.js makes a buffer for every result. While it asks for its device, the request goes through here.
+    const request = api.requestAdapter;
+    api.requestAdapter = async (options) => {
+      const adapter = await request.call(api, options);
+      if (adapter === null) return null;
+      const requestDevice = adapter.requestDevice.bind(adapter);
+      adapter.requestDevice = async (descriptor) => {
+        const device = await requestDevice(descriptor);
+        pool.attach(device);
+        found = { adapter, device };
+        return device;
+      };
+      return adapter;
+    };
+    try {
+      const probe = gpu.createKernel('function () { return 1; }', { output: [1], pipeline: true });
+      (await probe()).delete();
+      if (!found) throw new Unavailable('gpu.js had taken a device before', 'call useDevice before using gpu.js yourself');
+      return new WebGpuRuntime(gpu, found.adapter, found.device, pool);
+    } catch (error) {
+      if (error instanceof Unavailable) throw error;
+      const none = (error as Error).message.includes('no adapter');
+      throw new Unavailable(
+        none ? 'there is no adapter (no GPU, or no driver for it)' : (error as Error).message,
+        none ? "install the GPU's Vulkan driver, or use 'cpu'" : "update the driver, or use 'cpu'",
+      );
+    } finally {
+      // The method of the prototype shows again.
+      delete (api as Partial<WebGpu>).requestAdapter;
+    }
+  }
+
+  get name(): string {
+    const { vendor = '', architecture = '', description = '' } = this.adapter.info ?? {};
+    return [vendor, architecture, description].filter((s) => s !== '').join(' ') || 'unnamed adapter';
+  }
+
+  get largest(): number {
+    return this.device.limits.maxStorageBufferBindingSize;
+  }
+
+  get compilations(): number {
+    return this.#kernels.size;
+  }
+
+  memory(): MemoryInfo {
+    return this.pool.live;
+  }
+
+  async takeFailure(): Promise<TapegradError | null> {
+    await this.pool.settled();
+    const failure = this.#failure;
+    this.#failure = null;
+    return failure;
+  }
+
+  async run(kernel: GpuKernel, threads: readonly number[], args: Argument[]): Promise<Handle> {
+    if (this.lost !== null) throw new Error(this.lost);
+    const size = threads.reduce((a, b) => a * b) * kernel.results;
+    if (size * 4 > this.largest) {
+      const problem = `a result of ${size * 4} bytes on a GPU that allows ${this.largest}`;
+      fail(kernel.op, problem, "use smaller tensors, or the 'cpu'");
+    }
+    let compiled = this.#kernels.get(kernel.key);
+    const isFirst = compiled === undefined;
+    if (compiled === undefined) {
+      compiled = { run: create(this.gpu, kernel, 'Array'), building: null };
+      this.#kernels.set(kernel.key, compiled);
+    }
+    if (compiled.building !== null) await compiled.building;
+    this.#op = kernel.op;
+    compiled.run.setOutput(threads);
+    const result = compiled.run(...args) as Promise<BufferHandle>;
+    if (isFirst) {
+      compiled.building = result
+        .catch(() => {})
+        .then(() => {
+          compiled.building = null;
+        });
+    }
+    const handle = await result;
+    // The next kernel sees a flat array, whatever the threads were.
+    handle.componentCount = 1;
+    handle.output = [size];
+    return handle;
+  }
+}

@@ -1,9 +1,10 @@
 import { expect } from 'vitest';
-import type { Backend, Device } from '../src/backends/backend.js';
-import { replaceBackend, startCpu } from '../src/backends/registry.js';
-import { TapegradError, type Tensor, tensor } from '../src/index.js';
-import { Generator } from '../src/random.js';
-import { sizeOf } from '../src/shape.js';
+import type { Backend } from '../src/backends/backend.js';
+import { backendOf, replaceBackend, startCpu } from '../src/backends/registry.js';
+import { TapegradError } from '../src/index.js';
+import { difference } from './close.js';
+
+export { sample, sampleTensor } from './samples.js';
 
 /** Where every row of the op table is compared with the reference. */
 export const fallbackSteps: { readonly name: string; readonly start: () => Backend }[] = [
@@ -14,37 +15,19 @@ export const fallbackSteps: { readonly name: string; readonly start: () => Backe
 
 /** Runs `body` with another implementation of the cpu. */
 export async function withCpu<T>(backend: Backend, body: () => T | Promise<T>): Promise<T> {
-  const before = replaceBackend('cpu', backend);
+  const own = backendOf('cpu');
+  replaceBackend('cpu', backend);
   try {
     return await body();
   } finally {
-    replaceBackend('cpu', before);
+    replaceBackend('cpu', own);
   }
 }
 
-/** `n` numbers uniform in the domain, from a fixed seed. */
-export function sample(n: number, [low, high]: readonly [number, number], seed = 1): Float32Array {
-  return new Generator(seed).uniform(new Float32Array(n)).map((v) => low + v * (high - low));
-}
-
-export function sampleTensor(
-  shape: readonly number[],
-  domain: readonly [number, number],
-  seed = 1,
-  device: Device = 'cpu',
-  requiresGrad = false,
-): Tensor {
-  return tensor(sample(sizeOf(shape), domain, seed), { shape, device, requiresGrad });
-}
-
-/** |actual - expected| <= atol + rtol |expected|, NaN and the infinities equal to themselves. */
+/** Requires numbers to be close; see `difference`. */
 export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, rtol = 1e-5, atol = 1e-6): void {
-  expect(actual.length).toBe(expected.length);
-  for (let i = 0; i < actual.length; i++) {
-    const [a, e] = [actual[i], expected[i]];
-    if (Object.is(a, e) || a === e) continue;
-    if (!(Math.abs(a - e) <= atol + rtol * Math.abs(e))) expect.fail(`element ${i} is ${a}, expected ${e}`);
-  }
+  const wrong = difference(actual, expected, rtol, atol);
+  if (wrong !== null) expect.fail(wrong);
 }
 
 /** The TapegradError that `fn` throws. */

@@ -16,7 +16,8 @@ export const pick = gpuKernel(
   'pick',
   '',
   { input: 'Array', index: 'Array', cols: 'Integer' },
-  'return input[this.thread.x * cols + toInteger(index[this.thread.x])];',
+  `${integer('at', 'toInteger(index[this.thread.x])')}
+    return input[this.thread.x * cols + at];`,
 );
 
 /** x[r] at [r, index[r]], 0 elsewhere. */

@@ -3,11 +3,10 @@
 // and what any of them makes of NaN is undefined. A comparison with NaN is false, so x === x asks for it; x !== x does
 // not, as shaders compare "ordered and not equal".
 
-/** 2 artanh s, which is the logarithm of (1 + s) / (1 - s), for |s| <= 1/3. */
-const twiceArtanh = `function twiceArtanh(s) {
-  const z = s * s;
-  return 2 * s * (1 + z * (0.33333333 + z * (0.2 + z * (0.14285714 + z * (0.11111111 + z * (0.09090909 + z * 0.07692308))))));
-}`;
+/** Gives back 2 artanh s, which is the logarithm of (1 + s) / (1 - s), for |s| <= 1/3. No function, as gpu.js loses track of functions that two others call. */
+const giveTwiceArtanh = (s: string) => `const s = ${s};
+    const z = s * s;
+    return 2 * s * (1 + z * (0.33333333 + z * (0.2 + z * (0.14285714 + z * (0.11111111 + z * (0.09090909 + z * 0.07692308))))));`;
 
 const expOf = `function expOf(x) {
   if (x === x) { return Math.exp(x); }
@@ -15,7 +14,9 @@ const expOf = `function expOf(x) {
 }`;
 
 const logOf = `function logOf(x) {
-  if (x > 0.5 && x < 2) { return twiceArtanh((x - 1) / (x + 1)); }
+  if (x > 0.5 && x < 2) {
+    ${giveTwiceArtanh('(x - 1) / (x + 1)')}
+  }
   if (x < 0) { return (x - x) / (x - x); }
   if (x === 0) { return -1 / (x * x); }
   if (x === x) { return Math.log(x); }
@@ -23,7 +24,9 @@ const logOf = `function logOf(x) {
 }`;
 
 const log1pOf = `function log1pOf(x) {
-  if (x > -0.5 && x < 1) { return twiceArtanh(x / (x + 2)); }
+  if (x > -0.5 && x < 1) {
+    ${giveTwiceArtanh('x / (x + 2)')}
+  }
   return logOf(1 + x);
 }`;
 
@@ -59,4 +62,4 @@ const powOf = `function powOf(a, b) {
 }`;
 
 /** In the order in which they call each other. */
-export const functions: readonly string[] = [twiceArtanh, expOf, logOf, log1pOf, tanhOf, powOf];
+export const functions: readonly string[] = [expOf, logOf, log1pOf, tanhOf, powOf];

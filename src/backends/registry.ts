@@ -83,9 +83,9 @@ export function startedBackends(): Backend[] {
   return [...started.values()];
 }
 
-/** Puts another implementation in a device's place and returns what stood there; for tests of fallbacks. @internal */
-export function replaceBackend(device: Device, backend: Backend): Backend {
-  const before = backendOf(device);
+/** Puts another implementation in a device's place and returns what stood there, if anything; for tests of fallbacks. @internal */
+export function replaceBackend(device: Device, backend: Backend): Backend | undefined {
+  const before = started.get(device);
   started.set(device, backend);
   return before;
 }

@@ -1,7 +1,7 @@
 import { it } from 'vitest';
 import { GpuBackend } from '../../src/backends/gpu/index.js';
 import { useDevice } from '../../src/index.js';
-import { useSwiftShader } from './swiftshader.js';
+import { useSwiftShader } from './unpack.js';
 
 /** Why there is no WebGPU here, or null. With TAPEGRAD_TEST_GPU=native the machine's own GPU is used. */
 async function obstacle(): Promise<string | null> {

@@ -1,4 +1,4 @@
-import { type GpuKernel, helpers } from '../../../kernels/gpu/source.js';
+import { type ArgumentType, type GpuKernel, helpers } from '../../../kernels/gpu/source.js';
 import { type Argument, type Handle, type Mode, Unavailable } from './runtime.js';
 
 // The one place that imports gpu.js, and what of it is used here.
@@ -47,8 +47,13 @@ export async function gpuJs(mode: Mode): Promise<GpuJs> {
   return gpu;
 }
 
-/** What our kernels have in common. @param arrays what gpu.js calls an array that is on the device */
-export function create(gpu: GpuJs, kernel: GpuKernel, arrays: string, settings: object = {}): KernelFunction {
+/** What our kernels have in common. @param names what gpu.js calls the types of arguments */
+export function create(
+  gpu: GpuJs,
+  kernel: GpuKernel,
+  names: Readonly<Record<ArgumentType, string>>,
+  settings: object = {},
+): KernelFunction {
   const { source, types, dimensions, results } = kernel;
   return gpu.createKernel(source, {
     output: new Array(dimensions).fill(1),
@@ -56,7 +61,7 @@ export function create(gpu: GpuJs, kernel: GpuKernel, arrays: string, settings: 
     immutable: true,
     dynamicOutput: true,
     dynamicArguments: true,
-    argumentTypes: types.map((type) => ({ Array: arrays, Host: 'Array', Integer: 'Integer', Number: 'Number' })[type]),
+    argumentTypes: types.map((type) => names[type]),
     returnType: results === 1 ? 'Number' : `Array(${results})`,
     // Loops whose bounds gpu.js does not see through end after so many turns.
     loopMaxIterations: 2 ** 31 - 1,

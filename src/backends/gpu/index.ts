@@ -252,7 +252,8 @@ export class GpuBackend implements Backend {
     const { m, n, k, transA, transB, relu, offsetsA, offsetsB } = plan;
     const columns = this.runtime.severalResults && n % 4 === 0 ? 4 : 1;
     const threads = [n / columns, m, offsetsA.length];
-    const flat = Math.max(m, n / columns) > MOST_THREADS || offsetsA.length > MOST_PRODUCTS;
+    const tooMany = Math.max(m, n / columns) > MOST_THREADS || offsetsA.length > MOST_PRODUCTS;
+    const flat = tooMany || !this.runtime.severalResults;
     const kernel = matmul({ transA, transB, bias: bias !== null, relu, columns, flat });
     const whichA = Float32Array.from(offsetsA, (o) => o / (m * k));
     const whichB = Float32Array.from(offsetsB, (o) => o / (k * n));

@@ -16,6 +16,8 @@ interface Context {
 /** Shaders of WebGL count in float32. */
 const MOST_NUMBERS = 2 ** 24;
 
+const TYPES = { Array: 'ArrayTexture(1)', Host: 'Array', Integer: 'Integer', Number: 'Float' };
+
 /** gpu.js on WebGL, where an array is a texture. */
 export class WebGlRuntime implements Runtime {
   readonly severalResults = false;
@@ -82,7 +84,7 @@ export class WebGlRuntime implements Runtime {
     }
     let run = this.#kernels.get(kernel.key);
     if (run === undefined) {
-      run = create(this.gpu, kernel, 'ArrayTexture(1)', { precision: 'single' });
+      run = create(this.gpu, kernel, TYPES, { precision: 'single', tactic: 'precision' });
       this.#kernels.set(kernel.key, run);
     }
     run.setOutput(threads);

@@ -56,6 +56,8 @@ async function webGpu(): Promise<WebGpu> {
   return gpu;
 }
 
+const TYPES = { Array: 'Array', Host: 'Array', Integer: 'Integer', Number: 'Number' };
+
 interface Compiled {
   readonly run: KernelFunction;
   /** Until the first call has been built; its output size must not change before. */
@@ -160,7 +162,7 @@ export class WebGpuRuntime implements Runtime {
     let compiled = this.#kernels.get(kernel.key);
     const isFirst = compiled === undefined;
     if (compiled === undefined) {
-      compiled = { run: create(this.gpu, kernel, 'Array'), building: null };
+      compiled = { run: create(this.gpu, kernel, TYPES), building: null };
       this.#kernels.set(kernel.key, compiled);
     }
     if (compiled.building !== null) await compiled.building;

@@ -1,10 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import terser from '@rollup/plugin-terser';
 import { build } from 'esbuild';
+import { rollup } from 'rollup';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { plain, relaxed } from '../src/backends/cpu/wasm.generated.js';
+import { onGpu } from './gpu/device.js';
 
 // The packed tarball in an empty folder, as a stranger installs it.
 
@@ -24,6 +27,17 @@ optimizer.step();
 const second = new nn.MSELoss().forward(model.forward(x), tensor([[1], [2]]));
 const { tensors } = fromSafetensors(await toSafetensors(model.stateDict()));
 console.log(second.itemSync() < first.itemSync(), Object.keys(tensors).join());
+`;
+/** Its types say that it is CommonJS, which it is not. */
+const minify = terser as unknown as typeof terser.default;
+
+/** Broadcasting, a product, a fold and functions that kernels call. */
+const gpuProgram = `
+import { noGrad, tensor, useDevice } from 'tapegrad';
+const { type } = await useDevice('gpu');
+const x = tensor([[1, 2], [3, 4]]);
+const y = noGrad(() => x.matmul(tensor([[1, 0], [0, 2]])).add(tensor([2, 3])).exp().log().sum(1));
+console.log(type, (await y.data()).map(Math.round).join());
 `;
 const expected = 'true 0.weight,0.bias,2.weight,2.bias';
 
@@ -69,6 +83,42 @@ describe('the packed tarball', () => {
     });
     expect(result.warnings).toEqual([]);
     expect(run(process.execPath, [outfile])).toBe(expected);
+  });
+  it('says what to install for the GPU', () => {
+    const ask = "import { useDevice } from 'tapegrad'; useDevice('gpu').catch((e) => console.log(e.message));";
+    const answer = run(process.execPath, ['--input-type=module', '-e', ask]);
+    expect(answer).toMatch(
+      /^\[useDevice\] .*webgpu: the package webgpu does not load.*; run npm install webgpu gpu\.js$/,
+    );
+    const auto = "import { useDevice } from 'tapegrad'; console.log(JSON.stringify(await useDevice('auto')));";
+    const info = JSON.parse(run(process.execPath, ['--input-type=module', '-e', auto])) as Record<string, string>;
+    expect(info.type).toBe('cpu');
+    expect(info.reason).toContain('no GPU: webgpu: the package webgpu does not load');
+  });
+  onGpu('runs GPU kernels from a bundle that was minified', async () => {
+    const entry = join(dir, 'gpu.js');
+    writeFileSync(entry, gpuProgram);
+    for (const name of ['gpu.js', 'webgpu'])
+      symlinkSync(resolve('node_modules', name), join(dir, 'node_modules', name));
+    const outfile = join(dir, 'esbuild.mjs');
+    const options = { bundle: true, minify: true, format: 'esm', packages: 'external', logLevel: 'silent' } as const;
+    const alias = { tapegrad: join(dir, 'node_modules/tapegrad/dist/index.js') };
+    await build({ entryPoints: [entry], outfile, absWorkingDir: dir, alias, ...options });
+    const resolver = { name: 'alias', resolveId: (id: string) => (id === 'tapegrad' ? alias.tapegrad : null) };
+    const bundle = await rollup({
+      input: entry,
+      plugins: [resolver],
+      external: /^(gpu\.js|webgpu)$/,
+      logLevel: 'silent',
+    });
+    await bundle.write({ dir: join(dir, 'rollup'), plugins: [minify({ module: true })], entryFileNames: '[name].mjs' });
+    const env = { ...process.env, NODE_OPTIONS: '' };
+    for (const file of [outfile, join(dir, 'rollup/gpu.mjs')]) {
+      const args = ['--import', 'tsx', '--import', resolve('test/gpu/preload.ts'), file];
+      expect(execFileSync(process.execPath, args, { cwd: resolve('.'), encoding: 'utf8', env }).trim()).toBe(
+        'gpu 10,16',
+      );
+    }
   });
   it('leaves out of a bundle what is not used', async () => {
     const sizeOf = async (source: string) => {

@@ -4,6 +4,7 @@ import type { Backend, Device, DeviceInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
 import { MAX_THREADS } from './cpu/pool.js';
 import { type Build, chooseBuild } from './cpu/wasm.js';
+import { GpuBackend } from './gpu/index.js';
 import { ReferenceBackend } from './reference.js';
 
 const started = new Map<Device, Backend>();
@@ -104,7 +105,6 @@ async function startGpu(): Promise<Backend> {
   if (running !== undefined && running.lost == null) return running;
   starting ??= (async () => {
     try {
-      const { GpuBackend } = await import('./gpu/index.js');
       const backend = await GpuBackend.start();
       started.set('gpu', backend);
       return backend;

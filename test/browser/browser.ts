@@ -29,7 +29,10 @@ export class TestBrowser {
       const headers = isolated ? ISOLATED : {};
       const text = file === '' ? '<!doctype html><title>tapegrad</title>' : files.get(file);
       if (text === undefined) response.writeHead(404).end();
-      else response.writeHead(200, { ...headers, 'content-type': file === '' ? 'text/html' : 'text/javascript' }).end(text);
+      else
+        response
+          .writeHead(200, { ...headers, 'content-type': file === '' ? 'text/html' : 'text/javascript' })
+          .end(text);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const args = ['--headless', '--no-sandbox', '--disable-background-networking', ...GPU_IN_SOFTWARE];

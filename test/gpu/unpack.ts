@@ -32,7 +32,6 @@ function unpack(name: string, archives: readonly string[]): string {
 
 /** Tells Vulkan of the software renderer SwiftShader. Must run before WebGPU is first used in a process. */
 export function useSwiftShader(): void {
-  if (process.env.VK_DRIVER_FILES) return;
   const folder = unpack('swiftshader', ['swiftshader.tar']);
   process.env.VK_DRIVER_FILES = join(folder, 'vk_swiftshader_icd.json');
   process.env.XDG_RUNTIME_DIR ??= tmpdir();

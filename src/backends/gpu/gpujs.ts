@@ -26,7 +26,7 @@ async function load(): Promise<Module> {
   } catch (error) {
     throw new Unavailable(
       `the package gpu.js does not load (${(error as Error).message.split('\n')[0]})`,
-      'run npm install gpu.js',
+      'run npm install gpu.js webgpu',
     );
   }
 }

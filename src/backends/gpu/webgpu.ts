@@ -47,7 +47,7 @@ async function webGpu(): Promise<WebGpu> {
   } catch (error) {
     throw new Unavailable(
       `the package webgpu does not load (${(error as Error).message.split('\n')[0]})`,
-      'run npm install webgpu',
+      'run npm install webgpu gpu.js',
     );
   }
   const gpu = module.create([]);
@@ -113,7 +113,8 @@ export class WebGpuRuntime implements Runtime {
     try {
       const probe = gpu.createKernel('function () { return 1; }', { output: [1], pipeline: true });
       (await probe()).delete();
-      if (!found) throw new Unavailable('gpu.js had taken a device before', 'call useDevice before using gpu.js yourself');
+      if (!found)
+        throw new Unavailable('gpu.js had taken a device before', 'call useDevice before using gpu.js yourself');
       return new WebGpuRuntime(gpu, found.adapter, found.device, pool);
     } catch (error) {
       if (error instanceof Unavailable) throw error;

@@ -187,14 +187,19 @@ export class Tensor {
     return backend.readSync(this.storage);
   }
 
-  /** The numbers in row-major order without waiting, to look at only: read, or what the host knows of them. @internal */
-  hostValues(op: string): Float32Array {
+  /** The numbers in row-major order, to look at only; null where the host would have to wait for them. @internal */
+  peek(): ArrayLike<number> | null {
     const { backend, storage } = this;
-    const values = backend.readSync?.(storage) ?? backend.hostCopy?.(storage);
-    if (values == null) {
+    return backend.readSync?.(storage) ?? backend.hostCopy?.(storage) ?? null;
+  }
+
+  /** The same, required. @internal */
+  hostValues(op: string): Float32Array {
+    const values = this.peek();
+    if (values === null) {
       fail(
         op,
-        `the tensor of shape ${show(this.shape)} was computed on the device '${backend.device}', which the host cannot read without waiting`,
+        `the tensor of shape ${show(this.shape)} was computed on the device '${this.device}', which the host cannot read without waiting`,
         "use tensor(await x.data()), or await useDevice('cpu') first, which fetches everything",
         { shapes: [this.shape] },
       );

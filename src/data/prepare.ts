@@ -1,7 +1,7 @@
 import { tensor } from '../create.js';
 import { checkChoice, checkNumber, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
-import { featureValues } from './rows.js';
+import { checkFeatures, featureValues } from './rows.js';
 
 // Preparations are fitted on training data and then applied to everything else. toJSON holds all that was learnt;
 // fromJSON brings it back.
@@ -28,22 +28,15 @@ function columnsOf(op: string, x: Tensor): { column: (j: number) => Float64Array
   return { column, columns };
 }
 
-/** Applies f(value, column) to features [n, f]. */
-function mapFeatures(op: string, x: Tensor, columns: number, f: (v: number, column: number) => number): Tensor {
-  const { values } = featureValues(op, x, columns);
-  return tensor(
-    values.map((v, i) => f(v, i % columns)),
-    { shape: x.shape, device: x.device },
-  );
-}
-
 abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
   #learnt: Learnt | null = null;
+  /** For errors; the class's own name does not survive minifiers. */
+  protected abstract readonly title: string;
 
   /** What fit learnt. @throws TapegradError before fit */
   protected learnt(op: string): Learnt {
     if (this.#learnt === null)
-      fail(`${this.constructor.name}.${op}`, 'it has not been fitted', 'call fit(x) with training data first');
+      fail(`${this.title}.${op}`, 'it has not been fitted', 'call fit(x) with training data first');
     return this.#learnt;
   }
 
@@ -60,14 +53,44 @@ abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
 
   /** Scales features [n, f]. @throws TapegradError before fit, or for another number of features */
   transform(x: Tensor): Tensor {
-    const { shift, scale } = this.affine(this.learnt('transform'));
-    return mapFeatures(`${this.constructor.name}.transform`, x, shift.length, (v, j) => (v - shift[j]) / scale[j]);
+    return this.#map(
+      'transform',
+      x,
+      (v, shift, scale) => (v - shift) / scale,
+      (t, shift, scale) => t.sub(shift).div(scale),
+    );
   }
 
   /** Undoes transform. @throws TapegradError before fit, or for another number of features */
   inverseTransform(x: Tensor): Tensor {
-    const { shift, scale } = this.affine(this.learnt('inverseTransform'));
-    return mapFeatures(`${this.constructor.name}.inverseTransform`, x, shift.length, (v, j) => v * scale[j] + shift[j]);
+    return this.#map(
+      'inverseTransform',
+      x,
+      (v, shift, scale) => v * scale + shift,
+      (t, shift, scale) => t.mul(scale).add(shift),
+    );
+  }
+
+  /** On the host in double precision, or on the device for what was computed there. */
+  #map(
+    name: string,
+    x: Tensor,
+    onHost: (v: number, shift: number, scale: number) => number,
+    onDevice: (t: Tensor, shift: Tensor, scale: Tensor) => Tensor,
+  ): Tensor {
+    const op = `${this.title}.${name}`;
+    const { shift, scale } = this.affine(this.learnt(name));
+    checkFeatures(op, x, shift.length);
+    const { shape, device } = x;
+    const values = x.peek();
+    if (values === null) {
+      return onDevice(x.detach(), tensor([...shift], { device }), tensor([...scale], { device }));
+    }
+    const n = shift.length;
+    return tensor(
+      Float64Array.from(values, (v, i) => onHost(v, shift[i % n], scale[i % n])),
+      { shape, device },
+    );
   }
 
   /** fit, then transform, of the same features. */
@@ -83,6 +106,8 @@ abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
 
 /** Subtracts each feature's mean and divides by its standard deviation (over n, as scikit-learn; 1 for a constant feature). */
 export class StandardScaler extends Affine<{ mean: readonly number[]; std: readonly number[] }> {
+  protected override readonly title = 'StandardScaler';
+
   override fit(x: Tensor): this {
     const { column, columns } = columnsOf('StandardScaler.fit', x);
     const moments = Array.from({ length: columns }, (_, j) => {
@@ -112,6 +137,8 @@ export class StandardScaler extends Affine<{ mean: readonly number[]; std: reado
 
 /** Maps each feature's range in the training data to 0..1 (a constant feature to 0). */
 export class MinMaxScaler extends Affine<{ min: readonly number[]; max: readonly number[] }> {
+  protected override readonly title = 'MinMaxScaler';
+
   override fit(x: Tensor): this {
     const { column, columns } = columnsOf('MinMaxScaler.fit', x);
     const all = Array.from({ length: columns }, (_, j) => column(j));
@@ -179,7 +206,12 @@ export class Imputer {
   /** Features [n, f] without gaps. @throws TapegradError before fit, or for another number of features */
   transform(x: Tensor): Tensor {
     const fill = this.toJSON().fill;
-    return mapFeatures('Imputer.transform', x, fill.length, (v, j) => (Number.isNaN(v) ? fill[j] : v));
+    checkFeatures('Imputer.transform', x, fill.length);
+    const values = x.hostValues('Imputer.transform');
+    return tensor(
+      values.map((v, i) => (Number.isNaN(v) ? fill[i % fill.length] : v)),
+      { shape: x.shape, device: x.device },
+    );
   }
 
   /** fit, then transform, of the same features. */

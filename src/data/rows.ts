@@ -41,12 +41,8 @@ export function commonRows(op: string, tensors: readonly Tensor[]): number {
   return tensors[0].shape[0];
 }
 
-/** The numbers of features [n, f], checked. */
-export function featureValues(
-  op: string,
-  x: Tensor,
-  columns?: number,
-): { values: Float32Array; rows: number; columns: number } {
+/** Requires features [n, f]. */
+export function checkFeatures(op: string, x: Tensor, columns?: number): void {
   if (!(x instanceof Tensor) || x.ndim !== 2)
     fail(
       op,
@@ -57,5 +53,10 @@ export function featureValues(
     fail(op, `features of shape ${show(x.shape)} for a fit on ${columns} features`, `pass [samples, ${columns}]`, {
       shapes: [x.shape],
     });
+}
+
+/** The numbers of features [n, f], checked. */
+export function featureValues(op: string, x: Tensor): { values: Float32Array; rows: number; columns: number } {
+  checkFeatures(op, x);
   return { values: x.hostValues(op), rows: x.shape[0], columns: x.shape[1] };
 }

@@ -80,8 +80,8 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
 
 /** Requires whole numbers in 0 … classes - 1, where the host can look at them at once. @internal */
 export function checkLabels(op: string, labels: Tensor, classes: number): void {
-  const values = labels.backend.readSync?.(labels.storage) ?? labels.backend.hostCopy?.(labels.storage);
-  if (values == null) return;
+  const values = labels.peek();
+  if (values === null) return;
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
     if (!Number.isInteger(v) || v < 0 || v >= classes) {

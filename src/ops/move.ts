@@ -19,9 +19,8 @@ export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
 
 /** The attributes: from where, to where. */
 export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ generalRow('to', {
-  forward: ([x], [from, to]) => {
-    const values = from.readSync?.(x.storage) ?? x.hostValues('to');
-    return new Tensor(x.shape, to.upload(values));
+  forward: ([x], [, to]) => {
+    return new Tensor(x.shape, to.upload(x.peek() ?? x.hostValues('to')));
   },
   saves: 'nothing',
   grad: (g, _, [from, to]) => [applyGeneral(move, [g], [to, from])],

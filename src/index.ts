@@ -3,6 +3,7 @@ export { type GradcheckOptions, gradcheck } from './autograd/gradcheck.js';
 export { noGrad } from './autograd/mode.js';
 export type { Device, DeviceInfo } from './backends/backend.js';
 export { getNumThreads, setNumThreads, useDevice } from './backends/registry.js';
+export { type CompiledStep, compile } from './compile.js';
 export {
   arange,
   full,

@@ -1,12 +1,9 @@
-import type { Storage } from './backends/backend.js';
+import { FOREVER, type Storage } from './backends/backend.js';
 
 // Nobody has to free a tensor: what nobody holds is collected. But the library knows some storages to be dead long before
 // a collector does, and hands those back at once, so that the next operation finds them warm: the gradients that a
 // backward pass computes on its way, and gradients of parameters that were never shown to anyone. `holders` counts who
 // still needs such a storage; one that people can see gets a holder that never lets go.
-
-/** More holders than there can be. */
-const FOREVER = 2 ** 28;
 
 /** Storages born later than this belong to the running pass. */
 let since = Number.POSITIVE_INFINITY;

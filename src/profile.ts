@@ -104,7 +104,7 @@ const sized = (op: string, flops: number, ...storages: (Storage | null)[]): Cost
 const SOFTMAX_FLOPS = 5;
 type Method = Exclude<
   keyof Backend,
-  'device' | 'info' | 'lost' | 'hostCopy' | 'fetchAll' | 'free' | 'memory' | 'threads'
+  'device' | 'info' | 'lost' | 'record' | 'hostCopy' | 'fetchAll' | 'free' | 'memory' | 'threads'
 >;
 const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: Storage) => Cost } = {
   upload: (_, out) => sized('upload', 0, out),

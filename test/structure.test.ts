@@ -16,7 +16,7 @@ const layers: RegExp[][] = [
   [/^src\/methods\.ts$/],
   [/^src\/(nn|optim|data|metrics)\//],
   [/^src\/io\//],
-  [/^src\/(train\/|profile\.ts$)/],
+  [/^src\/(train\/|(profile|compile)\.ts$)/],
   [/^src\/index\.ts$/],
 ];
 const layerOf = (path: string) => layers.findIndex((patterns) => patterns.some((p) => p.test(path)));

@@ -41,6 +41,9 @@ export interface Storage {
   readonly born: number;
 }
 
+/** More holders than there can be: what a storage gets that people can see. */
+export const FOREVER = 2 ** 28;
+
 let births = 0;
 /** A number for a new storage. */
 export function nextBirth(): number {
@@ -91,6 +94,8 @@ export interface SgdRule {
   readonly dampening: number;
   readonly weightDecay: number;
   readonly nesterov: boolean;
+  /** Whether the optimizer's options have changed since. */
+  readonly outdated?: () => boolean;
 }
 
 /** One parameter's turn in an SGD update. */
@@ -101,6 +106,18 @@ export interface SgdUpdate {
   readonly velocity: Storage | null;
   /** Whether the velocity has no value yet. */
   readonly firstStep: boolean;
+}
+
+/** Operations that can be run again. */
+export interface Recording {
+  /** What the recorded call gave. */
+  readonly results: readonly Storage[];
+  /** Whether it no longer stands for its function, because an optimizer has other options now. */
+  outdated(): boolean;
+  /** What the same operations give for inputs of the same sizes. */
+  replay(inputs: readonly Storage[]): Storage[];
+  /** Gives its memory back. */
+  free(): void;
 }
 
 export type Floats = Float32Array | Float64Array;
@@ -149,6 +166,13 @@ export interface Backend {
   /** g[0] scale (softmax(x) - onehot(index)) for x [rows, cols]. */
   crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, scale: number): Storage;
 
+  /**
+   * Runs `fn` with copies of the inputs and notes what it calls, so that all of it can be run again in one submission, with
+   * other inputs and on the present numbers of every other storage that it used. Absent where nothing is gained by it.
+   * @param fn returns the results; only those and what it changes in place outlive it
+   * @throws TapegradError for what cannot be noted: reads, numbers from the host, storages that are left behind
+   */
+  record?(inputs: readonly Storage[], fn: (inputs: readonly Storage[]) => readonly Storage[]): Recording;
   /** Why the device is gone, where it can be lost. */
   readonly lost?: string | null;
   /** How many threads may take part in one operation; absent where that is not for the host to say. */

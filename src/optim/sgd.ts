@@ -57,7 +57,8 @@ export class SGD {
 
   /** Updates every parameter that has a gradient, in place. @throws TapegradError for a learning rate that is not finite */
   step(): void {
-    const rule = checkRule(this.options);
+    const options = checkRule(this.options);
+    const rule = { ...options, outdated: () => !sameRule(options, this.options) };
     let backend: Backend | null = null;
     let updates: SgdUpdate[] = [];
     for (let i = 0; i < this.parameters.length; i++) {
@@ -112,6 +113,11 @@ export class SGD {
     this.options = checkRule(state.options);
     this.#velocities = velocities.map((v, i) => (v === null ? null : v.to(this.parameters[i].device).clone()));
   }
+}
+
+function sameRule(rule: Required<SGDOptions>, options: SGDOptions): boolean {
+  const now = checkRule(options);
+  return (Object.keys(rule) as (keyof SGDOptions)[]).every((key) => rule[key] === now[key]);
 }
 
 function checkRule(options: SGDOptions): Required<SGDOptions> {

@@ -15,8 +15,9 @@ export interface Maker {
   createBuffer(descriptor: { size: number; usage: number }): GpuBuffer;
 }
 
-/** STORAGE | COPY_SRC, which is what gpu.js makes for results. */
-const RESULT = 0x84;
+/** STORAGE | COPY_SRC, which is what gpu.js makes for results, and COPY_DST. */
+export const RESULT = 0x84;
+const COPY_DST = 0x08;
 /** Sizes are rounded up to this, so that more of them are the same. */
 const STEP = 256;
 /** What may wait for use again. */
@@ -29,6 +30,8 @@ export class BufferPool {
   #liveBytes = 0;
   /** Whether the device had memory for what it was asked for. */
   readonly #verdicts = new Set<Promise<void>>();
+  /** What plans keep, and whether everybody else has given it back. */
+  readonly #kept = new Map<GpuBuffer, boolean>();
   onOutOfMemory: (message: string) => void = () => {};
 
   /** The results that are in use. */
@@ -50,7 +53,7 @@ export class BufferPool {
         return waiting;
       }
       device.pushErrorScope('out-of-memory');
-      const buffer = create({ ...descriptor, size });
+      const buffer = create({ usage: RESULT | COPY_DST, size });
       const verdict = device.popErrorScope().then((error) => {
         this.#verdicts.delete(verdict);
         if (error !== null) this.onOutOfMemory(`no memory for ${size} bytes: ${error.message}`);
@@ -58,10 +61,14 @@ export class BufferPool {
       this.#verdicts.add(verdict);
       const destroy = buffer.destroy.bind(buffer);
       buffer.destroy = () => {
+        if (this.#kept.has(buffer)) {
+          this.#kept.set(buffer, true);
+          return;
+        }
         this.#live--;
         this.#liveBytes -= size;
         if (this.#idleBytes + size > MOST_IDLE_BYTES) destroy();
-        else this.#keep(size, buffer);
+        else this.#store(size, buffer);
       };
       return buffer;
     };
@@ -72,7 +79,19 @@ export class BufferPool {
     if (this.#verdicts.size > 0) await Promise.all(this.#verdicts);
   }
 
-  #keep(size: number, buffer: GpuBuffer): void {
+  /** Keeps a buffer from being used for anything else, whoever gives it back. */
+  keep(buffer: GpuBuffer): void {
+    if (!this.#kept.has(buffer)) this.#kept.set(buffer, false);
+  }
+
+  /** Ends that. */
+  letGo(buffer: GpuBuffer): void {
+    const givenBack = this.#kept.get(buffer);
+    this.#kept.delete(buffer);
+    if (givenBack) buffer.destroy();
+  }
+
+  #store(size: number, buffer: GpuBuffer): void {
     this.#idleBytes += size;
     const same = this.#idle.get(size);
     if (same) same.push(buffer);

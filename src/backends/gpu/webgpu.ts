@@ -2,15 +2,17 @@ import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail, TapegradError } from '../../errors.js';
 import type { MemoryInfo } from '../backend.js';
 import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
-import { BufferPool, type Maker } from './pool.js';
-import { type Argument, type Handle, REMEDY, type Runtime, Unavailable } from './runtime.js';
+import { BufferPool, type GpuBuffer, type Maker, RESULT } from './pool.js';
+import { type Copy, type Pass, Plan, type RecordableDevice, Recorder } from './recorder.js';
+import { type Argument, type Handle, REMEDY, type Runtime, type Tape, Unavailable } from './runtime.js';
 
 interface Limits {
   readonly maxStorageBufferBindingSize: number;
   readonly maxBufferSize: number;
 }
 
-interface Device extends Maker {
+interface Device extends Maker, RecordableDevice {
+  createBuffer: Maker['createBuffer'];
   onuncapturederror: ((event: { error: Error }) => void) | null;
   readonly lost: Promise<{ reason: string; message: string }>;
   readonly limits: Limits;
@@ -28,6 +30,7 @@ interface WebGpu {
 
 /** An array as gpu.js has it on WebGPU. */
 interface BufferHandle extends Handle {
+  readonly buffer: GpuBuffer;
   /** How many numbers there are at each place. */
   componentCount: number;
 }
@@ -79,6 +82,7 @@ export class WebGpuRuntime implements Runtime {
     private readonly adapter: Adapter,
     readonly device: Device,
     private readonly pool: BufferPool,
+    private readonly recorder: Recorder,
   ) {
     const note = (message: string) => {
       this.#failure ??= new TapegradError(this.#op, `the GPU failed: ${message}`, REMEDY);
@@ -95,6 +99,7 @@ export class WebGpuRuntime implements Runtime {
     const api = await webGpu();
     const gpu = await gpuJs('webgpu');
     const pool = new BufferPool();
+    const recorder = new Recorder();
     let found: { adapter: Adapter; device: Device } | undefined;
     // gpu.js makes a buffer for every result. While it asks for its device, the request goes through here.
     const request = api.requestAdapter;
@@ -105,6 +110,7 @@ export class WebGpuRuntime implements Runtime {
       adapter.requestDevice = async (descriptor) => {
         const device = await requestDevice(descriptor);
         pool.attach(device);
+        recorder.attach(device);
         found = { adapter, device };
         return device;
       };
@@ -115,7 +121,7 @@ export class WebGpuRuntime implements Runtime {
       (await probe()).delete();
       if (!found)
         throw new Unavailable('gpu.js had taken a device before', 'call useDevice before using gpu.js yourself');
-      return new WebGpuRuntime(gpu, found.adapter, found.device, pool);
+      return new WebGpuRuntime(gpu, found.adapter, found.device, pool, recorder);
     } catch (error) {
       if (error instanceof Unavailable) throw error;
       const none = (error as Error).message.includes('no adapter');
@@ -153,7 +159,7 @@ export class WebGpuRuntime implements Runtime {
     return failure;
   }
 
-  async run(kernel: GpuKernel, threads: readonly number[], args: Argument[]): Promise<Handle> {
+  async run(kernel: GpuKernel, threads: readonly number[], args: Argument[], tape?: WebGpuTape): Promise<Handle> {
     if (this.lost !== null) throw new Error(this.lost);
     const size = threads.reduce((a, b) => a * b) * kernel.results;
     if (size * 4 > this.largest) {
@@ -169,7 +175,9 @@ export class WebGpuRuntime implements Runtime {
     if (compiled.building !== null) await compiled.building;
     this.#op = kernel.op;
     compiled.run.setOutput(threads);
-    const result = compiled.run(...args) as Promise<BufferHandle>;
+    const queue = () => compiled.run(...args) as Promise<BufferHandle>;
+    // The first call of a kernel is queued later, when it has been compiled: a tape would not hear it.
+    const result = tape === undefined || isFirst ? queue() : tape.note(queue);
     if (isFirst) {
       compiled.building = result
         .catch(() => {})
@@ -178,9 +186,81 @@ export class WebGpuRuntime implements Runtime {
         });
     }
     const handle = await result;
+    if (isFirst && tape !== undefined) {
+      handle.delete();
+      return this.run(kernel, threads, args, tape);
+    }
     // The next kernel sees a flat array, whatever the threads were.
     handle.componentCount = 1;
     handle.output = [size];
     return handle;
+  }
+
+  tape(): Tape {
+    return new WebGpuTape(this.device, this.pool, this.recorder, () => this.lost);
+  }
+}
+
+class WebGpuTape implements Tape {
+  readonly #passes: Pass[] = [];
+  readonly #buffers = new Set<GpuBuffer>();
+  #plan: Plan | null = null;
+
+  constructor(
+    private readonly device: Device,
+    private readonly pool: BufferPool,
+    private readonly recorder: Recorder,
+    private readonly lost: () => string | null,
+  ) {}
+
+  /** Notes what `queue` submits at once; the buffers that it touches are kept for the plan. */
+  note<T>(queue: () => T): T {
+    const before = this.#passes.length;
+    const result = this.recorder.into(this.#passes, queue);
+    for (const { group, written } of this.#passes.slice(before)) {
+      for (const { resource } of group.entries) {
+        if (written.has(resource.buffer)) continue;
+        this.pool.keep(resource.buffer);
+        this.#buffers.add(resource.buffer);
+      }
+    }
+    return result;
+  }
+
+  end(): void {
+    this.#plan = new Plan(this.device, this.#passes);
+    this.#passes.length = 0;
+  }
+
+  run(
+    copiesIn: readonly (readonly [BufferHandle, BufferHandle])[],
+    results: readonly BufferHandle[],
+    carried: readonly (readonly [BufferHandle, BufferHandle])[],
+  ): Handle[] {
+    const lost = this.lost();
+    if (lost !== null) throw new Error(lost);
+    const fresh = results.map((result) => this.#like(result));
+    this.#plan!.run(
+      copiesIn.map(([inside, outside]) => [inside.buffer, outside.buffer]),
+      [
+        ...results.map((result, i): Copy => [result.buffer, fresh[i].buffer]),
+        ...carried.map(([before, after]): Copy => [after.buffer, before.buffer]),
+      ],
+    );
+    return fresh;
+  }
+
+  /** Another array of the same size. */
+  #like(handle: BufferHandle): BufferHandle {
+    const buffer = this.device.createBuffer({ size: handle.buffer.size, usage: RESULT });
+    const Class = handle.constructor as new (settings: object) => BufferHandle;
+    (buffer as { _refs?: number })._refs = 0;
+    return new Class({ ...handle, buffer });
+  }
+
+  destroy(): void {
+    this.#plan?.destroy();
+    for (const buffer of this.#buffers) this.pool.letGo(buffer);
+    this.#buffers.clear();
   }
 }

@@ -1,0 +1,139 @@
+import type { Backend, Recording, Storage } from './backends/backend.js';
+import { currentBackend } from './backends/registry.js';
+import { describe, fail, show } from './errors.js';
+import { Tensor } from './methods.js';
+
+/** A step that `compile` has prepared. Its results have no history: gradients do not flow through them. */
+export interface CompiledStep<R extends Tensor | readonly Tensor[]> {
+  (...inputs: Tensor[]): R;
+  /** How many calls have been recorded so far: one for each combination of input shapes, and again when an optimizer got other options. */
+  readonly recordings: number;
+  /** How many calls were replayed. */
+  readonly replays: number;
+}
+
+/** What the calls with one combination of input shapes have come to. */
+interface Entry {
+  calls: number;
+  recording: Recording | null;
+  /** The shapes of the results, and whether they came in an array. */
+  shapes: readonly (readonly number[])[];
+  many: boolean;
+}
+
+/**
+ * Prepares a training or inference step for being called over and over. On WebGPU the first call for each combination of
+ * input shapes runs as it is, the second is recorded, and from the third on everything that it computed is submitted to
+ * the device at once, without going through the layers again; parameters and optimizer state stay on the device. The
+ * results are those of the step itself. On other devices the step is called as it is, which is as fast.
+ *
+ * ```ts
+ * const step = compile((x, y) => {
+ *   const loss = criterion.forward(model.forward(x), y);
+ *   loss.backward();
+ *   optimizer.step();
+ *   optimizer.zeroGrad();
+ *   return loss;
+ * });
+ * for (const [x, y] of loader) losses.push(await step(x, y).item());
+ * ```
+ *
+ * What is replayed is the device's part only: the step must do the same operations every time, whatever else it does
+ * (counting, choosing at random, train() or eval()) is not repeated. Other options of an optimizer are noticed. As
+ * torch.compile, or CUDA graphs.
+ *
+ * @param step a synchronous function of tensors that returns a tensor, or several
+ * @throws TapegradError from a call that cannot be recorded, with the reason: the step is asynchronous, reads a tensor,
+ *   makes one from numbers of the host, or leaves gradients behind
+ */
+export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: Tensor[]) => R): CompiledStep<R> {
+  if (typeof step !== 'function') fail('compile', `the step is ${describe(step)}`, 'pass a function of tensors');
+  const known = new WeakMap<Backend, Map<string, Entry>>();
+  let recordings = 0;
+  let replays = 0;
+
+  const entryOf = (backend: Backend, inputs: readonly Tensor[]): Entry => {
+    const entries = known.get(backend) ?? new Map<string, Entry>();
+    known.set(backend, entries);
+    const key = inputs.map((x) => show(x.shape)).join();
+    const entry = entries.get(key) ?? { calls: 0, recording: null, shapes: [], many: false };
+    entries.set(key, entry);
+    return entry;
+  };
+
+  const asIs = (inputs: readonly Tensor[]): R => {
+    const { tensors, many } = checkResults(step(...inputs));
+    return together(
+      tensors.map((t) => t.detach()),
+      many,
+    );
+  };
+
+  const record = (backend: Backend, entry: Entry, inputs: readonly Tensor[]): R => {
+    entry.recording?.free();
+    entry.recording = null;
+    const recording = backend.record!(
+      inputs.map((x) => x.storage),
+      (copies) => {
+        const { tensors, many } = checkResults(step(...inputs.map((x, i) => new Tensor(x.shape, copies[i]))));
+        entry.shapes = tensors.map((t) => t.shape);
+        entry.many = many;
+        return tensors.map((t) => t.storage);
+      },
+    );
+    recordings++;
+    entry.recording = recording;
+    return asTensors(entry, recording.results);
+  };
+
+  const call = (...inputs: Tensor[]): R => {
+    const backend = checkInputs(inputs);
+    if (backend.record === undefined) return asIs(inputs);
+    const entry = entryOf(backend, inputs);
+    if (entry.calls++ === 0) return asIs(inputs);
+    const { recording } = entry;
+    if (recording === null || recording.outdated()) return record(backend, entry, inputs);
+    replays++;
+    return asTensors(entry, recording.replay(inputs.map((x) => x.storage)));
+  };
+
+  return Object.defineProperties(call, {
+    recordings: { get: () => recordings },
+    replays: { get: () => replays },
+  }) as CompiledStep<R>;
+}
+
+function together<R>(tensors: readonly Tensor[], many: boolean): R {
+  return (many ? tensors : tensors[0]) as R;
+}
+
+function asTensors<R>({ shapes, many }: Entry, storages: readonly Storage[]): R {
+  return together(
+    storages.map((s, i) => new Tensor(shapes[i], s)),
+    many,
+  );
+}
+
+/** Requires tensors on one device, and returns its backend. */
+function checkInputs(inputs: readonly Tensor[]): Backend {
+  for (const [i, x] of inputs.entries()) {
+    if (!(x instanceof Tensor)) fail('compile', `input ${i} is ${describe(x)}`, 'pass tensors');
+    if (x.requiresGrad) fail('compile', `input ${i} requires a gradient`, 'pass x.detach()');
+    const { device, backend } = inputs[0];
+    if (x.backend !== backend) {
+      fail('compile', `the inputs are on '${device}' and '${x.device}'`, `move them with .to('${device}')`);
+    }
+  }
+  return inputs[0]?.backend ?? currentBackend();
+}
+
+function checkResults(result: unknown): { tensors: readonly Tensor[]; many: boolean } {
+  const many = Array.isArray(result);
+  const tensors: readonly unknown[] = many ? result : [result];
+  for (const t of tensors) {
+    if (t instanceof Tensor) continue;
+    const remedy = 'return a tensor or an array of them; an asynchronous step cannot be compiled';
+    fail('compile', `the step returned ${t instanceof Promise ? 'a promise' : describe(t)}`, remedy);
+  }
+  return { tensors: tensors as readonly Tensor[], many };
+}

@@ -1,0 +1,124 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterEach, describe, expect, it } from 'vitest';
+import { BufferPool, type GpuBuffer, RESULT } from '../../src/backends/gpu/pool.js';
+import { backendOf } from '../../src/backends/registry.js';
+import { manualSeed, nn, optim, randn, useDevice } from '../../src/index.js';
+import { onGpu } from './device.js';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+afterEach(() => useDevice('cpu'));
+
+/** What the device holds once all garbage has been collected. */
+async function live() {
+  for (let i = 0; i < 5; i++) {
+    collect();
+    await sleep(10);
+  }
+  return backendOf('gpu').memory();
+}
+
+describe('memory on the GPU', () => {
+  onGpu('is the same after 2,000 training steps, without dispose', async () => {
+    await useDevice('gpu');
+    manualSeed(1);
+    const model = new nn.Sequential(new nn.Linear(10, 5), new nn.ReLU(), new nn.Linear(5, 1));
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 });
+    const [x, y] = [randn([100, 10]), randn([100, 1])];
+    let most = 0;
+    const train = async (steps: number) => {
+      for (let i = 0; i < steps; i++) {
+        const loss = nn.functional.mseLoss(model.forward(x), y);
+        loss.backward();
+        optimizer.step();
+        optimizer.zeroGrad();
+        if (i % 10 === 9) await loss.item();
+        most = Math.max(most, backendOf('gpu').memory().blocks);
+      }
+    };
+    await train(100);
+    const before = await live();
+    expect(before.blocks).toBeGreaterThan(8);
+    most = 0;
+    await train(2000);
+    expect(await live()).toEqual(before);
+    // What waits for a collection of garbage is limited, too.
+    expect(most).toBeLessThan(before.blocks + 2100);
+  });
+  onGpu('is given back by what was dropped', async () => {
+    await useDevice('gpu');
+    const before = await live();
+    await (async () => {
+      const x = randn([1000]);
+      const y = x.add(1);
+      await y.data();
+      // One of the two buffers may have waited for use.
+      expect(backendOf('gpu').memory().bytes).toBeGreaterThan(before.bytes + 4000);
+    })();
+    // A kernel keeps its last result until its next call.
+    expect((await live()).bytes).toBeLessThanOrEqual(before.bytes + 2 * 4096);
+  });
+});
+
+describe('the pool of buffers', () => {
+  /** A device whose memory ends after so many buffers. */
+  function device(most: number) {
+    const made: GpuBuffer[] = [];
+    return {
+      made,
+      pushErrorScope() {},
+      popErrorScope: async () => (made.length > most ? { message: 'out of memory' } : null),
+      createBuffer({ size, usage }: { size: number; usage: number }): GpuBuffer {
+        const buffer = { size, usage, destroy() {} };
+        made.push(buffer);
+        return buffer;
+      },
+    };
+  }
+  it('uses a buffer again for what has about its size', () => {
+    const pool = new BufferPool();
+    const fake = device(9);
+    pool.attach(fake);
+    const a = fake.createBuffer({ size: 300, usage: RESULT });
+    expect(pool.live).toEqual({ blocks: 1, bytes: 512 });
+    a.destroy();
+    expect(pool.live).toEqual({ blocks: 0, bytes: 0 });
+    expect(fake.createBuffer({ size: 400, usage: RESULT })).toBe(a);
+    expect(fake.createBuffer({ size: 400, usage: RESULT })).not.toBe(a);
+    expect(fake.made).toHaveLength(2);
+  });
+  it('does not touch buffers that are made for something else', () => {
+    const pool = new BufferPool();
+    const fake = device(9);
+    pool.attach(fake);
+    expect(fake.createBuffer({ size: 300, usage: 1 }).size).toBe(300);
+    expect(pool.live.blocks).toBe(0);
+  });
+  it('keeps what a plan has, whoever gives it back', () => {
+    const pool = new BufferPool();
+    const fake = device(9);
+    pool.attach(fake);
+    const a = fake.createBuffer({ size: 256, usage: RESULT });
+    pool.keep(a);
+    a.destroy();
+    expect(fake.createBuffer({ size: 256, usage: RESULT })).not.toBe(a);
+    pool.letGo(a);
+    expect(fake.createBuffer({ size: 256, usage: RESULT })).toBe(a);
+  });
+  it('says when the device has no memory left', async () => {
+    const pool = new BufferPool();
+    const fake = device(1);
+    const said: string[] = [];
+    pool.onOutOfMemory = (message) => said.push(message);
+    pool.attach(fake);
+    fake.createBuffer({ size: 256, usage: RESULT });
+    await pool.settled();
+    expect(said).toEqual([]);
+    fake.createBuffer({ size: 512, usage: RESULT });
+    await pool.settled();
+    expect(said).toEqual(['no memory for 512 bytes: out of memory']);
+  });
+});

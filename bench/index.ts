@@ -17,9 +17,9 @@ const peakNow = await peakMeter(device.backend === 'wasm-relaxed-simd');
 console.log(`Node ${process.versions.node}, ${device.backend}, ${device.name} on ${cpus()[0].model}`);
 
 /** Seconds for one run. */
-async function time(run: () => void, threads: number): Promise<number> {
+async function time(run: () => unknown, threads: number): Promise<number> {
   const bench = new Bench({ time: 80, warmupTime: 20, warmupIterations: 2, iterations: 3 });
-  bench.add('run', run, { beforeAll: () => setNumThreads(threads) });
+  bench.add('run', () => void run(), { beforeAll: () => setNumThreads(threads) });
   const [{ result }] = await bench.run();
   if (result.state !== 'completed') throw new Error(`a run ended as ${result.state}`);
   return result.latency.p50 / 1000;
@@ -28,7 +28,7 @@ async function time(run: () => void, threads: number): Promise<number> {
 const peaks: number[] = [];
 const rows: Record<string, string | number>[] = [];
 for (const { name, make, amount, unit, flops } of workloads.filter((w) => w.name.startsWith(filter))) {
-  const run = make();
+  const { run } = make();
   const seconds = counts.map(() => [] as number[]);
   const shares = counts.map(() => [] as number[]);
   // Everything takes turns, so that it meets the machine in the same mood.

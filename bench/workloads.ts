@@ -8,8 +8,15 @@ export interface Workload {
   readonly unit: string;
   /** Floating-point operations of one run, where that is the measure. */
   readonly flops?: number;
-  /** Prepares the data; the result runs the workload once. */
-  make(): () => void;
+  /** Prepares the data. */
+  make(): Runner;
+}
+
+export interface Runner {
+  /** Runs the workload once. */
+  run(): Tensor;
+  /** What the last run has changed, beside its result. */
+  readonly state: readonly Tensor[];
 }
 
 const mlp = (...sizes: number[]) =>
@@ -18,17 +25,19 @@ const mlp = (...sizes: number[]) =>
   );
 const labels = (n: number, classes: number) => tensor(Array.from({ length: n }, (_, i) => i % classes));
 
-function training(model: nn.Module, x: Tensor, y: Tensor, loss: nn.MSELoss | nn.CrossEntropyLoss, lr: number) {
+function training(model: nn.Module, x: Tensor, y: Tensor, loss: nn.MSELoss | nn.CrossEntropyLoss, lr: number): Runner {
   const optimizer = new optim.SGD(model.parameters(), { lr });
-  return () => {
+  const run = () => {
     const value = loss.forward(model.forward(x), y);
     value.backward();
     optimizer.step();
     optimizer.zeroGrad();
+    return value;
   };
+  return { run, state: model.parameters() };
 }
 
-function product(m: number, k: number, n: number): Workload {
+export function product(m: number, k: number, n: number): Workload {
   const flops = 2 * m * k * n;
   return {
     name: m === k && k === n ? `W1 ${n}` : `W1 ${m}x${k}x${n}`,
@@ -37,10 +46,18 @@ function product(m: number, k: number, n: number): Workload {
     flops,
     make() {
       const [a, b] = [randn([m, k]), randn([k, n])];
-      return () => void a.matmul(b);
+      return { run: () => a.matmul(b), state: [] };
     },
   };
 }
+
+/** Training steps of a classifier of digits. */
+export const steps = (batch: number): Workload => ({
+  name: `W3 ${batch}`,
+  amount: batch,
+  unit: 'samples/s',
+  make: () => training(mlp(784, 256, 128, 10), randn([batch, 784]), labels(batch, 10), new nn.CrossEntropyLoss(), 0.1),
+});
 
 /** Training steps count 6 · parameters · batch operations. */
 const stepFlops = (batch: number, ...sizes: number[]) =>
@@ -50,11 +67,13 @@ const stepFlops = (batch: number, ...sizes: number[]) =>
 function elementwise(name: string, shape: number[], run: (x: Tensor) => Tensor): Workload[] {
   const make = (dispose: boolean) => () => {
     const x = randn(shape);
-    return () =>
+    const once = () =>
       noGrad(() => {
         const y = run(x);
         if (dispose) y.dispose();
+        return y;
       });
+    return { run: once, state: [] };
   };
   const amount = shape.reduce((p, d) => p * d, 1) / 1e6;
   return [
@@ -75,13 +94,7 @@ export const workloads: readonly Workload[] = [
     unit: 'steps/s',
     make: () => training(mlp(10, 5, 1), randn([100, 10]), randn([100, 1]), new nn.MSELoss(), 0.01),
   },
-  ...[64, 512].map((batch) => ({
-    name: `W3 ${batch}`,
-    amount: batch,
-    unit: 'samples/s',
-    make: () =>
-      training(mlp(784, 256, 128, 10), randn([batch, 784]), labels(batch, 10), new nn.CrossEntropyLoss(), 0.1),
-  })),
+  ...[64, 512].map(steps),
   {
     name: 'W3b',
     amount: stepFlops(256, 1024, 2048, 2048, 1024) / 1e9,
@@ -96,7 +109,7 @@ export const workloads: readonly Workload[] = [
     make() {
       const model = mlp(784, 256, 128, 10);
       const x = randn([batch, 784]);
-      return () => noGrad(() => void model.forward(x));
+      return { run: () => noGrad(() => model.forward(x)), state: [] };
     },
   })),
   ...elementwise('add', million, (x) => x.add(x)),

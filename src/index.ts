@@ -1,8 +1,8 @@
 export type { BackwardOptions } from './autograd/backward.js';
 export { type GradcheckOptions, gradcheck } from './autograd/gradcheck.js';
 export { noGrad } from './autograd/mode.js';
-export type { Device, DeviceInfo } from './backends/backend.js';
-export { getNumThreads, setNumThreads, useDevice } from './backends/registry.js';
+export type { Device, DeviceInfo, MemoryInfo } from './backends/backend.js';
+export { getNumThreads, memory, setNumThreads, useDevice } from './backends/registry.js';
 export { type CompiledStep, compile } from './compile.js';
 export {
   arange,

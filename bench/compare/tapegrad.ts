@@ -7,5 +7,5 @@ setNumThreads(Number(process.argv[2]));
 await serve('tapegrad', (name: string) => {
   const workload = workloads.find((w) => w.name === name);
   if (!workload) throw new Error(`no workload is called ${name}`);
-  return workload.make();
+  return workload.make().run;
 });

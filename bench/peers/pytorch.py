@@ -1,4 +1,4 @@
-"""PyTorch: python pytorch.py THREADS. The protocol is that of serve.mjs."""
+"""PyTorch: python pytorch.py THREADS [DEVICE]. The protocol is that of serve.mjs."""
 
 import json
 import sys
@@ -19,6 +19,8 @@ if sys.argv[1] == "cold":
     sys.exit()
 
 torch.set_num_threads(int(sys.argv[1]))
+DEVICE = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+torch.set_default_device(DEVICE)
 
 
 def mlp(*sizes):
@@ -79,19 +81,31 @@ def measure(run, seconds, warm):
     if warm:
         while time.perf_counter() - start < 2 * seconds:
             run()
-    begin, runs, passed = time.perf_counter(), 0, 0.0
+    finish()
+    begin, runs, passed, turn = time.perf_counter(), 0, 0.0, 1
     while passed < seconds:
-        run()
-        runs += 1
+        for _ in range(turn):
+            run()
+        finish()
+        runs += turn
         passed = time.perf_counter() - begin
+        # A GPU is waited for seldom, so that the waiting does not count.
+        if DEVICE != "cpu":
+            turn *= 2
     return passed / runs
+
+
+def finish():
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def main():
     def say(answer):
         print(json.dumps(answer), flush=True)
 
-    say({"version": f"PyTorch {torch.__version__}"})
+    device = f" on {torch.cuda.get_device_name()}" if DEVICE == "cuda" else ""
+    say({"version": f"PyTorch {torch.__version__}{device}"})
     name = run = None
     for line in sys.stdin:
         ask = json.loads(line)

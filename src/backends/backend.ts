@@ -25,6 +25,8 @@ export interface MemoryInfo {
   readonly blocks: number;
   /** Their bytes. */
   readonly bytes: number;
+  /** On the GPU: how many kernels have been compiled; one for each operation and layout, not for each shape. */
+  readonly compilations?: number;
 }
 
 /** A run of numbers that belongs to one backend. */

@@ -1,6 +1,6 @@
 import { checkChoice, describe, fail, TapegradError } from '../errors.js';
 import { builtin } from '../node.js';
-import type { Backend, Device, DeviceInfo } from './backend.js';
+import type { Backend, Device, DeviceInfo, MemoryInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
 import { MAX_THREADS } from './cpu/pool.js';
 import { type Build, chooseBuild } from './cpu/wasm.js';
@@ -94,6 +94,17 @@ export function replaceBackend(device: Device, backend: Backend): Backend | unde
 /** Where tensors are made unless they say otherwise. */
 export function currentBackend(): Backend {
   return backendOf(current);
+}
+
+/**
+ * What a device holds now, apart from what the garbage collector looks after: blocks of memory (buffers on the GPU) and
+ * their bytes; on the GPU also how many kernels have been compiled so far.
+ *
+ * @param device default: the one that useDevice chose
+ * @throws TapegradError for the GPU before it has been started
+ */
+export function memory(device: Device = current): MemoryInfo {
+  return backendOf(device).memory();
 }
 
 /** The start of the GPU, once it has been asked for. */

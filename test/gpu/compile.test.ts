@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { GpuBackend } from '../../src/backends/gpu/index.js';
 import { backendOf } from '../../src/backends/registry.js';
-import { compile, manualSeed, nn, noGrad, optim, randn, Tensor, tensor, useDevice } from '../../src/index.js';
+import { compile, manualSeed, memory, nn, noGrad, optim, randn, Tensor, tensor, useDevice } from '../../src/index.js';
 import { errorOf } from '../helpers.js';
 import { onGpu } from './device.js';
 
@@ -101,7 +100,7 @@ describe('compile', () => {
     await losses(compiled, batches(5));
     const count = async () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
-      return (backendOf('gpu') as GpuBackend).memory().blocks;
+      return memory('gpu').blocks;
     };
     const [x, y] = batches(1)[0];
     await x.data();

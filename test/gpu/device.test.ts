@@ -4,6 +4,7 @@ import { backendOf } from '../../src/backends/registry.js';
 import {
   data,
   manualSeed,
+  memory,
   metrics,
   nn,
   noGrad,
@@ -83,10 +84,10 @@ describe('the same program', () => {
     };
     // One kernel computes four columns at a time, where they are divisible by four.
     for (const n of [3, 4]) await step(n);
-    const before = gpu().compilations;
+    const before = memory('gpu').compilations!;
     expect(before).toBeGreaterThan(5);
     for (const n of [7, 33, 128]) await step(n);
-    expect(gpu().compilations).toBe(before);
+    expect(memory('gpu').compilations!).toBe(before);
   });
 });
 

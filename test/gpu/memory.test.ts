@@ -3,8 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it } from 'vitest';
 import { BufferPool, type GpuBuffer, RESULT } from '../../src/backends/gpu/pool.js';
-import { backendOf } from '../../src/backends/registry.js';
-import { manualSeed, nn, optim, randn, useDevice } from '../../src/index.js';
+import { manualSeed, memory, nn, optim, randn, useDevice } from '../../src/index.js';
 import { onGpu } from './device.js';
 
 setFlagsFromString('--expose-gc');
@@ -18,7 +17,7 @@ async function live() {
     collect();
     await sleep(10);
   }
-  return backendOf('gpu').memory();
+  return memory('gpu');
 }
 
 describe('memory on the GPU', () => {
@@ -36,7 +35,7 @@ describe('memory on the GPU', () => {
         optimizer.step();
         optimizer.zeroGrad();
         if (i % 10 === 9) await loss.item();
-        most = Math.max(most, backendOf('gpu').memory().blocks);
+        most = Math.max(most, memory('gpu').blocks);
       }
     };
     await train(100);
@@ -56,7 +55,7 @@ describe('memory on the GPU', () => {
       const y = x.add(1);
       await y.data();
       // One of the two buffers may have waited for use.
-      expect(backendOf('gpu').memory().bytes).toBeGreaterThan(before.bytes + 4000);
+      expect(memory('gpu').bytes).toBeGreaterThan(before.bytes + 4000);
     })();
     // A kernel keeps its last result until its next call.
     expect((await live()).bytes).toBeLessThanOrEqual(before.bytes + 2 * 4096);

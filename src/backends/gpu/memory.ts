@@ -42,11 +42,6 @@ export abstract class GpuMemory implements Recordable {
     return this.runtime.largest;
   }
 
-  /** How many kernels have been compiled; one for each operation and layout, not for each shape. */
-  get compilations(): number {
-    return this.runtime.compilations;
-  }
-
   /**
    * Queues a kernel and returns what will hold its result.
    * @param kept what stays in its place if that fails; whoever reads next learns why
@@ -223,7 +218,8 @@ export abstract class GpuMemory implements Recordable {
   }
 
   memory(): MemoryInfo {
-    return this.runtime.memory();
+    const { memory, compilations } = this.runtime;
+    return { ...memory, compilations };
   }
 }
 

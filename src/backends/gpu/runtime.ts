@@ -23,7 +23,8 @@ export interface Runtime {
   readonly lost: string | null;
   /** How many kernels have been compiled. */
   readonly compilations: number;
-  memory(): MemoryInfo;
+  /** The arrays that are in use. */
+  readonly memory: MemoryInfo;
   /** What went wrong since it was last asked, where nobody was told. */
   takeFailure(): Promise<Error | null>;
   /**

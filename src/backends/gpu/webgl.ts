@@ -65,7 +65,7 @@ export class WebGlRuntime implements Runtime {
     return this.#kernels.size;
   }
 
-  memory(): MemoryInfo {
+  get memory(): MemoryInfo {
     return { blocks: this.#blocks, bytes: this.#bytes };
   }
 

@@ -148,7 +148,7 @@ export class WebGpuRuntime implements Runtime {
     return this.#kernels.size;
   }
 
-  memory(): MemoryInfo {
+  get memory(): MemoryInfo {
     return this.pool.live;
   }
 

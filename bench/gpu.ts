@@ -1,0 +1,144 @@
+// `npm run bench:gpu`: products, training steps and the batch from which the GPU is faster, on the GPU and on the CPU.
+//   --python PATH   a Python whose torch has CUDA, to take turns with
+//   --seconds 0.3   how long a turn lasts
+//   --rounds 5      how many turns each has
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { compile, type Tensor, useDevice } from 'tapegrad';
+import { Peer } from './compare/peer.js';
+import { median } from './peak.js';
+import { product, type Runner, steps, type Workload, workloads } from './workloads.js';
+
+const { values: options } = parseArgs({
+  args: process.argv.slice(2).filter((arg) => arg !== '--'),
+  options: {
+    python: { type: 'string', default: '' },
+    seconds: { type: 'string', default: '0.3' },
+    rounds: { type: 'string', default: '5' },
+  },
+});
+const [seconds, rounds] = [Number(options.seconds), Number(options.rounds)];
+/** A workload of which one run takes longer is left out. */
+const LONGEST_RUN = 5;
+
+const gpu = await useDevice('gpu');
+console.log(`Node ${process.versions.node} on ${cpus()[0].model}`);
+console.log(`GPU: ${gpu.name} through ${gpu.backend}: ${gpu.reason}`);
+
+interface Side {
+  readonly label: string;
+  /** Seconds for one run, or what went wrong. */
+  measure(): Promise<number | string>;
+}
+
+/** Runs more and more before it waits, so that the waiting does not count. */
+async function time({ run, state }: Runner, least: number): Promise<number> {
+  let [runs, passed, turn] = [0, 0, 1];
+  const begin = performance.now();
+  while (passed < least) {
+    let last = run();
+    for (let i = 1; i < turn; i++) last = run();
+    await done(last, state);
+    runs += turn;
+    passed = (performance.now() - begin) / 1000;
+    turn *= 2;
+  }
+  return passed / runs;
+}
+
+const done = (result: Tensor, state: readonly Tensor[]) => Promise.all([result, ...state].map((t) => t.sum().item()));
+
+async function side(label: string, device: 'cpu' | 'gpu', make: () => Runner): Promise<Side> {
+  await useDevice(device);
+  const runner = make();
+  // Kernels are compiled at first sight, and a compiled step records its second call.
+  for (let i = 0; i < 3; i++) await done(runner.run(), runner.state);
+  return {
+    label,
+    async measure() {
+      await useDevice(device);
+      return time(runner, seconds);
+    },
+  };
+}
+
+/** Medians of all sides over rounds in which they take turns, in seconds a run. */
+async function compare(sides: readonly Side[]): Promise<Map<string, number | string>> {
+  const all = sides.map(() => [] as (number | string)[]);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, s] of sides.entries()) all[i].push(await s.measure());
+  }
+  return new Map(
+    sides.map((s, i) => {
+      const wrong = all[i].find((t) => typeof t === 'string');
+      return [s.label, wrong ?? median(all[i] as number[])];
+    }),
+  );
+}
+
+/** Whether one run on the GPU is short enough to be measured. */
+async function isShort(make: () => Runner): Promise<boolean> {
+  await useDevice('gpu');
+  const begin = performance.now();
+  const { run, state } = make();
+  await done(run(), state);
+  return performance.now() - begin < 1000 * LONGEST_RUN;
+}
+
+const compiled = ({ run, state }: Runner): Runner => ({ run: compile(run), state });
+
+let torch: Peer | null = null;
+if (options.python !== '') {
+  const cwd = fileURLToPath(new URL('peers', import.meta.url));
+  const peer = new Peer({ label: 'PyTorch CUDA', command: options.python, args: ['pytorch.py', '1', 'cuda'], cwd });
+  if (await peer.start()) torch = peer;
+  else console.log(`no PyTorch with CUDA in ${options.python}`);
+}
+console.log(torch === null ? 'without PyTorch' : torch.version);
+
+const rate = (t: number | string | undefined, amount: number) =>
+  typeof t === 'number' ? +(amount / t).toPrecision(4) : (t ?? '');
+
+/** One row of the table of a workload: everybody's rate. */
+async function row({ name, amount, unit, make }: Workload, isStep: boolean): Promise<Record<string, string | number>> {
+  if (!(await isShort(make))) return { workload: name, unit, gpu: `a run takes more than ${LONGEST_RUN} s` };
+  const sides = [await side('gpu', 'gpu', make), await side('cpu', 'cpu', make)];
+  if (isStep) sides.push(await side('gpu, compiled', 'gpu', () => compiled(make())));
+  if (torch !== null) sides.push({ label: 'PyTorch CUDA', measure: () => torch!.measure(name, seconds) });
+  const times = await compare(sides);
+  const of = (label: string) => rate(times.get(label), amount);
+  const best = Math.min(
+    ...[...times].flatMap(([label, t]) => (label.startsWith('gpu') && typeof t === 'number' ? [t] : [])),
+  );
+  const [onCpu, cuda] = [times.get('cpu'), times.get('PyTorch CUDA')];
+  return {
+    workload: name,
+    unit,
+    gpu: of('gpu'),
+    'gpu, compiled': of('gpu, compiled'),
+    cpu: of('cpu'),
+    'PyTorch CUDA': of('PyTorch CUDA'),
+    'gpu / cpu': typeof onCpu === 'number' ? +(onCpu / best).toPrecision(3) : '',
+    'gpu / PyTorch CUDA': typeof cuda === 'number' ? +(cuda / best).toPrecision(3) : '',
+  };
+}
+
+const table: Record<string, string | number>[] = [];
+for (const n of [256, 1024, 2048, 4096]) table.push(await row(product(n, n, n), false));
+for (const workload of workloads.filter((w) => w.name.startsWith('W3'))) table.push(await row(workload, true));
+console.table(table);
+
+// The same training step at batch after batch: where does the GPU overtake?
+let faster = 0;
+const sweep: Record<string, string | number>[] = [];
+for (const batch of [1, 4, 16, 64, 256, 1024, 4096, 16384]) {
+  const entry = await row(steps(batch), true);
+  sweep.push(entry);
+  if (typeof entry['gpu / cpu'] !== 'number') break;
+  if (entry['gpu / cpu'] < 1) faster = batch;
+}
+console.table(sweep);
+console.log(`largest batch of these at which the CPU is faster: ${faster === 0 ? 'none' : faster}`);
+torch?.stop();
+process.exit(0);

@@ -1,6 +1,7 @@
 import { describe, fail } from '../errors.js';
 import { Module, type StateDict } from '../nn/module.js';
 import { builtin } from '../node.js';
+import { fromPth, isPickle, isZip } from './pth.js';
 import { fromSafetensors, toSafetensors } from './safetensors.js';
 
 function files(op: string): typeof import('node:fs').promises {
@@ -52,7 +53,22 @@ export async function save(target: Module | StateDict, path: string, metadata?: 
   await writeAtomically('save', path, await toSafetensors(state, metadata));
 }
 
-/** Loads tensors by name from a .safetensors file. @throws TapegradError if the file cannot be read or is malformed */
+/**
+ * Loads tensors by name from a safetensors file, or from a checkpoint of torch.save (.pth, .pt), of which nothing is
+ * executed; the file's contents decide. Dicts nested in a checkpoint give names such as 'model.fc1.weight', and what is
+ * no tensor is left out. Numbers of other types become float32.
+ * @throws TapegradError if the file cannot be read or is malformed, if a checkpoint wants to call anything but what
+ *   rebuilds tensors, or if float32 cannot hold a number
+ */
 export async function load(path: string): Promise<StateDict> {
-  return fromSafetensors(await readFile('load', path)).tensors;
+  const bytes = await readFile('load', path);
+  if (isZip(bytes)) return fromPth(bytes);
+  if (isPickle(bytes)) {
+    fail(
+      'load',
+      `${path} is a checkpoint from before PyTorch 1.6, which is no zip archive`,
+      'load it in PyTorch with weights_only=True and save it again with torch.save',
+    );
+  }
+  return fromSafetensors(bytes).tensors;
 }

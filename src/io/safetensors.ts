@@ -3,6 +3,7 @@ import { describe, fail } from '../errors.js';
 import { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
 import { sizeOf } from '../shape.js';
+import { decoders, fits } from './dtypes.js';
 
 // The safetensors format (https://github.com/huggingface/safetensors): the header's length as a little-endian u64, the
 // header as JSON padded with spaces, then the tensors' bytes without holes or overlap.
@@ -145,52 +146,14 @@ function checkEntry(name: string, value: unknown): Entry {
   return { dtype, shape, begin, end };
 }
 
-interface Decoder {
-  bytes: number;
-  read(view: DataView, at: number): number;
-  /** Whether a number that float32 cannot hold is an error rather than rounded. */
-  exact?: true;
-}
-
-function half(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-}
-
-const scratch = /* @__PURE__ */ new DataView(/* @__PURE__ */ new ArrayBuffer(4));
-
-function bfloat(bits: number): number {
-  scratch.setUint16(0, bits);
-  scratch.setUint16(2, 0);
-  return scratch.getFloat32(0);
-}
-
-const decoders: Record<string, Decoder> = {
-  F32: { bytes: 4, read: (v, at) => v.getFloat32(at, true) },
-  F64: { bytes: 8, read: (v, at) => v.getFloat64(at, true) },
-  F16: { bytes: 2, read: (v, at) => half(v.getUint16(at, true)) },
-  BF16: { bytes: 2, read: (v, at) => bfloat(v.getUint16(at, true)) },
-  I8: { bytes: 1, read: (v, at) => v.getInt8(at) },
-  U8: { bytes: 1, read: (v, at) => v.getUint8(at) },
-  I16: { bytes: 2, read: (v, at) => v.getInt16(at, true) },
-  U16: { bytes: 2, read: (v, at) => v.getUint16(at, true) },
-  I32: { bytes: 4, read: (v, at) => v.getInt32(at, true), exact: true },
-  U32: { bytes: 4, read: (v, at) => v.getUint32(at, true), exact: true },
-  I64: { bytes: 8, read: (v, at) => Number(v.getBigInt64(at, true)), exact: true },
-  U64: { bytes: 8, read: (v, at) => Number(v.getBigUint64(at, true)), exact: true },
-  BOOL: { bytes: 1, read: (v, at) => v.getUint8(at) },
-};
-
 function decode(name: string, { dtype, shape }: Entry, view: DataView, start: number): Float32Array {
-  const { bytes, read, exact } = decoders[dtype];
+  const decoder = decoders[dtype];
+  const { bytes, read } = decoder;
   const out = new Float32Array(sizeOf(shape));
   for (let i = 0; i < out.length; i++) {
     const v = read(view, start + i * bytes);
     out[i] = v;
-    if (exact && out[i] !== v) bad(`'${name}' is ${dtype} and holds ${v}, which float32 cannot represent`);
+    if (!fits(decoder, v)) bad(`'${name}' is ${dtype} and holds ${v}, which float32 cannot represent`);
   }
   return out;
 }

@@ -1,0 +1,210 @@
+import { unzipSync } from 'fflate';
+import { Parser } from 'pickleparser';
+import { tensor } from '../create.js';
+import { describe, fail } from '../errors.js';
+import type { Tensor } from '../methods.js';
+import type { StateDict } from '../nn/module.js';
+import { sizeOf } from '../shape.js';
+import { decoders, fits } from './dtypes.js';
+
+// PyTorch's checkpoints since 1.6: a zip archive, stored without compression, of a pickle (data.pkl) that says what there
+// is and of one file for each storage (data/0, data/1 …). A pickle is a program. Here the few globals that rebuild tensors
+// stand for harmless functions of our own, and every other one is refused by name; nothing of the file is executed.
+
+const OP = 'load';
+
+/** torch's storage classes by what their numbers are called in safetensors. */
+const STORAGES: Readonly<Record<string, string>> = {
+  FloatStorage: 'F32',
+  DoubleStorage: 'F64',
+  HalfStorage: 'F16',
+  BFloat16Storage: 'BF16',
+  CharStorage: 'I8',
+  ByteStorage: 'U8',
+  ShortStorage: 'I16',
+  IntStorage: 'I32',
+  LongStorage: 'I64',
+  BoolStorage: 'BOOL',
+};
+
+/** What the tensors of a file may take together, as a multiple of its bytes: views may repeat what is stored once. */
+const MOST_REPEATS = 64;
+
+class StorageType {
+  constructor(readonly dtype: string) {}
+}
+
+class StoredNumbers {
+  constructor(
+    readonly dtype: string,
+    readonly key: string,
+    readonly size: number,
+  ) {}
+}
+
+class StoredTensor {
+  constructor(
+    readonly storage: StoredNumbers,
+    readonly offset: number,
+    readonly shape: readonly number[],
+    readonly strides: readonly number[],
+  ) {}
+}
+
+/** Whether bytes begin like a zip archive. */
+export function isZip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;
+}
+
+/** Whether bytes begin like a pickle of protocol 2 or later, as checkpoints did before PyTorch 1.6. */
+export function isPickle(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x80 && bytes[1] >= 2 && bytes[1] <= 5;
+}
+
+/**
+ * Reads a checkpoint that torch.save has written: a dict of tensors, in which dicts and lists may be nested ('model.fc1.weight').
+ * Numbers of other types become float32. What is no tensor is left out.
+ * @throws TapegradError for globals other than those that rebuild tensors, for whole numbers and doubles that float32 cannot
+ *   hold, and for anything else than a well-formed file
+ */
+export function fromPth(bytes: Uint8Array): StateDict {
+  const files = unzip(bytes);
+  const pickle = [...files.keys()].find((name) => name.endsWith('/data.pkl'));
+  if (pickle === undefined) bad('the archive holds no data.pkl');
+  const root = pickle.slice(0, -'data.pkl'.length);
+  const order = files.get(`${root}byteorder`);
+  if (order !== undefined && new TextDecoder().decode(order) !== 'little')
+    bad('it was written on a big-endian machine', 'load it there and save it as safetensors');
+  const found = new Map<string, StoredTensor>();
+  collect(unpickle(files.get(pickle)!), '', found);
+  if (found.size === 0) bad('it holds no tensors by name', 'save a dict, such as model.state_dict(), with torch.save');
+  const allowed = MOST_REPEATS * bytes.length;
+  let total = 0;
+  for (const [name, t] of found) {
+    total += 4 * sizeOf(t.shape);
+    if (total > allowed) bad(`its tensors up to '${name}' take ${total} bytes, the file has ${bytes.length}`);
+  }
+  return Object.fromEntries(
+    [...found].map(([name, t]) => [name, read(name, t, files.get(`${root}data/${t.storage.key}`))]),
+  );
+}
+
+function unzip(bytes: Uint8Array): Map<string, Uint8Array> {
+  let total = 0;
+  try {
+    const files = unzipSync(bytes, {
+      filter: ({ name, compression, originalSize }) => {
+        if (compression !== 0) throw new Error(`'${name}' is compressed, which torch.save never does`);
+        total += originalSize;
+        if (total > bytes.length) throw new Error(`its entries claim ${total} bytes, the file has ${bytes.length}`);
+        return true;
+      },
+    });
+    return new Map(Object.entries(files));
+  } catch (cause) {
+    bad(`the zip archive is damaged: ${(cause as Error).message}`);
+  }
+}
+
+class Refused extends Error {}
+
+/** The globals that a file of tensors needs, made anew for every file, so that none of them can be tampered with. */
+function globals(): (module: string, name: string) => unknown {
+  const known: Record<string, unknown> = {
+    'collections.OrderedDict': Object.freeze(() => new Map()),
+    'torch._utils._rebuild_tensor_v2': Object.freeze(rebuild),
+    'torch._utils._rebuild_parameter': Object.freeze((t: unknown) => t),
+  };
+  return (module, name) => {
+    const path = `${module}.${name}`;
+    if (Object.hasOwn(known, path)) return known[path];
+    if (module === 'torch' && Object.hasOwn(STORAGES, name)) return Object.freeze(new StorageType(STORAGES[name]));
+    throw new Refused(path);
+  };
+}
+
+function rebuild(storage: unknown, offset: unknown, shape: unknown, strides: unknown): StoredTensor {
+  const whole = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
+  const dims = (v: unknown): v is number[] => Array.isArray(v) && v.every(whole);
+  if (!(storage instanceof StoredNumbers) || !whole(offset) || !dims(shape) || !dims(strides))
+    throw new Error('a tensor is described by something else than a storage, an offset, a shape and strides');
+  if (shape.length !== strides.length)
+    throw new Error(`a tensor has ${shape.length} dimensions and ${strides.length} strides`);
+  return Object.freeze(new StoredTensor(storage, offset, [...shape], [...strides]));
+}
+
+/** A reference to a storage: ('storage', type, key, device, size). */
+function persistent(id: unknown): StoredNumbers {
+  if (Array.isArray(id)) {
+    const [kind, type, key, , size] = id as unknown[];
+    if (kind === 'storage' && type instanceof StorageType && typeof key === 'string' && Number.isSafeInteger(size))
+      return Object.freeze(new StoredNumbers(type.dtype, key, size as number));
+  }
+  throw new Error(`${describe(id)} refers to no storage`);
+}
+
+function unpickle(bytes: Uint8Array): unknown {
+  try {
+    const options = {
+      nameResolver: { resolve: globals() },
+      persistentResolver: { resolve: persistent },
+      unpicklingTypeOfDictionary: 'Map',
+    };
+    return new Parser(options as ConstructorParameters<typeof Parser>[0]).parse(bytes);
+  } catch (cause) {
+    if (cause instanceof Refused) {
+      const remedy = 'load it in PyTorch and save its state_dict(); nothing in the file has been run';
+      fail(OP, `the file wants to call ${cause.message}, which rebuilds no tensor`, remedy);
+    }
+    bad(`the pickle cannot be read: ${(cause as Error).message}`);
+  }
+}
+
+/** Gathers the tensors of nested dicts and lists under their paths. */
+function collect(value: unknown, path: string, found: Map<string, StoredTensor>, inside = new Set<unknown>()): void {
+  if (value instanceof StoredTensor) {
+    if (path !== '') found.set(path, value);
+    return;
+  }
+  if (!(value instanceof Map || Array.isArray(value))) return;
+  if (inside.has(value)) bad(`'${path}' holds itself`);
+  inside.add(value);
+  for (const [key, v] of value instanceof Map ? value : value.entries()) {
+    collect(v, path === '' ? String(key) : `${path}.${String(key)}`, found, inside);
+  }
+  inside.delete(value);
+}
+
+function read(name: string, { storage, offset, shape, strides }: StoredTensor, bytes: Uint8Array | undefined): Tensor {
+  const { dtype, key, size } = storage;
+  const decoder = decoders[dtype];
+  const { bytes: width, read: number } = decoder;
+  if (bytes === undefined) bad(`'${name}' lies in data/${key}, which is missing`);
+  if (size * width !== bytes.length)
+    bad(`data/${key} has ${bytes.length} bytes, ${size} numbers of ${dtype} take ${size * width}`);
+  if (sizeOf(shape) === 0)
+    bad(`'${name}' has the shape ${describe([...shape])} without elements, which no tensor here can have`);
+  const last = shape.reduce((at, n, d) => at + (n - 1) * strides[d], offset);
+  if (last >= size) bad(`'${name}' reaches to number ${last} of a storage of ${size}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const out = new Float32Array(sizeOf(shape));
+  const index = shape.map(() => 0);
+  let at = offset;
+  for (let i = 0; i < out.length; i++) {
+    const v = number(view, at * width);
+    if (!fits(decoder, v))
+      fail(OP, `'${name}' is ${dtype} and holds ${v}, which float32 cannot represent`, 'convert it in PyTorch first');
+    out[i] = v;
+    for (let d = shape.length - 1; d >= 0; d--) {
+      at += strides[d];
+      if (++index[d] < shape[d]) break;
+      at -= index[d] * strides[d];
+      index[d] = 0;
+    }
+  }
+  return tensor(out, { shape });
+}
+
+function bad(problem: string, remedy = 'the file is damaged or no checkpoint of torch.save; get a fresh copy'): never {
+  fail(OP, problem, remedy);
+}

@@ -72,6 +72,16 @@ describe('a checkpoint that lies', () => {
   };
   const file = (pkl: Uint8Array, data = new Uint8Array(16)) => archive({ 'a/data.pkl': pkl, 'a/data/0': data });
 
+  /** A directory whose entry promises an extension that is not there. */
+  const large = () => {
+    const bytes = file(pickle('}'));
+    const view = new DataView(bytes.buffer);
+    const directory = view.getUint32(bytes.length - 22 + 16, true);
+    view.setUint32(directory + 20, 0xffffffff, true);
+    view.setUint32(directory + 24, 0xffffffff, true);
+    return bytes;
+  };
+
   it('is the file that this test thinks it is', () => {
     const numbers = new Uint8Array(Float32Array.from([1, 2, 3, 4]).buffer);
     expect(fromPth(file(tensorOf(4, 1, [2], [2]), numbers)).x.toArraySync()).toEqual([2, 4]);
@@ -87,6 +97,32 @@ describe('a checkpoint that lies', () => {
     ['compression', archive({ 'a/data.pkl': new Uint8Array(100_000) }, 9), 'compressed'],
     ['a big-endian writer', archive({ 'a/data.pkl': pickle('}'), 'a/byteorder': Buffer.from('big') }), 'big-endian'],
     ['a list in itself', file(pickle(']', 'q', 0, 'h', 0, 'a')), 'holds itself'],
+    [
+      'shared lists with a million paths',
+      file(
+        pickle(
+          ']',
+          ...Array.from({ length: 40 }, (_, i) => [
+            ']',
+            'q',
+            i,
+            '0',
+            ...(i ? ['h', i, 'h', i - 1, 'a', 'h', i - 1, 'a', '0'] : []),
+          ]).flat(),
+          'h',
+          39,
+          'a',
+        ),
+      ),
+      'more than 100000 things',
+    ],
+    [
+      'bottomless lists',
+      file(pickle(...Array.from({ length: 5000 }, () => ']'), ...Array.from({ length: 4999 }, () => 'a'))),
+      'nested deeper',
+    ],
+    ['a length that leads back', file(pickle('B', 0xfb, 255, 255, 255)), 'a length is -5'],
+    ['an entry in the format for large files', large(), 'leads out of the file'],
     ['a call of what is no function', file(pickle('}', ')', 'R')), 'cannot be read'],
     ['an extension', file(pickle(0x82, 1)), 'cannot be read'],
     [
@@ -99,19 +135,18 @@ describe('a checkpoint that lies', () => {
   });
   it('is refused whatever byte of it is changed, or read as something else, without harm', () => {
     const good = readFileSync(path('strided'));
+    // The directory is at the end.
+    const place = fc.oneof(fc.nat(good.length - 1), fc.integer({ min: good.length - 400, max: good.length - 1 }));
     fc.assert(
-      fc.property(
-        fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }),
-        (changes) => {
-          const bytes = Uint8Array.from(good);
-          for (const [at, value] of changes) bytes[at] = value;
-          try {
-            fromPth(bytes);
-          } catch (error) {
-            if (!(error instanceof TapegradError)) throw error;
-          }
-        },
-      ),
+      fc.property(fc.array(fc.tuple(place, fc.nat(255)), { minLength: 1, maxLength: 8 }), (changes) => {
+        const bytes = Uint8Array.from(good);
+        for (const [at, value] of changes) bytes[at] = value;
+        try {
+          fromPth(bytes);
+        } catch (error) {
+          if (!(error instanceof TapegradError)) throw error;
+        }
+      }),
       { numRuns: 2000 },
     );
     expect(({} as Record<string, unknown>).x).toBeUndefined();

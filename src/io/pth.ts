@@ -1,5 +1,5 @@
 import { unzipSync } from 'fflate';
-import { Parser } from 'pickleparser';
+import { BufferReader, Parser } from 'pickleparser';
 import { tensor } from '../create.js';
 import { describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
@@ -75,8 +75,7 @@ export function fromPth(bytes: Uint8Array): StateDict {
   const order = files.get(`${root}byteorder`);
   if (order !== undefined && new TextDecoder().decode(order) !== 'little')
     bad('it was written on a big-endian machine', 'load it there and save it as safetensors');
-  const found = new Map<string, StoredTensor>();
-  collect(unpickle(files.get(pickle)!), '', found);
+  const found = collect(unpickle(files.get(pickle)!));
   if (found.size === 0) bad('it holds no tensors by name', 'save a dict, such as model.state_dict(), with torch.save');
   const allowed = MOST_REPEATS * bytes.length;
   let total = 0;
@@ -92,6 +91,7 @@ export function fromPth(bytes: Uint8Array): StateDict {
 function unzip(bytes: Uint8Array): Map<string, Uint8Array> {
   let total = 0;
   try {
+    checkDirectory(bytes);
     const files = unzipSync(bytes, {
       filter: ({ name, compression, originalSize }) => {
         if (compression !== 0) throw new Error(`'${name}' is compressed, which torch.save never does`);
@@ -106,7 +106,56 @@ function unzip(bytes: Uint8Array): Map<string, Uint8Array> {
   }
 }
 
+const END_OF_DIRECTORY = 0x06054b50;
+const DIRECTORY_ENTRY = 0x02014b50;
+
+/** The second end of a directory, for large archives, which PyTorch always writes, and what points to it. */
+const END_64 = 0x06064b50;
+const LOCATOR_64 = 0x07064b50;
+
+/**
+ * Requires a directory that lies inside the file, as fflate will see it: it follows the counts and offsets of a damaged one
+ * beyond the file's end, for minutes or for ever.
+ */
+function checkDirectory(bytes: Uint8Array): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let end = bytes.length - 22;
+  while (end >= 0 && view.getUint32(end, true) !== END_OF_DIRECTORY) end--;
+  if (end < 0) throw new Error('it has no directory');
+  let count = view.getUint16(end + 8, true);
+  let at = view.getUint32(end + 16, true);
+  if (end >= 20 && view.getUint32(end - 20, true) === LOCATOR_64) {
+    const second = view.getUint32(end - 12, true);
+    if (second + 56 > end || view.getUint32(second, true) !== END_64)
+      throw new Error('its second directory end is none');
+    count = view.getUint32(second + 32, true);
+    at = view.getUint32(second + 48, true);
+  }
+  for (let i = 0; i < count; i++) {
+    if (at + 46 > end || view.getUint32(at, true) !== DIRECTORY_ENTRY)
+      throw new Error(`entry ${i} of its directory is none`);
+    const [packed, size, start] = [20, 24, 42].map((field) => view.getUint32(at + field, true));
+    if (packed > bytes.length || start > bytes.length || size === 0xffffffff)
+      throw new Error(`entry ${i} of its directory leads out of the file`);
+    at += 46 + view.getUint16(at + 28, true) + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
+  }
+}
+
 class Refused extends Error {}
+
+/** A length below 0 would read what was read before, for ever. */
+class ForwardReader extends BufferReader {
+  override skip(bytes: number): void {
+    if (!(bytes >= 0)) throw new Error(`a length is ${bytes}`);
+    super.skip(bytes);
+  }
+
+  override uint64(): number {
+    const low = this.uint32();
+    if (this.uint32() > 0) throw new Error('a length is above 4 GiB');
+    return low;
+  }
+}
 
 /** The globals that a file of tensors needs, made anew for every file, so that none of them can be tampered with. */
 function globals(): (module: string, name: string) => unknown {
@@ -150,7 +199,7 @@ function unpickle(bytes: Uint8Array): unknown {
       persistentResolver: { resolve: persistent },
       unpicklingTypeOfDictionary: 'Map',
     };
-    return new Parser(options as ConstructorParameters<typeof Parser>[0]).parse(bytes);
+    return new Parser(options as ConstructorParameters<typeof Parser>[0]).read(new ForwardReader(bytes));
   } catch (cause) {
     if (cause instanceof Refused) {
       const remedy = 'load it in PyTorch and save its state_dict(); nothing in the file has been run';
@@ -160,19 +209,32 @@ function unpickle(bytes: Uint8Array): unknown {
   }
 }
 
+/** What shares its parts may have exponentially many paths. */
+const MOST_PATHS = 100_000;
+const MOST_DEPTH = 100;
+
 /** Gathers the tensors of nested dicts and lists under their paths. */
-function collect(value: unknown, path: string, found: Map<string, StoredTensor>, inside = new Set<unknown>()): void {
-  if (value instanceof StoredTensor) {
-    if (path !== '') found.set(path, value);
-    return;
-  }
-  if (!(value instanceof Map || Array.isArray(value))) return;
-  if (inside.has(value)) bad(`'${path}' holds itself`);
-  inside.add(value);
-  for (const [key, v] of value instanceof Map ? value : value.entries()) {
-    collect(v, path === '' ? String(key) : `${path}.${String(key)}`, found, inside);
-  }
-  inside.delete(value);
+function collect(root: unknown): Map<string, StoredTensor> {
+  const found = new Map<string, StoredTensor>();
+  const inside = new Set<unknown>();
+  let paths = 0;
+  const visit = (value: unknown, path: string): void => {
+    if (++paths > MOST_PATHS) bad(`it holds more than ${MOST_PATHS} things`);
+    if (value instanceof StoredTensor) {
+      if (path !== '') found.set(path, value);
+      return;
+    }
+    if (!(value instanceof Map || Array.isArray(value))) return;
+    if (inside.has(value)) bad(`'${path}' holds itself`);
+    if (inside.size > MOST_DEPTH) bad(`its dicts are nested deeper than ${MOST_DEPTH}`);
+    inside.add(value);
+    for (const [key, v] of value instanceof Map ? value : value.entries()) {
+      visit(v, path === '' ? String(key) : `${path}.${String(key)}`);
+    }
+    inside.delete(value);
+  };
+  visit(root, '');
+  return found;
 }
 
 function read(name: string, { storage, offset, shape, strides }: StoredTensor, bytes: Uint8Array | undefined): Tensor {

@@ -12,6 +12,9 @@ export interface CompiledStep<R extends Tensor | readonly Tensor[]> {
   readonly replays: number;
 }
 
+/** A recording keeps everything that its step computes on the device, so there are not more of them than this. */
+const MOST_SHAPES = 8;
+
 /** What the calls with one combination of input shapes have come to. */
 interface Entry {
   calls: number;
@@ -25,7 +28,7 @@ interface Entry {
  * Prepares a training or inference step for being called over and over. On WebGPU the first call for each combination of
  * input shapes runs as it is, the second is recorded, and from the third on everything that it computed is submitted to
  * the device at once, without going through the layers again; parameters and optimizer state stay on the device. The
- * results are those of the step itself. On other devices the step is called as it is, which is as fast.
+ * results are those of the step itself. On other devices the step is called as it is.
  *
  * ```ts
  * const step = compile((x, y) => {
@@ -39,8 +42,8 @@ interface Entry {
  * ```
  *
  * What is replayed is the device's part only: the step must do the same operations every time, whatever else it does
- * (counting, choosing at random, train() or eval()) is not repeated. Other options of an optimizer are noticed. As
- * torch.compile, or CUDA graphs.
+ * (counting, choosing at random, train() or eval()) is not repeated. Other options of an optimizer are noticed. Of more
+ * than eight combinations of shapes those that were used last are kept. As torch.compile, or CUDA graphs.
  *
  * @param step a synchronous function of tensors that returns a tensor, or several
  * @throws TapegradError from a call that cannot be recorded, with the reason: the step is asynchronous, reads a tensor,
@@ -57,7 +60,14 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     known.set(backend, entries);
     const key = inputs.map((x) => show(x.shape)).join();
     const entry = entries.get(key) ?? { calls: 0, recording: null, shapes: [], many: false };
+    // The one that was used last is the last of the map; what has not been used for longest makes room.
+    entries.delete(key);
     entries.set(key, entry);
+    for (const [old, { recording }] of entries) {
+      if (entries.size <= MOST_SHAPES) break;
+      recording?.free();
+      entries.delete(old);
+    }
     return entry;
   };
 

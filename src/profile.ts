@@ -124,6 +124,7 @@ const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: S
   },
   softmax: ([x, , , log], out) => sized(log ? 'logSoftmax' : 'softmax', SOFTMAX_FLOPS * x.size, x, out),
   copy: ([x, shape], out) => ({ ...sized('copy', 0, x, out), detail: `to [${shape.join(', ')}]` }),
+  rows: ([x], out) => sized('rows', 0, x, out),
   pick: ([x, index], out) => sized('pick', 0, x, index, out),
   place: ([x, index], out) => sized('place', 0, x, index, out),
   sgd: ([rule, updates]) => {

@@ -199,8 +199,8 @@ export class Tensor {
     if (values === null) {
       fail(
         op,
-        `the tensor of shape ${show(this.shape)} was computed on the device '${this.device}', which the host cannot read without waiting`,
-        "use tensor(await x.data()), or await useDevice('cpu') first, which fetches everything",
+        `the tensor of shape ${show(this.shape)} was computed or changed on the device '${this.device}', which the host cannot read without waiting`,
+        "use tensor(await x.data()); for parameters, await useDevice('cpu') first, which fetches what was changed in place",
         { shapes: [this.shape] },
       );
     }

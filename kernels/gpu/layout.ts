@@ -11,6 +11,16 @@ export function copy(rank: number): GpuKernel {
   return gpuKernel('copy', `over ${rank} loops`, args, `${position(rank)}\nreturn input[${dot('s', rank)}];`);
 }
 
+/** x[index[r], c] for x [.., width]. */
+export const rows = gpuKernel(
+  'rows',
+  '',
+  { input: 'Array', index: 'Host', width: 'Integer' },
+  `${integer('r', 'divide(this.thread.x, width)')}
+    ${integer('from', 'toInteger(index[r])')}
+    return input[from * width + this.thread.x - r * width];`,
+);
+
 /** x[r, index[r]] for x [rows, cols]. */
 export const pick = gpuKernel(
   'pick',

@@ -1,42 +1,35 @@
-import { gpuKernel } from './source.js';
+import { type ArgumentType, gpuKernel } from './source.js';
 
-// One SGD update, PyTorch's rule, in two kernels: the velocity, where there is momentum, and the parameter.
+// One SGD update, PyTorch's rule, in two kernels: the velocity, where there is momentum, and the parameter. The gradient
+// with its weight decay is d.
 
-/** The first velocity: the gradient with its weight decay. */
-export const firstVelocity = gpuKernel(
-  'sgd',
-  'first velocity',
-  { p: 'Array', g: 'Array', decay: 'Number' },
-  'return g[this.thread.x] + decay * p[this.thread.x];',
-);
+const sgd = (step: string, args: Record<string, ArgumentType>, result: string) =>
+  gpuKernel(
+    'sgd',
+    step,
+    { p: 'Array', g: 'Array', decay: 'Number', ...args },
+    `const d = g[this.thread.x] + decay * p[this.thread.x];\nreturn ${result};`,
+  );
 
-export const velocity = gpuKernel(
-  'sgd',
+/** For the first step the velocity is 0 and counts with momentum and dampening 0. */
+export const velocity = sgd(
   'velocity',
-  { p: 'Array', g: 'Array', v: 'Array', decay: 'Number', momentum: 'Number', dampening: 'Number' },
-  `const d = g[this.thread.x] + decay * p[this.thread.x];
-    return momentum * v[this.thread.x] + (1 - dampening) * d;`,
+  { v: 'Array', momentum: 'Number', dampening: 'Number' },
+  'momentum * v[this.thread.x] + (1 - dampening) * d',
 );
 
-/** p - lr d, with the new velocity v: d is v, or with Nesterov's look-ahead the gradient plus momentum v. */
-export const withMomentum = gpuKernel(
-  'sgd',
+export const plain = sgd('', { lr: 'Number' }, 'p[this.thread.x] - lr * d');
+
+/** With the new velocity. */
+export const withMomentum = sgd(
   'with momentum',
-  { p: 'Array', v: 'Array', lr: 'Number' },
-  'return p[this.thread.x] - lr * v[this.thread.x];',
+  { v: 'Array', lr: 'Number' },
+  'p[this.thread.x] - lr * v[this.thread.x]',
 );
 
-export const nesterov = gpuKernel(
-  'sgd',
+/** With the new velocity, and a look ahead. */
+export const nesterov = sgd(
   'with nesterov',
-  { p: 'Array', g: 'Array', v: 'Array', lr: 'Number', decay: 'Number', momentum: 'Number' },
-  `const d = g[this.thread.x] + decay * p[this.thread.x];
-    return p[this.thread.x] - lr * (d + momentum * v[this.thread.x]);`,
-);
-
-export const plain = gpuKernel(
-  'sgd',
-  '',
-  { p: 'Array', g: 'Array', lr: 'Number', decay: 'Number' },
-  'return p[this.thread.x] - lr * (g[this.thread.x] + decay * p[this.thread.x]);',
+  { v: 'Array', lr: 'Number', momentum: 'Number' },
+  'p[this.thread.x] - lr * (d + momentum * v[this.thread.x])',
 );

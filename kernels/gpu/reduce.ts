@@ -32,6 +32,12 @@ export function fold(name: string, combine: string, what = 'of segments'): GpuKe
   return gpuKernel(name, what, args, body);
 }
 
+/** finish(acc, n) for what the folds of n numbers gave. */
+export function finish(name: string, expression: string): GpuKernel {
+  const args = { input: 'Array', n: 'Number' } as const;
+  return gpuKernel(name, 'finished', args, `const acc = input[this.thread.x];\nreturn ${expression};`);
+}
+
 /** The first position in each segment at which the input equals its whole fold (or both are NaN); NOWHERE where none does. */
 export const locate = gpuKernel(
   'argmax',

@@ -74,6 +74,8 @@ export interface ReduceKernel {
   /** The same as an expression in acc and x for gpu.js. */
   readonly gpu: string;
   readonly finish: (acc: number, n: number) => number;
+  /** The same as an expression in acc and n for gpu.js; absent where it is acc. */
+  readonly gpuFinish?: string;
   readonly result: 'value' | 'index';
 }
 
@@ -153,6 +155,8 @@ export interface Backend {
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage;
   /** A contiguous copy of x read with the given strides (elements; 0 repeats). */
   copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage;
+  /** out[r, :] = x[index[r], :] for x [.., width] and whole numbers of the host. Present where there is no readSync. */
+  rows?(x: Storage, index: Int32Array, width: number): Storage;
   /** out[r] = x[r, index[r]] for x [rows, cols]. */
   pick(x: Storage, index: Storage, rows: number, cols: number): Storage;
   /** out[r, index[r]] = x[r], 0 elsewhere, for out [rows, cols]. */

@@ -84,11 +84,9 @@ export function startedBackends(): Backend[] {
   return [...started.values()];
 }
 
-/** Puts another implementation in a device's place and returns what stood there, if anything; for tests of fallbacks. @internal */
-export function replaceBackend(device: Device, backend: Backend): Backend | undefined {
-  const before = started.get(device);
+/** Puts another implementation in a device's place; for tests of fallbacks. @internal */
+export function replaceBackend(device: Device, backend: Backend): void {
   started.set(device, backend);
-  return before;
 }
 
 /** Where tensors are made unless they say otherwise. */

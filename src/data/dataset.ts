@@ -1,12 +1,12 @@
 import type { Tensor } from '../methods.js';
-import { commonRows } from './rows.js';
+import { commonRows, knownValues, takeRows } from './rows.js';
 
 /** Samples that lie along the first dimension of one or more tensors, as torch.utils.data.TensorDataset. */
 export class TensorDataset {
   readonly tensors: readonly Tensor[];
   /** The number of samples. */
   readonly length: number;
-  #host: Float32Array[] | null = null;
+  #host: (Float32Array | null)[] | null = null;
 
   /** @throws TapegradError for tensors with different first dimensions */
   constructor(...tensors: Tensor[]) {
@@ -14,15 +14,11 @@ export class TensorDataset {
     this.tensors = tensors;
   }
 
-  /** The numbers of each tensor on the host, read once. @internal */
-  hostSync(): Float32Array[] {
-    this.#host ??= this.tensors.map((t) => t.hostValues('TensorDataset'));
-    return this.#host;
-  }
-
-  /** @internal */
-  async host(): Promise<Float32Array[]> {
-    this.#host ??= await Promise.all(this.tensors.map((t) => t.data()));
-    return this.#host;
+  /** Samples `from` to `to` of an order. @internal */
+  take(order: Int32Array, from: number, to: number): Tensor[] {
+    // Read once, for all batches of all epochs.
+    this.#host ??= this.tensors.map(knownValues);
+    const host = this.#host;
+    return this.tensors.map((t, i) => takeRows('TensorDataset', t, host[i], order, from, to));
   }
 }

@@ -2,7 +2,7 @@ import { tensor } from '../create.js';
 import { checkInteger, checkNumber, checkOptions, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { Generator, generator } from '../random.js';
-import { commonRows, featureValues, gather, likeRows } from './rows.js';
+import { commonRows, featureValues, knownValues, takeRows } from './rows.js';
 
 /**
  * Class indices [n] as rows [n, classes] with a single 1.
@@ -59,8 +59,8 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
   const stream = options.seed === undefined ? generator : new Generator(options.seed);
   const order = options.shuffle === false ? Int32Array.from({ length: n }, (_, i) => i) : stream.permutation(n);
   return tensors.flatMap((t) => {
-    const part = (from: number, to: number) =>
-      likeRows(t, gather(t.hostValues('trainTestSplit'), t.size / n, order, from, to));
+    const host = knownValues(t);
+    const part = (from: number, to: number) => takeRows('trainTestSplit', t, host, order, from, to);
     return [part(0, n - test), part(n - test, n)];
   });
 }

@@ -2,7 +2,6 @@ import { checkInteger, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { generator, Generator as RandomStream } from '../random.js';
 import { TensorDataset } from './dataset.js';
-import { gather, likeRows } from './rows.js';
 
 export interface DataLoaderOptions {
   /** Samples a batch. */
@@ -61,14 +60,11 @@ export class DataLoader {
 
   *[Symbol.iterator](): Generator<Tensor[], void, undefined> {
     const order = this.#nextOrder();
-    const host = this.dataset.hostSync();
-    for (let i = 0; i < this.length; i++) yield this.#batch(host, order, i);
+    for (let i = 0; i < this.length; i++) yield this.#batch(order, i);
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Tensor[], void, undefined> {
-    const order = this.#nextOrder();
-    const host = await this.dataset.host();
-    for (let i = 0; i < this.length; i++) yield this.#batch(host, order, i);
+    yield* this[Symbol.iterator]();
   }
 
   #nextOrder(): Int32Array {
@@ -80,9 +76,8 @@ export class DataLoader {
     return stream.permutation(this.dataset.length);
   }
 
-  #batch(host: readonly Float32Array[], order: Int32Array, index: number): Tensor[] {
+  #batch(order: Int32Array, index: number): Tensor[] {
     const from = index * this.batchSize;
-    const to = Math.min(from + this.batchSize, this.dataset.length);
-    return this.dataset.tensors.map((t, i) => likeRows(t, gather(host[i], t.size / t.shape[0], order, from, to)));
+    return this.dataset.take(order, from, Math.min(from + this.batchSize, this.dataset.length));
   }
 }

@@ -17,11 +17,31 @@ export function gather(
   return out;
 }
 
-/** A tensor of numbers with the rows' shape and the device of `like`. */
-export function likeRows(like: Tensor, values: Float32Array): Tensor {
-  const rest = like.shape.slice(1);
-  const width = like.size / like.shape[0];
-  return new Tensor([values.length / width, ...rest], like.backend.upload(values));
+/**
+ * The rows of a tensor [n, ..] at places `from` to `to` of an order, as a tensor of its device: from what the host knows of
+ * its numbers, or where it would have to wait for them, on the device.
+ */
+export function takeRows(
+  op: string,
+  t: Tensor,
+  host: Float32Array | null,
+  order: Int32Array,
+  from: number,
+  to: number,
+): Tensor {
+  const { backend, shape } = t;
+  const width = t.size / shape[0];
+  const storage =
+    host === null && backend.rows !== undefined
+      ? backend.rows(t.storage, order.subarray(from, to), width)
+      : backend.upload(gather(host ?? t.hostValues(op), width, order, from, to));
+  return new Tensor([to - from, ...shape.slice(1)], storage);
+}
+
+/** The numbers of a tensor where the host knows them. */
+export function knownValues(t: Tensor): Float32Array | null {
+  const values = t.peek();
+  return values === null || values instanceof Float32Array ? values : Float32Array.from(values);
 }
 
 /** Requires tensors with one first dimension, and returns it. */

@@ -1,5 +1,3 @@
-import { unzipSync } from 'fflate';
-import { BufferReader, Parser } from 'pickleparser';
 import { tensor } from '../create.js';
 import { describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
@@ -67,15 +65,15 @@ export function isPickle(bytes: Uint8Array): boolean {
  * @throws TapegradError for globals other than those that rebuild tensors, for whole numbers and doubles that float32 cannot
  *   hold, and for anything else than a well-formed file
  */
-export function fromPth(bytes: Uint8Array): StateDict {
-  const files = unzip(bytes);
+export async function fromPth(bytes: Uint8Array): Promise<StateDict> {
+  const files = await unzip(bytes);
   const pickle = [...files.keys()].find((name) => name.endsWith('/data.pkl'));
   if (pickle === undefined) bad('the archive holds no data.pkl');
   const root = pickle.slice(0, -'data.pkl'.length);
   const order = files.get(`${root}byteorder`);
   if (order !== undefined && new TextDecoder().decode(order) !== 'little')
     bad('it was written on a big-endian machine', 'load it there and save it as safetensors');
-  const found = collect(unpickle(files.get(pickle)!));
+  const found = collect(await unpickle(files.get(pickle)!));
   if (found.size === 0) bad('it holds no tensors by name', 'save a dict, such as model.state_dict(), with torch.save');
   const allowed = MOST_REPEATS * bytes.length;
   let total = 0;
@@ -88,7 +86,10 @@ export function fromPth(bytes: Uint8Array): StateDict {
   );
 }
 
-function unzip(bytes: Uint8Array): Map<string, Uint8Array> {
+// The libraries are loaded when a checkpoint is: nothing else needs them.
+
+async function unzip(bytes: Uint8Array): Promise<Map<string, Uint8Array>> {
+  const { unzipSync } = await import('fflate');
   let total = 0;
   try {
     checkDirectory(bytes);
@@ -143,20 +144,6 @@ function checkDirectory(bytes: Uint8Array): void {
 
 class Refused extends Error {}
 
-/** A length below 0 would read what was read before, for ever. */
-class ForwardReader extends BufferReader {
-  override skip(bytes: number): void {
-    if (!(bytes >= 0)) throw new Error(`a length is ${bytes}`);
-    super.skip(bytes);
-  }
-
-  override uint64(): number {
-    const low = this.uint32();
-    if (this.uint32() > 0) throw new Error('a length is above 4 GiB');
-    return low;
-  }
-}
-
 /** The globals that a file of tensors needs, made anew for every file, so that none of them can be tampered with. */
 function globals(): (module: string, name: string) => unknown {
   const known: Record<string, unknown> = {
@@ -192,7 +179,21 @@ function persistent(id: unknown): StoredNumbers {
   throw new Error(`${describe(id)} refers to no storage`);
 }
 
-function unpickle(bytes: Uint8Array): unknown {
+async function unpickle(bytes: Uint8Array): Promise<unknown> {
+  const { BufferReader, Parser } = await import('pickleparser');
+  /** A length below 0 would read what was read before, for ever. */
+  class ForwardReader extends BufferReader {
+    override skip(bytes: number): void {
+      if (!(bytes >= 0)) throw new Error(`a length is ${bytes}`);
+      super.skip(bytes);
+    }
+
+    override uint64(): number {
+      const low = this.uint32();
+      if (this.uint32() > 0) throw new Error('a length is above 4 GiB');
+      return low;
+    }
+  }
   try {
     const options = {
       nameResolver: { resolve: globals() },

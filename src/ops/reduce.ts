@@ -33,6 +33,7 @@ export const reduce = /* @__PURE__ */ reduceRows({
   mean: {
     ...sumFold,
     finish: (acc, n) => acc / n,
+    gpuFinish: 'acc / n',
     saves: 'nothing',
     grad: (g, _x, _y, n) => g.div(n),
   },

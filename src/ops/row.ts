@@ -50,6 +50,8 @@ export interface ReduceRow {
   /** The same as an expression in acc and x for gpu.js. */
   gpu: string;
   finish(acc: number, n: number): number;
+  /** The same as an expression in acc and n for gpu.js; absent where it is acc. */
+  gpuFinish?: string;
   result: 'value' | 'index';
   /** Absent for a row that is not differentiable. `y` keeps the reduced dimensions; n is the number of elements folded into one. */
   grad?(g: Tensor, x: Tensor, y: Tensor, n: number): Tensor;

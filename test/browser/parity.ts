@@ -20,4 +20,20 @@ export async function parity(mode: Mode): Promise<{ info: unknown; count: number
   return { info: backend.info(), count: cases.length, wrong };
 }
 
-Object.assign(globalThis, { parity });
+/** What WebGL says to a tensor beyond what its shaders count to, and how many of the numbers just below come back wrong. */
+export async function limit(): Promise<{ message: string; wrong: number }> {
+  const backend = await GpuBackend.start(['webgl2']);
+  const most = backend.largest / 4;
+  const neg = { name: 'neg', f: (x: number) => -x, gpu: '-x' };
+  const values = Float32Array.from({ length: most }, (_, i) => i);
+  const got = await backend.read(backend.unary(neg, backend.upload(values)));
+  let wrong = 0;
+  for (let i = 0; i < most; i++) if (got[i] !== -i) wrong++;
+  const message = await backend.read(backend.fill(most + 1, 0)).then(
+    () => 'nothing',
+    (error: Error) => error.message,
+  );
+  return { message, wrong };
+}
+
+Object.assign(globalThis, { parity, limit });

@@ -10,7 +10,7 @@ export async function train(device: 'cpu' | 'gpu', withoutWebGpu = false) {
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 });
   const [x, y] = [randn([256, 64]), randn([256, 8])];
   const losses: number[] = [];
-  for (let step = 0; step < 20; step++) {
+  for (let step = 0; step < 50; step++) {
     const loss = nn.functional.mseLoss(model.forward(x), y);
     loss.backward();
     optimizer.step();

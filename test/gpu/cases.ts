@@ -3,6 +3,7 @@ import { noGrad, type Tensor, tensor } from '../../src/index.js';
 import { applyBinary, applyReduce, applyUnary } from '../../src/ops/apply.js';
 import { applyGeneral } from '../../src/ops/record.js';
 import { table } from '../../src/ops/table.js';
+import { sizeOf } from '../../src/shape.js';
 import { difference } from '../close.js';
 import { sample, sampleTensor } from '../samples.js';
 
@@ -159,6 +160,25 @@ const general = table.general.flatMap((row) =>
   ),
 );
 
+/** The same with what is not finite among the numbers of the first input. */
+const generalSpecials = table.general.flatMap((row) =>
+  row.examples.map(({ shapes, attributes, values = {} }) =>
+    same(
+      `${row.name} of ${JSON.stringify(shapes)}, ${JSON.stringify(attributes)} with NaN and infinities`,
+      (device) =>
+        shapes.map((shape, j) => {
+          if (values[j]) return tensor([...values[j]], { shape, device });
+          const numbers = sample(sizeOf(shape), [-2, 2], j + 1);
+          if (j === 0) numbers.set([NaN, Infinity, -Infinity, 0].slice(0, numbers.length));
+          return tensor(numbers, { shape, device });
+        }),
+      (...inputs) => applyGeneral(row, inputs, attributes),
+      1e-5,
+      2e-5,
+    ),
+  ),
+);
+
 const layouts = [
   [false, false],
   [true, false],
@@ -193,4 +213,12 @@ const special = same(
   (x) => noGrad(() => x.softmax(1)),
 );
 
-export const cases: readonly Case[] = [...unary, ...binary, ...reduce, ...general, ...matmul, special];
+export const cases: readonly Case[] = [
+  ...unary,
+  ...binary,
+  ...reduce,
+  ...general,
+  ...generalSpecials,
+  ...matmul,
+  special,
+];

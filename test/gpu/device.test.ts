@@ -75,6 +75,28 @@ describe('the same program', () => {
     for (const [i, p] of got.parameters.entries()) expectClose(p, expected.parameters[i], 1e-4, 1e-6);
     expect(got.accuracy).toBe(expected.accuracy);
   });
+  onGpu('may have computed its data on the device', async () => {
+    const run = async () => {
+      manualSeed(2);
+      const x = randn([20, 3]).mul(2);
+      const [train, test, yTrain] = data.trainTestSplit(x, x.sum(1, true), { seed: 1 });
+      const loader = new data.DataLoader(new data.TensorDataset(train, yTrain), {
+        batchSize: 4,
+        shuffle: true,
+        seed: 5,
+      });
+      const seen = [test];
+      for (const batch of loader) seen.push(...batch);
+      for await (const batch of loader) seen.push(...batch);
+      return Promise.all(seen.map(async (t) => [t.shape, [...(await t.data())].map(Math.fround)]));
+    };
+    await useDevice('cpu');
+    const expected = await run();
+    await useDevice('gpu');
+    const got = await run();
+    expect(got.map(([shape]) => shape)).toEqual(expected.map(([shape]) => shape));
+    for (const [i, [, values]] of got.entries()) expectClose(values as number[], expected[i][1] as number[]);
+  });
   onGpu('compiles a kernel once for all shapes', async () => {
     await useDevice('gpu');
     const step = async (n: number) => {
@@ -193,6 +215,16 @@ describe('what goes wrong on the device', () => {
     const error = await errorOf(() => zeros([2 ** 15, 2 ** 15]).data());
     expect(error.op).toBe('fill');
     expect(error.message).toContain(`${2 ** 32} bytes`);
+    expect(await tensor([1]).add(1).item()).toBe(2);
+  });
+  onGpu('is said of a device without memory, by the name of what wanted it', async () => {
+    await useDevice('gpu');
+    const { device } = (gpu() as unknown as { runtime: { device: { popErrorScope(): Promise<unknown> } } }).runtime;
+    const pop = vi.spyOn(device, 'popErrorScope').mockResolvedValueOnce({ message: 'the device said no' });
+    const x = tensor(new Float32Array(123_457));
+    const error = await errorOf(() => x.neg().data());
+    pop.mockRestore();
+    expect(error.message).toMatch(/^\[(upload|neg)\] the GPU failed: no memory for \d+ bytes: the device said no/);
     expect(await tensor([1]).add(1).item()).toBe(2);
   });
   onGpu('may be the loss of the device: errors, then the cpu, or a new start', async () => {

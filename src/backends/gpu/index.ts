@@ -1,9 +1,9 @@
 import { binary, scale, unary } from '../../../kernels/gpu/elementwise.js';
-import { copy, pick, place } from '../../../kernels/gpu/layout.js';
+import { copy, pick, place, rows } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
 import * as optim from '../../../kernels/gpu/optim.js';
-import { fold, locate } from '../../../kernels/gpu/reduce.js';
+import { finish, fold, locate } from '../../../kernels/gpu/reduce.js';
 import { expSum, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail } from '../../errors.js';
@@ -27,6 +27,8 @@ import { WebGpuRuntime } from './webgpu.js';
 
 const API: Record<Mode, string> = { webgpu: 'WebGPU', webgl2: 'WebGL2', headlessgl: 'WebGL without a window' };
 
+/** Their numbers reach the device as float32. */
+const MOST_ROWS = 2 ** 24;
 /** How many numbers one thread folds. */
 const SEGMENT = 128;
 const MIN = 'x < acc ? x : acc';
@@ -84,14 +86,11 @@ export class GpuBackend extends GpuMemory implements Backend {
     if (kernel.result === 'index') {
       const parts = Math.ceil(length / SEGMENT);
       const positions = this.launch(locate, outer * parts * inner, [cell, length, inner, parts, SEGMENT, folded]);
-      const firsts = this.#fold(fold('argmax', MIN, 'least position'), positions, outer, parts, inner);
+      const firsts = this.#fold(fold('argmax', MIN, 'first position'), positions, outer, parts, inner);
       return letGo(this.make(size, firsts), folded, positions);
     }
-    const divisor = kernel.finish(1, length);
-    if (divisor === 1) return this.make(size, folded);
-    const out = this.run(scale, size, folded, divisor);
-    folded.release();
-    return out;
+    if (kernel.gpuFinish === undefined) return this.make(size, folded);
+    return letGo(this.run(finish(kernel.name, kernel.gpuFinish), size, folded, length), folded);
   }
 
   /** Folds in stages until one number is left for each of the outer times inner. */
@@ -126,7 +125,7 @@ export class GpuBackend extends GpuMemory implements Backend {
   /** The rows' maxima, and the sums of their exponentials. */
   #rowSums(x: Storage, rows: number, cols: number): [tops: Cell, sums: Cell] {
     const cell = this.present(x);
-    const tops = this.#fold(fold('max', MAX), cell, rows, cols, 1);
+    const tops = this.#fold(fold('softmax', MAX, 'largest'), cell, rows, cols, 1);
     return [tops, this.launch(expSum, rows, [cell, tops, cols])];
   }
 
@@ -138,6 +137,11 @@ export class GpuBackend extends GpuMemory implements Backend {
   copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage {
     const { sizes, a } = collapse(shape, strides, strides);
     return this.run(copy(sizes.length), sizeOf(shape), x, ...sizes.slice(1), ...a);
+  }
+
+  rows(x: Storage, index: Int32Array, width: number): Storage {
+    if (x.size / width > MOST_ROWS) fail('rows', `${x.size / width} rows`, `the GPU picks from ${MOST_ROWS} at most`);
+    return this.run(rows, index.length * width, x, Float32Array.from(index), width);
   }
 
   pick(x: Storage, index: Storage, rows: number, cols: number): Storage {
@@ -154,17 +158,17 @@ export class GpuBackend extends GpuMemory implements Backend {
     for (const { parameter, gradient, velocity, firstStep } of updates) {
       const [p, g] = [this.present(parameter), this.present(gradient)];
       const n = parameter.size;
+      const gradients = [p, g, weightDecay];
       let next: Cell;
       if (velocity === null) {
-        next = this.launch(optim.plain, n, [p, g, lr, weightDecay], p);
+        next = this.launch(optim.plain, n, [...gradients, lr], p);
       } else {
         const before = this.present(velocity);
-        const v = firstStep
-          ? this.launch(optim.firstVelocity, n, [p, g, weightDecay], before)
-          : this.launch(optim.velocity, n, [p, g, before, weightDecay, momentum, dampening], before);
+        const kept = firstStep ? [0, 0] : [momentum, dampening];
+        const v = this.launch(optim.velocity, n, [...gradients, before, ...kept], before);
         next = rule.nesterov
-          ? this.launch(optim.nesterov, n, [p, g, v, lr, weightDecay, momentum], p)
-          : this.launch(optim.withMomentum, n, [p, v, lr], p);
+          ? this.launch(optim.nesterov, n, [...gradients, v, lr, momentum], p)
+          : this.launch(optim.withMomentum, n, [...gradients, v, lr], p);
         this.put(velocity, v);
       }
       this.put(parameter, next);
@@ -172,9 +176,9 @@ export class GpuBackend extends GpuMemory implements Backend {
   }
 
   squaredError(a: Storage, b: Storage, factor: number): Storage {
-    const difference = binary('squared difference', '(a - b) * (a - b)', 1);
+    const difference = binary('squaredError', '(a - b) * (a - b)', 1);
     const squares = this.launch(difference, a.size, [this.present(a), this.present(b), 1, 1]);
-    const sum = this.#fold(fold('sum', 'acc + x'), squares, 1, a.size, 1);
+    const sum = this.#fold(fold('squaredError', 'acc + x', 'sum'), squares, 1, a.size, 1);
     return letGo(this.run(scale, 1, sum, factor), squares, sum);
   }
 

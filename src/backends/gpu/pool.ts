@@ -32,7 +32,9 @@ export class BufferPool {
   readonly #verdicts = new Set<Promise<void>>();
   /** What plans keep, and whether everybody else has given it back. */
   readonly #kept = new Map<GpuBuffer, boolean>();
-  onOutOfMemory: (message: string) => void = () => {};
+  onOutOfMemory: (op: string, message: string) => void = () => {};
+  /** The operation that buffers are being made for. */
+  op = '';
 
   /** The results that are in use. */
   get live(): MemoryInfo {
@@ -52,11 +54,12 @@ export class BufferPool {
         this.#idleBytes -= size;
         return waiting;
       }
+      const { op } = this;
       device.pushErrorScope('out-of-memory');
       const buffer = create({ usage: RESULT | COPY_DST, size });
       const verdict = device.popErrorScope().then((error) => {
         this.#verdicts.delete(verdict);
-        if (error !== null) this.onOutOfMemory(`no memory for ${size} bytes: ${error.message}`);
+        if (error !== null) this.onOutOfMemory(op, `no memory for ${size} bytes: ${error.message}`);
       });
       this.#verdicts.add(verdict);
       const destroy = buffer.destroy.bind(buffer);

@@ -73,8 +73,6 @@ export class WebGpuRuntime implements Runtime {
   readonly severalResults = true;
   readonly #kernels = new Map<string, Compiled>();
   #failure: TapegradError | null = null;
-  /** The operation that was queued last. */
-  #op = 'useDevice';
   lost: string | null = null;
 
   private constructor(
@@ -84,11 +82,11 @@ export class WebGpuRuntime implements Runtime {
     private readonly pool: BufferPool,
     private readonly recorder: Recorder,
   ) {
-    const note = (message: string) => {
-      this.#failure ??= new TapegradError(this.#op, `the GPU failed: ${message}`, REMEDY);
+    const note = (op: string, message: string) => {
+      this.#failure ??= new TapegradError(op, `the GPU failed: ${message}`, REMEDY);
     };
     pool.onOutOfMemory = note;
-    device.onuncapturederror = ({ error }) => note(error.message);
+    device.onuncapturederror = ({ error }) => note(this.pool.op, error.message);
     void device.lost.then(({ reason, message }) => {
       this.lost = `its device was lost, ${reason}: ${message}`;
     });
@@ -173,7 +171,7 @@ export class WebGpuRuntime implements Runtime {
       this.#kernels.set(kernel.key, compiled);
     }
     if (compiled.building !== null) await compiled.building;
-    this.#op = kernel.op;
+    this.pool.op = kernel.op;
     compiled.run.setOutput(threads);
     const queue = () => compiled.run(...args) as Promise<BufferHandle>;
     // The first call of a kernel is queued later, when it has been compiled: a tape would not hear it.

@@ -5,15 +5,12 @@
 // multiply-adds a cycle and leave V8 enough of the 16 registers. Every element is summed over the same blocks of k in the
 // same order whatever else is computed beside it, so that a product can be split among threads without changing a bit.
 import { transpose4x4 } from './layout';
-import { fma4, relu4 } from './math';
+import { fma4, KC, relu4 } from './math';
 
 // @ts-ignore: decorator
 @inline const MR = 3;
 // @ts-ignore: decorator
 @inline const NR = 12;
-/** Steps of k for which a tile stays in registers, and a panel of B in the first-level cache. */
-// @ts-ignore: decorator
-@inline const KC = 256;
 /** Rows of A that stay in the second-level cache. */
 // @ts-ignore: decorator
 @inline const MC = 96;

@@ -2,6 +2,10 @@
 // range, subnormals included. Range reductions after Cody and Waite; minimax coefficients are those of the Cephes
 // Mathematical Library (S. Moshier), single precision.
 
+/** Products sum this many steps of k in registers: a tile stays there, and a panel of B in the first-level cache. */
+// @ts-ignore: decorator
+@inline export const KC = 256;
+
 // @ts-ignore: decorator
 @inline function c(x: f32): v128 { return f32x4.splat(x); }
 /** a b + d, in one rounding where the build has relaxed SIMD and the processor a fused multiply-add. */

@@ -28,8 +28,9 @@ export function gemm(
   const transA = plan.transA ? 1 : 0;
   const transB = plan.transB ? 1 : 0;
   const relu = plan.relu ? 1 : 0;
-  if (m === 1 && transB) rowProducts(pool, b, a, c, n, k, bias, 1, relu);
-  else if (n === 1 && !transA) rowProducts(pool, a, b, c, m, k, bias, 0, relu);
+  // A vector lies the same with its transpose.
+  if (n === 1 && (m === 1 || !transA)) rowProducts(pool, a, b, c, m, k, bias, relu);
+  else if (m === 1 && transB) turnedProducts(pool, a, b, c, n, k, bias, relu);
   else if (m === 1) columnProducts(pool, a, b, c, n, k, bias, relu);
   else if (n === 1 && bias === 0) columnProducts(pool, b, a, c, m, k, 0, relu);
   else if (m * n * k <= SMALL) kernels.gemm_small!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
@@ -101,15 +102,36 @@ function rowProducts(
   rows: number,
   k: number,
   bias: number,
-  biasStep: number,
   relu: number,
 ): void {
   pool.run({
     kernel: 'gemm_matvec',
-    args: [mat, v, out, rows, k, bias, biasStep, relu],
-    perUnit: [k * 4, 0, 4, 0, 0, biasStep * 4, 0, 0],
+    args: [mat, v, out, rows, k, bias, relu],
+    perUnit: [k * 4, 0, 4, 0, 0, 0, 0],
     counted: 3,
     units: rows,
+    grain: 16,
+    cost: k / 6,
+  });
+}
+
+/** out[j] = v · M[j] for rows of M, summed in the order of columnProducts. */
+function turnedProducts(
+  pool: Pool,
+  v: number,
+  mat: number,
+  out: number,
+  n: number,
+  k: number,
+  bias: number,
+  relu: number,
+): void {
+  pool.run({
+    kernel: 'gemm_vecmatT',
+    args: [v, mat, out, n, k, bias, relu],
+    perUnit: [0, k * 4, 4, 0, 0, bias === 0 ? 0 : 4, 0],
+    counted: 3,
+    units: n,
     grain: 16,
     cost: k / 6,
   });

@@ -237,3 +237,34 @@ export class Imputer {
 export function impute(x: Tensor, options: ImputeOptions = {}): Tensor {
   return new Imputer(options).fitTransform(x);
 }
+
+/** A preparation that is fitted on training data and applied to features [n, f]. */
+export type Preparation = StandardScaler | MinMaxScaler | Imputer;
+
+/** By the names under which they are written down; the classes' own names do not survive minifiers. */
+const preparations = { StandardScaler, MinMaxScaler, Imputer } as const;
+
+/** @internal */
+export function isPreparation(value: unknown): value is Preparation {
+  return Object.values(preparations).some((Class) => value instanceof Class);
+}
+
+/** What fit learnt, with the preparation's name under `type`. @throws TapegradError before fit @internal */
+export function preparationJSON(p: Preparation): { readonly type: string } {
+  const [type] = Object.entries(preparations).find(([, Class]) => p instanceof Class)!;
+  return { type, ...p.toJSON() };
+}
+
+/** The preparation that preparationJSON described. @throws TapegradError for anything else @internal */
+export function fromPreparation(json: unknown): { name: string; preparation: Preparation; features: number } {
+  const { type, ...learnt } = (json ?? {}) as Record<string, readonly number[]> & { type?: unknown };
+  if (typeof type !== 'string' || !Object.hasOwn(preparations, type))
+    fail(
+      'loadModel',
+      `a preparation is ${describe(type)}`,
+      `known are ${Object.keys(preparations).join(', ')}; update tapegrad, or get a fresh copy of the file`,
+    );
+  const preparation = preparations[type as keyof typeof preparations].fromJSON(learnt as never);
+  const numbers: Record<string, readonly number[]> = { ...preparation.toJSON() };
+  return { name: type, preparation, features: Object.values(numbers)[0].length };
+}

@@ -1,105 +1,73 @@
-import { describe, fail, show } from '../errors.js';
-import { Linear, Module, ReLU, Sequential, Sigmoid, Tanh } from '../nn/index.js';
+import type { Preparation } from '../data/index.js';
+import { fromPreparation, isPreparation, preparationJSON } from '../data/prepare.js';
+import { checkProfile, type TrainingProfile } from '../data/profile.js';
+import { checkOptions, describe, fail, show } from '../errors.js';
+import { Module } from '../nn/index.js';
 import { sameShape } from '../shape.js';
+import { type Described, damaged, describeModule, flatten, make, shapesOf } from './architecture.js';
 import { readFile, writeAtomically } from './files.js';
 import { fromSafetensors, toSafetensors } from './safetensors.js';
 
-// A model in one safetensors file: its weights, and in the metadata under 'tapegrad' what it is made of, as JSON with a
-// version. Other readers of safetensors see the weights.
+// A model in one safetensors file: its weights, and in the metadata under 'tapegrad' what it is made of and what belongs to
+// it, as JSON with a version. Other readers of safetensors see the weights.
 
 const KEY = 'tapegrad';
 const VERSION = 1;
 
-/** A layer as it is written down. */
-type Described = { readonly type: string } & Readonly<Record<string, unknown>>;
-
-interface Layer {
-  /** Whether a module is exactly this layer. */
-  readonly is: (m: Module) => boolean;
-  readonly describe: (m: never) => Readonly<Record<string, unknown>>;
-  /** The shapes of the parameters, by name below `path`. @throws TapegradError for attributes that make no sense */
-  readonly shapes: (d: Described, path: string) => [name: string, shape: readonly number[]][];
-  readonly make: (d: Described) => Module;
+/** What belongs to a model beside its weights. */
+export interface ModelExtras {
+  /** The fitted preparation of the data, in the order in which it is applied before the model. */
+  preparation?: readonly Preparation[];
+  /** What the training data looked like before the preparation; made by data.trainingProfile. */
+  profile?: TrainingProfile;
+  /** The names of the classes, one for each output. */
+  labels?: readonly string[];
 }
 
-const of =
-  (Class: new (...args: never[]) => Module) =>
-  (m: Module): boolean =>
-    m.constructor === Class;
-
-const plain = (Class: new () => Module): Layer => ({
-  is: of(Class),
-  describe: () => ({}),
-  shapes: () => [],
-  make: () => new Class(),
-});
-
-/** The layers that can be written down. */
-const layers: Readonly<Record<string, Layer>> = {
-  Linear: {
-    is: of(Linear),
-    describe: ({ inFeatures, outFeatures, bias }: Linear) => ({ inFeatures, outFeatures, bias: bias !== null }),
-    shapes: ({ inFeatures, outFeatures, bias }, path) => {
-      const whole = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) > 0;
-      if (!whole(inFeatures) || !whole(outFeatures) || typeof bias !== 'boolean')
-        bad(
-          `${path || 'the model'} is a Linear with inFeatures ${describe(inFeatures)}, outFeatures ${describe(outFeatures)}, bias ${describe(bias)}`,
-        );
-      const weight: [string, number[]] = [`${path}weight`, [outFeatures, inFeatures]];
-      return bias ? [weight, [`${path}bias`, [outFeatures]]] : [weight];
-    },
-    make: ({ inFeatures, outFeatures, bias }) =>
-      new Linear(inFeatures as number, outFeatures as number, { bias: bias as boolean }),
-  },
-  ReLU: plain(ReLU),
-  Sigmoid: plain(Sigmoid),
-  Tanh: plain(Tanh),
-  Sequential: {
-    is: of(Sequential),
-    describe: ({ modules }: Sequential) => ({ modules: modules.map((m, i) => describeModule(m, `${i}`)) }),
-    shapes: ({ modules }, path) => {
-      if (!Array.isArray(modules)) bad(`${path || 'the model'} is a Sequential of ${describe(modules)}`);
-      return modules.flatMap((m, i) => shapesOf(m, `${path}${i}.`));
-    },
-    make: ({ modules }) => new Sequential(...(modules as Described[]).map(make)),
-  },
-};
-
-function describeModule(m: Module, path: string): Described {
-  for (const [type, layer] of Object.entries(layers)) {
-    if (layer.is(m)) return { type, ...layer.describe(m as never) };
-  }
-  fail(
-    'saveModel',
-    `module ${path || 'at the top'} is ${describe(m)}, which cannot be written down`,
-    `use nn.Sequential of ${Object.keys(layers).join(', ')}, or save(model.stateDict(), path) and build the model in code`,
-  );
+/** A model file as it was read. */
+export interface ModelFile extends Required<Omit<ModelExtras, 'profile'>> {
+  readonly model: Module;
+  readonly profile: TrainingProfile | null;
+  /** How many numbers a sample has, and how many its prediction; null where any number goes. */
+  readonly inputFeatures: number | null;
+  readonly outputFeatures: number | null;
 }
-
-/** Deep enough for any model, and not for a file that wants to exhaust the stack. */
-const MOST_DOTS = 64;
-
-function shapesOf(d: unknown, path: string): [string, readonly number[]][] {
-  const type = typeof d === 'object' && d !== null ? (d as Described).type : undefined;
-  if (typeof type !== 'string' || !Object.hasOwn(layers, type))
-    bad(`${path || 'the model'} is ${describe(type ?? d)}; known are ${Object.keys(layers).join(', ')}`);
-  if (path.split('.').length > MOST_DOTS) bad(`its layers are nested deeper than ${MOST_DOTS}`);
-  return layers[type].shapes(d as Described, path);
-}
-
-const make = (d: Described): Module => layers[d.type].make(d);
 
 /**
- * Saves a model with its architecture in one safetensors file, whose weights other programs can read. Written beside and
- * renamed, so that a crash leaves either the old file or the new one.
+ * Saves a model with its architecture in one safetensors file, whose weights other programs can read; with its fitted
+ * preparation and the profile of its training data if they are given. Written beside and renamed, so that a crash leaves
+ * either the old file or the new one.
  *
  * @param model an nn.Sequential of the layers of nn, or one such layer
- * @throws TapegradError for modules of other classes, before anything is written, and if the path cannot be written
+ * @throws TapegradError for modules of other classes and extras that do not belong to the model, before anything is
+ *   written, and if the path cannot be written
  */
-export async function saveModel(model: Module, path: string): Promise<void> {
+export async function saveModel(model: Module, path: string, extras: ModelExtras = {}): Promise<void> {
+  checkOptions('saveModel', extras, ['preparation', 'profile', 'labels']);
   if (!(model instanceof Module)) fail('saveModel', `the model is ${describe(model)}`, 'pass a module');
-  const description = JSON.stringify({ version: VERSION, architecture: describeModule(model, '') });
-  await writeAtomically('saveModel', path, await toSafetensors(model.stateDict(), { [KEY]: description }));
+  const architecture = describeModule('saveModel', model);
+  const { preparation = [], profile, labels = [] } = extras;
+  preparation.forEach((p, i) => {
+    if (!isPreparation(p))
+      fail(
+        'saveModel',
+        `preparation[${i}] is ${describe(p)}`,
+        'pass fitted StandardScaler, MinMaxScaler and Imputer objects in the order in which they are applied',
+      );
+  });
+  const description = {
+    version: VERSION,
+    architecture,
+    ...(preparation.length > 0 ? { preparation: preparation.map(preparationJSON) } : {}),
+    ...(profile === undefined ? {} : { profile }),
+    ...(labels.length > 0 ? { labels } : {}),
+  };
+  readExtras('saveModel', description);
+  await writeAtomically(
+    'saveModel',
+    path,
+    await toSafetensors(model.stateDict(), { [KEY]: JSON.stringify(description) }),
+  );
 }
 
 /**
@@ -110,38 +78,80 @@ export async function saveModel(model: Module, path: string): Promise<void> {
  *   not belong to the architecture
  */
 export async function loadModel(path: string): Promise<Module> {
+  return (await loadModelFile(path)).model;
+}
+
+/** As loadModel, with everything that belongs to the model. @throws TapegradError as loadModel */
+export async function loadModelFile(path: string): Promise<ModelFile> {
   const { tensors, metadata } = fromSafetensors(await readFile('loadModel', path));
   const text = metadata[KEY];
   if (text === undefined) {
     fail('loadModel', `${path} describes no architecture`, 'load(path) gives its tensors for model.loadStateDict');
   }
-  const architecture = parse(text);
-  const expected = new Map(shapesOf(architecture, ''));
+  const description = parse(text);
+  const expected = new Map(shapesOf(description.architecture));
   for (const [name, shape] of expected) {
     const t = Object.hasOwn(tensors, name) ? tensors[name] : undefined;
     if (t === undefined || !sameShape(t.shape, shape))
-      bad(`'${name}' is ${t === undefined ? 'missing' : show(t.shape)} where the architecture has ${show(shape)}`);
+      damaged(`'${name}' is ${t === undefined ? 'missing' : show(t.shape)} where the architecture has ${show(shape)}`);
   }
   const surplus = Object.keys(tensors).filter((name) => !expected.has(name));
-  if (surplus.length > 0) bad(`the architecture has no ${surplus.join(', ')}`);
-  const model = make(architecture);
+  if (surplus.length > 0) damaged(`the architecture has no ${surplus.join(', ')}`);
+  const extras = readExtras('loadModel', description);
+  const model = make(description.architecture);
   model.loadStateDict(tensors);
-  return model;
+  return { model, ...extras };
 }
 
-function parse(text: string): Described {
+interface Description {
+  readonly architecture: Described;
+  readonly preparation?: unknown;
+  readonly profile?: unknown;
+  readonly labels?: unknown;
+}
+
+/** Checks what belongs to a model against the model's own sizes. */
+function readExtras(op: string, { architecture, preparation = [], profile = null, labels = [] }: Description) {
+  const wrong = (problem: string): never =>
+    op === 'loadModel' ? damaged(problem) : fail(op, problem, 'pass what was made for this model and its data');
+  const linears = flatten(architecture).flatMap(([d]) => (d.type === 'Linear' ? [d] : []));
+  const inputFeatures = (linears.at(0)?.inFeatures ?? null) as number | null;
+  const outputFeatures = (linears.at(-1)?.outFeatures ?? null) as number | null;
+  if (!Array.isArray(preparation)) wrong(`the preparation is ${describe(preparation)}`);
+  const prepared = (preparation as unknown[]).map((json) => fromPreparation(json));
+  for (const { features, name } of prepared) {
+    if (inputFeatures !== null && features !== inputFeatures)
+      wrong(`a ${name} of ${features} features stands before a model of ${inputFeatures}`);
+  }
+  if (profile !== null) {
+    const { features, outputs } = checkProfile(op, profile);
+    if (inputFeatures !== null && features.length !== inputFeatures)
+      wrong(`the profile has ${features.length} features, the model ${inputFeatures}`);
+    if (outputFeatures !== null && outputs.length > 0 && outputs.length !== outputFeatures)
+      wrong(`the profile has ${outputs.length} outputs, the model ${outputFeatures}`);
+  }
+  if (!Array.isArray(labels) || !labels.every((l) => typeof l === 'string'))
+    wrong(`the labels are ${describe(labels)}`);
+  if (outputFeatures !== null && (labels as string[]).length > 0 && (labels as string[]).length !== outputFeatures)
+    wrong(`there are ${(labels as string[]).length} labels for ${outputFeatures} outputs`);
+  return {
+    preparation: prepared.map((p) => p.preparation),
+    profile: profile as TrainingProfile | null,
+    labels: labels as string[],
+    inputFeatures,
+    outputFeatures,
+  };
+}
+
+function parse(text: string): Description {
   let description: unknown;
   try {
     description = JSON.parse(text);
   } catch (cause) {
-    bad(`its description is no JSON: ${(cause as Error).message}`);
+    damaged(`its description is no JSON: ${(cause as Error).message}`);
   }
-  const { version, architecture } = (description ?? {}) as Record<string, unknown>;
+  const { version } = (description ?? {}) as Record<string, unknown>;
   if (version !== VERSION)
     fail('loadModel', `the file has version ${describe(version)}, this release reads ${VERSION}`, 'update tapegrad');
-  return architecture as Described;
-}
-
-function bad(problem: string): never {
-  fail('loadModel', problem, 'the file is damaged or was changed; get a fresh copy');
+  return description as Description;
 }

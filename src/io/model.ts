@@ -81,12 +81,14 @@ export async function loadModel(path: string): Promise<Module> {
   return (await loadModelFile(path)).model;
 }
 
-/** As loadModel, with everything that belongs to the model. @throws TapegradError as loadModel */
-export async function loadModelFile(path: string): Promise<ModelFile> {
-  const { tensors, metadata } = fromSafetensors(await readFile('loadModel', path));
+/** As loadModel, from a path or the bytes of a file, with everything that belongs to the model. @throws TapegradError as loadModel */
+export async function loadModelFile(source: string | Uint8Array): Promise<ModelFile> {
+  const [bytes, name] =
+    typeof source === 'string' ? [await readFile('loadModel', source), source] : [source, 'the file'];
+  const { tensors, metadata } = fromSafetensors(bytes);
   const text = metadata[KEY];
   if (text === undefined) {
-    fail('loadModel', `${path} describes no architecture`, 'load(path) gives its tensors for model.loadStateDict');
+    fail('loadModel', `${name} describes no architecture`, 'load(path) gives its tensors for model.loadStateDict');
   }
   const description = parse(text);
   const expected = new Map(shapesOf(description.architecture));

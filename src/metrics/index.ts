@@ -1,3 +1,5 @@
+export { kolmogorovSmirnov, psi, psiOfCounts, wasserstein } from './drift.js';
+
 import { noGrad } from '../autograd/mode.js';
 import { checkInteger, fail, show } from '../errors.js';
 import type { Tensor } from '../methods.js';

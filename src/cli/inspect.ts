@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { show, TapegradError } from '../errors.js';
+import { fromSafetensors, load, loadModelFile } from '../io/index.js';
+
+/** tapegrad inspect FILE: what is in a file of tensors. */
+export function inspectCommand(): Command {
+  return new Command('inspect')
+    .description('Show the tensors in a .safetensors or PyTorch .pth file, and what else a model file holds.')
+    .argument('<file>')
+    .option('--json', 'as JSON')
+    .action(async (file: string, { json }: { json?: boolean }) => {
+      const tensors = Object.entries(await load(file)).map(([name, t]) => ({ name, shape: [...t.shape] }));
+      const model = await modelOf(file);
+      const numbers = tensors.reduce((n, t) => n + t.shape.reduce((a, b) => a * b, 1), 0);
+      if (json) return console.log(JSON.stringify({ tensors, numbers, model }, null, 2));
+      for (const { name, shape } of tensors) console.log(`${name}  ${show(shape)}`);
+      console.log(`${tensors.length} tensors, ${numbers} numbers`);
+      if (model === null) return;
+      console.log(
+        `a model of ${model.inputFeatures ?? 'any number of'} features and ${model.outputFeatures ?? 'as many'} outputs`,
+      );
+      console.log(
+        `preparation: ${model.preparation.join(', ') || 'none'}; labels: ${model.labels.join(', ') || 'none'}`,
+      );
+      console.log(`training profile: ${model.profiledRows === null ? 'none' : `${model.profiledRows} rows`}`);
+    });
+}
+
+async function modelOf(file: string) {
+  try {
+    const { metadata } = fromSafetensors(await readFile(file));
+    if (!('tapegrad' in metadata)) return null;
+  } catch (error) {
+    if (error instanceof TapegradError) return null;
+    throw error;
+  }
+  const { inputFeatures, outputFeatures, labels, profile } = await loadModelFile(file);
+  const { preparation = [] } = JSON.parse(fromSafetensors(await readFile(file)).metadata.tapegrad) as {
+    preparation?: { type: string }[];
+  };
+  return {
+    inputFeatures,
+    outputFeatures,
+    labels,
+    preparation: preparation.map((p) => p.type),
+    profiledRows: profile?.rows ?? null,
+  };
+}

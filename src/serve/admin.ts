@@ -1,0 +1,64 @@
+import type { FastifyInstance } from 'fastify';
+import type { Services } from './inference.js';
+import type { Monitor } from './monitor.js';
+import { statusPage } from './status-page.js';
+
+// The admin port: metrics, drift, what is loaded, and a page to watch.
+
+/** What the status page shows. */
+export function statusOf({ metrics, repository, pool, feedback, options }: Services, monitor: Monitor) {
+  return {
+    at: new Date().toISOString(),
+    ready: repository.ready,
+    queue: { depth: pool.depth, limit: options.queue },
+    workers: { ready: pool.readyWorkers, wanted: options.workers },
+    memory: process.memoryUsage().rss,
+    models: repository.loaded.map(({ name, version, loadedAt, seconds }) => ({
+      name,
+      version,
+      loadedAt: loadedAt.toISOString(),
+      seconds,
+    })),
+    failures: repository.failures,
+    totals: metrics.totals,
+    quality: feedback.quality,
+    drift: monitor.reports.map(({ features, outputs, ...report }) => ({
+      ...report,
+      worst: [...features, ...outputs].sort((a, b) => b.psi - a.psi).slice(0, 10),
+    })),
+  };
+}
+
+export function adminRoutes(app: FastifyInstance, services: Services, monitor: Monitor): void {
+  const { metrics, repository } = services;
+  const registries = { '/metrics': metrics.registry, '/metrics/triton': metrics.triton };
+  for (const [path, registry] of Object.entries(registries)) {
+    app.get(path, async (_request, reply) =>
+      reply.header('content-type', registry.contentType).send(await registry.metrics()),
+    );
+  }
+  app.get('/', (_request, reply) => {
+    void reply
+      .header('content-type', 'text/html; charset=utf-8')
+      .header(
+        'content-security-policy',
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+      )
+      .send(statusPage);
+  });
+  app.get('/status', () => statusOf(services, monitor));
+  app.get('/drift', async () => {
+    await monitor.update();
+    return { models: monitor.reports };
+  });
+  // https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
+  app.post('/v2/repository/index', () => [
+    ...repository.loaded.map(({ name, version }) => ({ name, version, state: 'READY', reason: '' })),
+    ...repository.failures.map(({ name, version, reason }) => ({ name, version, state: 'UNAVAILABLE', reason })),
+  ]);
+  /** Looks into the repository at once. */
+  app.post('/scan', async () => {
+    await repository.scan();
+    return { loaded: repository.loaded.map(({ name, version }) => ({ name, version })), failures: repository.failures };
+  });
+}

@@ -1,0 +1,93 @@
+import { refuse } from './errors.js';
+import type { Version } from './repository.js';
+
+// Predictions that wait for the right answers, and what came of them.
+
+interface Prediction {
+  readonly version: Version;
+  readonly chosen: Float32Array;
+}
+
+/** How a version did lately, by the answers that arrived. */
+export interface LiveQuality {
+  readonly model: string;
+  readonly version: string;
+  /** Labels in the window. */
+  readonly labels: number;
+  /** The share of right classes; null for models with one output. */
+  readonly accuracy: number | null;
+  /** The mean of |prediction - label|; null for models with classes. */
+  readonly meanAbsoluteError: number | null;
+}
+
+/** Predictions that are remembered. */
+const REMEMBERED = 20_000;
+/** Labels over which the quality is computed. */
+const WINDOW = 1000;
+
+export class Feedback {
+  readonly #predictions = new Map<string, Prediction>();
+  readonly #errors = new Map<number, { version: Version; errors: number[]; next: number }>();
+  readonly #share: number;
+
+  /** @param share of the predictions that are remembered, 0..1 */
+  constructor(share: number) {
+    this.#share = share;
+  }
+
+  /** Keeps what was predicted until its labels come, or until it is the oldest of too many. */
+  remember(id: string, version: Version, chosen: Float32Array): void {
+    if (chosen.length === 0 || (this.#share < 1 && Math.random() >= this.#share)) return;
+    this.#predictions.delete(id);
+    this.#predictions.set(id, { version, chosen });
+    if (this.#predictions.size > REMEMBERED) this.#predictions.delete(this.#predictions.keys().next().value!);
+  }
+
+  /** The version that predicted under an id. */
+  versionOf(id: string): Version | undefined {
+    return this.#predictions.get(id)?.version;
+  }
+
+  /** Takes the labels of a prediction, once. @throws RequestError for an id that is not remembered and labels that do not fit */
+  label(id: string, labels: readonly number[]): { version: Version; matched: number } {
+    const prediction = this.#predictions.get(id);
+    if (prediction === undefined)
+      refuse(
+        'no prediction waits for a label under this id',
+        'it was labelled already, not sampled, or is too old',
+        404,
+      );
+    const { version, chosen } = prediction;
+    if (labels.length !== chosen.length)
+      refuse(`${labels.length} labels for ${chosen.length} rows`, 'send one label for each row of the request');
+    const classes = version.info.outputFeatures;
+    const wrong = labels.find((l) => classes > 1 && !(Number.isInteger(l) && l >= 0 && l < classes));
+    if (wrong !== undefined) refuse(`a label is ${wrong}`, `they are whole numbers from 0 to ${classes - 1}`);
+    this.#predictions.delete(id);
+    const own = this.#errors.get(version.id) ?? { version, errors: [], next: 0 };
+    this.#errors.set(version.id, own);
+    labels.forEach((label, i) => {
+      own.errors[own.next] = classes > 1 ? Number(label !== chosen[i]) : Math.abs(label - chosen[i]);
+      own.next = (own.next + 1) % WINDOW;
+    });
+    return { version, matched: labels.length };
+  }
+
+  forget(version: Version): void {
+    this.#errors.delete(version.id);
+  }
+
+  get quality(): LiveQuality[] {
+    return [...this.#errors.values()].map(({ version, errors }) => {
+      const mean = errors.reduce((s, e) => s + e, 0) / errors.length;
+      const classes = version.info.outputFeatures > 1;
+      return {
+        model: version.name,
+        version: version.version,
+        labels: errors.length,
+        accuracy: classes ? 1 - mean : null,
+        meanAbsoluteError: classes ? null : mean,
+      };
+    });
+  }
+}

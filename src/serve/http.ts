@@ -1,0 +1,172 @@
+import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { RequestError } from './errors.js';
+import { LARGE } from './messages.js';
+import type { Resolved } from './options.js';
+import type { serverPackages } from './packages.js';
+import type { Version } from './repository.js';
+import { type Token, tokenFinder } from './tokens.js';
+
+// What the inference port and the admin port have in common: limits, ids, errors, tokens.
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks; null where no token is needed. */
+    token: Token | null;
+    /** The version of a model that answers; null before it is known. */
+    served: Version | null;
+  }
+  interface FastifyContextConfig {
+    /** Whether requests of this route count as inference. */
+    inference?: boolean;
+  }
+}
+
+export type Packages = Awaited<ReturnType<typeof serverPackages>>;
+
+/** An id that a client or proxy gave, if it is harmless in logs and headers. */
+const ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
+const MEDIA = ['application/json', 'application/octet-stream', 'text/csv'];
+/** Milliseconds for a request's headers, and for all of it: against clients that trickle. */
+const HEADERS_TIMEOUT = 10_000;
+const REQUEST_TIMEOUT = 60_000;
+
+const mediaType = (header: string | undefined): string => (header ?? '').split(';')[0].trim().toLowerCase();
+
+export { mediaType };
+
+/** A server without routes. */
+export function createApp({ fastify }: Packages, options: Resolved): FastifyInstance {
+  const { tls } = options;
+  const app = fastify({
+    logger: options.logLevel === 'silent' ? false : { level: options.logLevel },
+    disableRequestLogging: true,
+    bodyLimit: options.maxBody,
+    requestTimeout: REQUEST_TIMEOUT,
+    keepAliveTimeout: 72_000,
+    http: { headersTimeout: HEADERS_TIMEOUT, connectionsCheckingInterval: 1000, maxHeaderSize: 16_384 },
+    ...(tls === undefined
+      ? {}
+      : {
+          https: {
+            key: tls.key as string,
+            cert: tls.cert as string,
+            headersTimeout: HEADERS_TIMEOUT,
+            connectionsCheckingInterval: 1000,
+            maxHeaderSize: 16_384,
+            ...(tls.ca === undefined ? {} : { ca: tls.ca as string, requestCert: true, rejectUnauthorized: true }),
+          },
+        }),
+    routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    genReqId: ({ headers }) => {
+      const given = headers['x-request-id'];
+      return typeof given === 'string' && ID.test(given) ? given : randomUUID();
+    },
+    clientErrorHandler: badConnection,
+    frameworkErrors: (error, _request, reply) => void answerError(error, reply as unknown as FastifyReply),
+  }) as unknown as FastifyInstance;
+  app.decorateRequest('token', null);
+  app.decorateRequest('served', null);
+  app.setErrorHandler((error, request, reply) => {
+    const status = answerError(error as Error, reply);
+    // The text may hold something of the request; what is logged does not.
+    if (status >= 500 && !(error instanceof RequestError))
+      request.log.error(
+        { reqId: request.id, route: request.routeOptions.url, stack: stackOf(error) },
+        'a request failed',
+      );
+  });
+  app.setNotFoundHandler((request, reply) => {
+    void reply.code(404).send({ error: `there is no ${request.method} at this path; see /openapi.json` });
+  });
+  // Bodies are bytes to this thread: the workers read them.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    '*',
+    { parseAs: 'buffer' },
+    (request: FastifyRequest, body: Buffer, done: (error: Error | null, body?: Uint8Array) => void) => {
+      const type = mediaType(request.headers['content-type']);
+      if (type !== '' && !MEDIA.includes(type)) {
+        done(new RequestError(415, `the content type is not known; send ${MEDIA.join(', ')}`));
+      } else done(null, body.length < LARGE ? body : shared(body));
+    },
+  );
+  app.setValidatorCompiler(() => () => true);
+  return app;
+}
+
+/** In memory that the workers share. */
+function shared(body: Buffer): Uint8Array {
+  const bytes = new Uint8Array(new SharedArrayBuffer(body.length));
+  bytes.set(body);
+  return bytes;
+}
+
+/** The stack without the message. */
+function stackOf(error: unknown): string {
+  const { name, stack } = error instanceof Error ? error : new Error('no error');
+  const lines = (stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+  return [name, ...lines.slice(0, 8)].join('\n');
+}
+
+function answerError(error: Error & { statusCode?: number; code?: string }, reply: FastifyReply): number {
+  const known = error instanceof RequestError || (error.statusCode !== undefined && error.statusCode < 500);
+  const status = known ? error.statusCode! : 500;
+  if (error instanceof RequestError && error.retryAfter !== undefined)
+    reply.header('retry-after', String(error.retryAfter));
+  void reply.code(status).header('content-type', 'application/json; charset=utf-8');
+  void reply.send(
+    JSON.stringify({ error: known ? error.message : 'the server failed; its log says more under this x-request-id' }),
+  );
+  return status;
+}
+
+/** What is no HTTP gets an answer too, and the connection is closed. */
+function badConnection(this: unknown, error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? ''] ?? 400;
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = JSON.stringify({
+    error: `the request is ${status === 408 ? 'too slow' : status === 431 ? 'too long in its headers' : 'no HTTP'}`,
+  });
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+/** Lets in who shows a token, as far as it reaches, and as often. */
+export async function guard(
+  app: FastifyInstance,
+  { bearerAuth, rateLimit }: Packages,
+  tokens: readonly Token[],
+  allowed: (token: Token) => boolean,
+): Promise<void> {
+  if (tokens.length === 0) return;
+  const find = tokenFinder(tokens);
+  await app.register(bearerAuth, {
+    keys: new Set<string>(),
+    auth: (shown: string, request: FastifyRequest) => {
+      request.token = find(shown);
+      return request.token !== null && allowed(request.token);
+    },
+    errorResponse: ({ message }: Error) => ({ error: `${message}; send Authorization: Bearer TOKEN` }),
+    contentType: 'application/json; charset=utf-8',
+    verifyErrorLogLevel: 'debug',
+  });
+  if (tokens.every((t) => t.rateLimit === undefined)) return;
+  await app.register(rateLimit, {
+    timeWindow: 1000,
+    max: ({ token }: FastifyRequest) => token?.rateLimit ?? Number.MAX_SAFE_INTEGER,
+    keyGenerator: ({ token }: FastifyRequest) => token?.name ?? '',
+    allowList: ({ token }: FastifyRequest) => token?.rateLimit === undefined,
+    errorResponseBuilder: (_request, { max }) =>
+      new RequestError(429, `this token may ask ${max} times a second; try again later`, 1),
+  });
+}

@@ -1,0 +1,246 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { RequestError, refuse } from './errors.js';
+import type { Feedback } from './feedback.js';
+import { mediaType } from './http.js';
+import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from './messages.js';
+import type { Metrics } from './metrics.js';
+import { batchingOf, type Resolved } from './options.js';
+import type { Pool } from './pool.js';
+import { parseJson, tensorsOf } from './protocol.js';
+import type { Repository, Version } from './repository.js';
+import * as schema from './schema.js';
+
+// The inference port: the Open Inference Protocol, SageMaker's container contract, and feedback.
+
+export interface Services {
+  readonly options: Resolved;
+  readonly pool: Pool;
+  readonly repository: Repository;
+  readonly metrics: Metrics;
+  readonly feedback: Feedback;
+  readonly version: string;
+  /** Whether the server is on its way out. */
+  readonly draining: () => boolean;
+}
+
+interface ModelPath {
+  readonly name: string;
+  readonly version?: string;
+}
+
+const EXTENSIONS = ['binary_tensor_data', 'model_repository'];
+const feedbackBody = /* @__PURE__ */ Compile(schema.FeedbackRequest);
+const HeaderOnly = Type.Object({ ready: Type.Boolean(), problems: Type.Array(Type.String()) });
+const errors = { '4xx': schema.ErrorBody, '5xx': schema.ErrorBody };
+
+/** The paths of a model, with and without a version. */
+const modelPaths = (rest: string) => [`/v2/models/:name${rest}`, `/v2/models/:name/versions/:version${rest}`];
+
+export function inferenceRoutes(app: FastifyInstance, services: Services): void {
+  const { pool, repository, feedback } = services;
+  healthRoutes(app, services);
+
+  const find = (request: FastifyRequest, { name, version }: ModelPath): Version => {
+    const { token } = request;
+    if (token?.models !== undefined && !token.models.includes(name))
+      refuse('this token does not reach this model', 'ask for one that does', 403);
+    const found = repository.get(name, version);
+    if (found !== null) return found;
+    if (repository.has(name))
+      refuse(
+        version === undefined ? 'this model has no version that works' : 'there is no such version of this model',
+        'see /v2/models/NAME',
+        404,
+      );
+    return refuse('there is no such model', 'see POST /v2/repository/index on the admin port', 404);
+  };
+
+  for (const url of modelPaths('')) {
+    app.get<{ Params: ModelPath }>(
+      url,
+      { schema: { tags: ['model'], summary: 'Model metadata', response: { 200: schema.ModelMetadata, ...errors } } },
+      (request) => {
+        const { name, info } = find(request, request.params);
+        const versions = repository.versions(name).map((v) => v.version);
+        return { name, versions, platform: 'tapegrad', ...tensorsOf(info.inputFeatures, info.outputFeatures) };
+      },
+    );
+  }
+  for (const url of modelPaths('/ready')) {
+    app.get<{ Params: ModelPath }>(url, { schema: { tags: ['health'], summary: 'Model ready' } }, (request, reply) => {
+      const { name, version } = find(request, request.params);
+      void reply.send({ name, version, ready: true });
+    });
+  }
+
+  /** Refuses at once what would wait in vain, before its body is read. */
+  const admit = (_request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void) =>
+    done(
+      pool.full ? new RequestError(429, `${pool.depth} requests are waiting already; try again later`, 1) : undefined,
+    );
+
+  const infer = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    version: Version,
+    job: Pick<Job, 'kind' | 'jsonLength' | 'csv'>,
+  ) => {
+    const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
+    const deadline = Date.now() + timeoutOf(request, services.options.timeout);
+    const answer = await pool.submit(
+      { ...job, model: version.id, deadline, body },
+      batchingOf(services.options, version.name),
+    );
+    services.metrics.inference(version, answer);
+    if (answer.status === 500)
+      request.log.error({ reqId: request.id, model: version.name, version: version.version }, 'a model failed');
+    feedback.remember(request.id, version, answer.chosen);
+    void reply.code(answer.status);
+    if (answer.status === 503) reply.header('retry-after', '1');
+    reply.header(
+      'content-type',
+      answer.jsonLength >= 0
+        ? 'application/octet-stream'
+        : answer.csv && answer.status === 200
+          ? 'text/csv'
+          : 'application/json',
+    );
+    if (answer.jsonLength >= 0) reply.header('inference-header-content-length', String(answer.jsonLength));
+    return reply.send(Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength));
+  };
+
+  const measured = { config: { inference: true } };
+  const inferSchema = {
+    tags: ['inference'],
+    summary: 'Inference',
+    consumes: ['application/json', 'application/octet-stream'],
+    body: schema.InferenceRequest,
+    response: { 200: schema.InferenceResponse, ...errors },
+  };
+  for (const url of modelPaths('/infer')) {
+    app.post<{ Params: ModelPath }>(url, { schema: inferSchema, onRequest: admit, ...measured }, (request, reply) => {
+      const version = find(request, request.params);
+      request.served = version;
+      return infer(request, reply, version, { kind: PROTOCOL, jsonLength: jsonLengthOf(request), csv: false });
+    });
+  }
+
+  const invocations = {
+    tags: ['SageMaker'],
+    summary: 'Inference (SageMaker)',
+    consumes: ['application/json', 'text/csv'],
+  };
+  app.post('/invocations', { schema: invocations, onRequest: admit, ...measured }, (request, reply) => {
+    const version = target(request, repository, find);
+    request.served = version;
+    const csvIn = mediaType(request.headers['content-type']) === 'text/csv';
+    const csv = acceptsCsv(request.headers.accept, services.options.invocationsAccept, csvIn);
+    return infer(request, reply, version, { kind: csvIn ? INVOCATION_CSV : INVOCATION, jsonLength: -1, csv });
+  });
+
+  app.post(
+    '/v1/feedback',
+    {
+      schema: {
+        tags: ['feedback'],
+        summary: 'What was right',
+        body: schema.FeedbackRequest,
+        response: { 200: schema.FeedbackResponse, ...errors },
+      },
+    },
+    (request) => {
+      const json = parseJson((request.body as Uint8Array | undefined) ?? new Uint8Array(0));
+      if (!feedbackBody.Check(json)) {
+        const [{ instancePath, message }] = feedbackBody.Errors(json);
+        refuse(`the feedback ${instancePath} ${message}`, 'send {"id", "labels"}');
+      }
+      const of = feedback.versionOf(json.id);
+      if (of !== undefined) find(request, of);
+      const { version, matched } = feedback.label(json.id, json.labels);
+      return { model_name: version.name, model_version: version.version, matched };
+    },
+  );
+
+  app.addHook('onResponse', (request, reply, done) => {
+    if (request.routeOptions.config.inference) {
+      services.metrics.request(
+        request.served?.name ?? '',
+        request.served?.version ?? '',
+        reply.statusCode,
+        reply.elapsedTime,
+      );
+    }
+    done();
+  });
+}
+
+function healthRoutes(app: FastifyInstance, { repository, pool, version, draining }: Services): void {
+  app.get(
+    '/v2',
+    { schema: { tags: ['server'], summary: 'Server metadata', response: { 200: schema.ServerMetadata } } },
+    () => ({
+      name: 'tapegrad',
+      version,
+      extensions: EXTENSIONS,
+    }),
+  );
+  app.get('/v2/health/live', { schema: { tags: ['health'], summary: 'Server live' } }, () => ({ live: true }));
+  const ready = () => repository.ready && pool.readyWorkers > 0 && !draining();
+  const health = (_request: FastifyRequest, reply: FastifyReply) => {
+    const problems = repository.failures.map((f) => `${f.name}/${f.version}: ${f.reason}`);
+    void reply.code(ready() ? 200 : 503).send({ ready: ready(), problems });
+  };
+  app.get(
+    '/v2/health/ready',
+    {
+      schema: {
+        tags: ['health'],
+        summary: 'Server ready: every model answers',
+        response: { 200: HeaderOnly, 503: HeaderOnly },
+      },
+    },
+    health,
+  );
+  app.get('/ping', { schema: { tags: ['SageMaker'], summary: 'Server ready (SageMaker)' } }, (_request, reply) => {
+    void reply.code(ready() ? 200 : 503).send();
+  });
+}
+
+function jsonLengthOf({ headers }: FastifyRequest): number {
+  const header = headers['inference-header-content-length'];
+  if (header === undefined) return -1;
+  if (typeof header !== 'string' || !/^\d{1,10}$/.test(header))
+    refuse('Inference-Header-Content-Length is no whole number', 'it is the length of the JSON part');
+  return Number(header);
+}
+
+function timeoutOf({ headers }: FastifyRequest, most: number): number {
+  const header = headers['x-request-timeout-ms'];
+  if (header === undefined) return most;
+  if (typeof header !== 'string' || !/^[1-9]\d{0,9}$/.test(header))
+    refuse('x-request-timeout-ms is no whole number', 'send milliseconds');
+  return Math.min(most, Number(header));
+}
+
+/** The model that an invocation is for: the one that is named, or the only one. */
+function target(
+  request: FastifyRequest,
+  repository: Repository,
+  find: (r: FastifyRequest, p: ModelPath) => Version,
+): Version {
+  const named = request.headers['x-amzn-sagemaker-target-model'];
+  if (typeof named === 'string') return find(request, { name: named });
+  const names = [...new Set(repository.loaded.map((v) => v.name))];
+  if (names.length === 1) return find(request, { name: names[0] });
+  return names.length === 0
+    ? refuse('no model is ready', 'try again later', 503)
+    : refuse('there are several models', 'name one in X-Amzn-SageMaker-Target-Model');
+}
+
+function acceptsCsv(accept: string | undefined, otherwise: Resolved['invocationsAccept'], csvIn: boolean): boolean {
+  const wanted = (accept ?? '').split(',').map(mediaType);
+  const said = wanted.find((type) => type === 'text/csv' || type === 'application/json');
+  return said !== undefined ? said === 'text/csv' : otherwise !== undefined ? otherwise === 'text/csv' : csvIn;
+}

@@ -1,0 +1,181 @@
+// What the main thread and the inference workers say to each other. Many small jobs travel in one message: their numbers
+// in one array, their bytes in one buffer; large bodies are handed over without a copy, those of requests as shared memory,
+// so that the main thread still has them if the worker dies.
+
+/** What a body is written in. */
+export const PROTOCOL = 0;
+export const INVOCATION = 1;
+export const INVOCATION_CSV = 2;
+export type Kind = typeof PROTOCOL | typeof INVOCATION | typeof INVOCATION_CSV;
+
+export interface Job {
+  readonly id: number;
+  /** Which loaded model. */
+  readonly model: number;
+  readonly kind: Kind;
+  /** The bytes of JSON at the body's beginning; -1 where all of it is. */
+  readonly jsonLength: number;
+  /** Whether the answer to an invocation shall be CSV. */
+  readonly csv: boolean;
+  /** Milliseconds since the epoch after which nobody waits any more. */
+  readonly deadline: number;
+  readonly body: Uint8Array;
+}
+
+export interface Answer {
+  readonly id: number;
+  readonly status: number;
+  readonly jsonLength: number;
+  readonly csv: boolean;
+  /** How many samples were predicted; 0 for errors. */
+  readonly rows: number;
+  /** How many samples shared the forward pass, for its first job; 0 for the others. */
+  readonly executed: number;
+  /** Milliseconds for reading the request, the forward pass (shared by all that were in it) and writing the answer. */
+  readonly preprocess: number;
+  readonly predict: number;
+  readonly postprocess: number;
+  readonly body: Uint8Array;
+  /** The class of each sample (the number itself for models with one output); empty for more than 64. */
+  readonly chosen: Float32Array;
+}
+
+/** Rows of inputs and outputs for monitoring. */
+export interface Sample {
+  readonly model: number;
+  readonly rows: number;
+  readonly inputs: Float32Array;
+  readonly outputs: Float32Array;
+}
+
+/** What a worker found out about a model. */
+export interface LoadedModel {
+  readonly inputFeatures: number | null;
+  readonly outputFeatures: number;
+  readonly labels: readonly string[];
+  readonly profile: import('../data/profile.js').TrainingProfile | null;
+}
+
+export interface Packed {
+  readonly numbers: Float64Array<ArrayBuffer>;
+  readonly bytes: ArrayBuffer;
+  readonly large: readonly ArrayBufferLike[];
+}
+
+export type ToWorker =
+  | {
+      readonly type: 'load';
+      readonly model: number;
+      readonly name: string;
+      readonly version: string;
+      readonly bytes: SharedArrayBuffer;
+    }
+  | { readonly type: 'unload'; readonly model: number }
+  /** `maxRows` above 0: one forward pass for as many jobs as fit, all of one model. */
+  | { readonly type: 'run'; readonly group: number; readonly maxRows: number; readonly jobs: Packed };
+
+export type FromWorker =
+  | { readonly type: 'ready' }
+  | { readonly type: 'loaded'; readonly model: number; readonly info: LoadedModel }
+  | { readonly type: 'failed'; readonly model: number; readonly error: string }
+  | { readonly type: 'answers'; readonly group: number; readonly answers: Packed; readonly samples: readonly Sample[] };
+
+/** The shared numbers in which a worker says what it is doing: the group, and the jobs [from, to) in it. */
+export const PROGRESS = { GROUP: 0, FROM: 1, TO: 2, LENGTH: 3 } as const;
+
+/** From this size on a body that owns its buffer is handed over, or shared if it is shared memory, instead of copied. */
+export const LARGE = 32_768;
+const JOB = 8;
+const ANSWER = 13;
+
+function pack<T>(
+  records: readonly T[],
+  width: number,
+  numbersOf: (r: T) => number[],
+  bodiesOf: (r: T) => Uint8Array[],
+): Packed {
+  const numbers = new Float64Array(records.length * width);
+  const large: ArrayBufferLike[] = [];
+  const small: [Uint8Array, number][] = [];
+  let length = 0;
+  records.forEach((record, i) => {
+    const fields = numbersOf(record);
+    for (const body of bodiesOf(record)) {
+      if (body.length >= LARGE && body.length === body.buffer.byteLength) {
+        fields.push(-1 - large.length, body.length);
+        large.push(body.buffer);
+      } else {
+        fields.push(length, body.length);
+        small.push([body, length]);
+        length += (body.length + 7) & ~7;
+      }
+    }
+    numbers.set(fields, i * width);
+  });
+  const bytes = new Uint8Array(length);
+  for (const [body, at] of small) bytes.set(body, at);
+  return { numbers, bytes: bytes.buffer, large };
+}
+
+/** What a packed message hands over. */
+export const transfers = ({ numbers, bytes, large }: Packed): ArrayBuffer[] => [
+  numbers.buffer,
+  bytes,
+  ...large.filter((b): b is ArrayBuffer => b instanceof ArrayBuffer),
+];
+
+function unpack<T>(
+  { numbers, bytes, large }: Packed,
+  width: number,
+  make: (n: Float64Array, bodyAt: (i: number) => Uint8Array) => T,
+): T[] {
+  return Array.from({ length: numbers.length / width }, (_, r) => {
+    const n = numbers.subarray(r * width, (r + 1) * width);
+    return make(n, (i) => (n[i] < 0 ? new Uint8Array(large[-1 - n[i]]) : new Uint8Array(bytes, n[i], n[i + 1])));
+  });
+}
+
+export const packJobs = (jobs: readonly Job[]): Packed =>
+  pack(
+    jobs,
+    JOB,
+    (j) => [j.id, j.model, j.kind, j.jsonLength, Number(j.csv), j.deadline],
+    (j) => [j.body],
+  );
+
+export const unpackJobs = (packed: Packed): Job[] =>
+  unpack(packed, JOB, (n, bodyAt) => ({
+    id: n[0],
+    model: n[1],
+    kind: n[2] as Kind,
+    jsonLength: n[3],
+    csv: n[4] === 1,
+    deadline: n[5],
+    body: bodyAt(6),
+  }));
+
+export const packAnswers = (answers: readonly Answer[]): Packed =>
+  pack(
+    answers,
+    ANSWER,
+    (a) => [a.id, a.status, a.jsonLength, Number(a.csv), a.rows, a.executed, a.preprocess, a.predict, a.postprocess],
+    (a) => [a.body, new Uint8Array(a.chosen.buffer, a.chosen.byteOffset, a.chosen.byteLength)],
+  );
+
+export const unpackAnswers = (packed: Packed): Answer[] =>
+  unpack(packed, ANSWER, (n, bodyAt) => {
+    const chosen = bodyAt(11);
+    return {
+      id: n[0],
+      status: n[1],
+      jsonLength: n[2],
+      csv: n[3] === 1,
+      rows: n[4],
+      executed: n[5],
+      preprocess: n[6],
+      predict: n[7],
+      postprocess: n[8],
+      body: bodyAt(9),
+      chosen: new Float32Array(chosen.buffer, chosen.byteOffset, chosen.byteLength / 4),
+    };
+  });

@@ -1,0 +1,260 @@
+import type * as Prometheus from 'prom-client';
+import type { Feedback } from './feedback.js';
+import type { Monitor } from './monitor.js';
+import type { Finished, Pool } from './pool.js';
+import type { Failure, Repository, Version } from './repository.js';
+
+// What Prometheus reads: KServe's names and ours at /metrics, in base units and clean under promtool; Triton's at
+// /metrics/triton, whose names (microseconds, counters without _total) promtool's rules do not allow.
+
+/** Sums for one version of a model. */
+interface Tally {
+  readonly model: string;
+  readonly version: string;
+  readonly codes: Map<number, number>;
+  rows: number;
+  passes: number;
+  /** Seconds. */
+  request: number;
+  queue: number;
+  compute: number;
+}
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** Features with series of their own; of models with more only those that moved most. */
+const FEATURE_SERIES = 100;
+
+export interface Sources {
+  readonly pool: Pool;
+  readonly repository: Repository;
+  readonly monitor: Monitor;
+  readonly feedback: Feedback;
+}
+
+export class Metrics {
+  readonly registry: Prometheus.Registry;
+  readonly triton: Prometheus.Registry;
+  readonly #tallies = new Map<string, Tally>();
+  readonly #latency: Prometheus.Histogram;
+  readonly #queue: Prometheus.Histogram;
+  readonly #batch: Prometheus.Histogram;
+  readonly #stages: Record<'preprocess' | 'predict' | 'postprocess', Prometheus.Histogram>;
+  readonly #loads: Prometheus.Histogram;
+  readonly #failures: Prometheus.Counter;
+  readonly #deaths: Prometheus.Counter;
+
+  constructor(prometheus: typeof Prometheus) {
+    this.registry = new prometheus.Registry();
+    this.triton = new prometheus.Registry();
+    prometheus.collectDefaultMetrics({ register: this.registry });
+    const registers = [this.registry];
+    const histogram = (name: string, help: string, labelNames: string[], buckets = SECONDS) =>
+      new prometheus.Histogram({ name, help, labelNames, buckets, registers });
+    const counter = (name: string, help: string, labelNames: string[] = []) =>
+      new prometheus.Counter({ name, help, labelNames, registers });
+    this.#latency = histogram(
+      'tapegrad_request_duration_seconds',
+      'From the arrival of an inference request to its answer.',
+      ['model', 'version'],
+    );
+    this.#queue = histogram('tapegrad_queue_duration_seconds', 'How long requests waited for a worker.', [
+      'model',
+      'version',
+    ]);
+    this.#batch = histogram(
+      'tapegrad_batch_rows',
+      'Samples in one forward pass.',
+      ['model', 'version'],
+      [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+    );
+    const stage = (name: string, help: string) => histogram(`request_${name}_seconds`, help, ['model_name']);
+    this.#stages = {
+      preprocess: stage('preprocess', 'Reading a request (KServe).'),
+      predict: stage('predict', 'Preparation and forward pass (KServe).'),
+      postprocess: stage('postprocess', 'Writing the answer (KServe).'),
+    };
+    this.#loads = histogram(
+      'tapegrad_model_load_duration_seconds',
+      'Reading, checking and warming a model.',
+      ['model', 'version'],
+      [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60],
+    );
+    this.#failures = counter('tapegrad_model_load_failures_total', 'Versions that did not load.', ['model', 'version']);
+    this.#deaths = counter('tapegrad_worker_deaths_total', 'Inference workers that ended and were replaced.');
+    const tallies = this.#tallies;
+    new prometheus.Counter({
+      name: 'tapegrad_requests_total',
+      help: 'Inference requests by model, version and status.',
+      labelNames: ['model', 'version', 'code'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { model, version, codes } of tallies.values()) {
+          for (const [code, n] of codes) this.inc({ model, version, code: String(code) }, n);
+        }
+      },
+    });
+    this.#tritonNames(prometheus);
+  }
+
+  /** What is looked up when somebody asks. */
+  observe(prometheus: typeof Prometheus, { pool, repository, monitor, feedback }: Sources): void {
+    const registers = [this.registry];
+    const gauge = (
+      name: string,
+      help: string,
+      labelNames: string[],
+      collect: (set: (labels: Record<string, string>, value: number) => void) => void,
+    ) =>
+      new prometheus.Gauge({
+        name,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          this.reset();
+          collect((labels, value) => this.set(labels, value));
+        },
+      });
+    const label = ({ name: model, version }: { name: string; version: string }) => ({ model, version });
+    gauge('tapegrad_queue_depth', 'Requests that wait or are computed.', [], (set) => set({}, pool.depth));
+    gauge('tapegrad_workers_ready', 'Inference workers that answer.', [], (set) => set({}, pool.readyWorkers));
+    gauge(
+      'tapegrad_model_ready',
+      '1 for versions that answer, 0 for those that did not load.',
+      ['model', 'version'],
+      (set) => {
+        for (const v of repository.loaded) set(label(v), 1);
+        for (const f of repository.failures) set(label(f), 0);
+      },
+    );
+    const drift = (name: string, help: string, pick: (c: { psi: number; ks: number; distance: number }) => number) =>
+      gauge(name, help, ['model', 'version', 'column'], (set) => {
+        for (const { model, version, features, outputs } of monitor.reports) {
+          const most =
+            features.length <= FEATURE_SERIES
+              ? features
+              : [...features].sort((a, b) => b.psi - a.psi).slice(0, FEATURE_SERIES);
+          for (const c of [...most, ...outputs]) set({ model, version, column: c.name }, pick(c));
+        }
+      });
+    drift('tapegrad_drift_psi', 'Population stability index against the training data.', (c) => c.psi);
+    drift('tapegrad_drift_ks', 'Kolmogorov-Smirnov statistic against the training data.', (c) => c.ks);
+    drift(
+      'tapegrad_drift_wasserstein',
+      'Wasserstein distance from the training data, in its standard deviations.',
+      (c) => c.distance,
+    );
+    gauge('tapegrad_drift_share_ratio', 'The share of features that drifted.', ['model', 'version'], (set) => {
+      for (const { model, version, share } of monitor.reports) set({ model, version }, share);
+    });
+    gauge(
+      'tapegrad_drift_classes_psi',
+      'Population stability index of the predicted classes.',
+      ['model', 'version'],
+      (set) => {
+        for (const { model, version, classPsi } of monitor.reports)
+          if (classPsi !== null) set({ model, version }, classPsi);
+      },
+    );
+    gauge(
+      'tapegrad_live_accuracy_ratio',
+      'The share of right classes among the last labels.',
+      ['model', 'version'],
+      (set) => {
+        for (const { model, version, accuracy } of feedback.quality)
+          if (accuracy !== null) set({ model, version }, accuracy);
+      },
+    );
+    gauge(
+      'tapegrad_live_absolute_error',
+      'The mean absolute error among the last labels.',
+      ['model', 'version'],
+      (set) => {
+        for (const { model, version, meanAbsoluteError } of feedback.quality)
+          if (meanAbsoluteError !== null) set({ model, version }, meanAbsoluteError);
+      },
+    );
+  }
+
+  /** An inference request has been answered; `milliseconds` since it arrived. */
+  request(model: string, version: string, code: number, milliseconds: number): void {
+    const tally = this.#tally(model, version);
+    tally.codes.set(code, (tally.codes.get(code) ?? 0) + 1);
+    tally.request += milliseconds / 1000;
+    this.#latency.observe({ model, version }, milliseconds / 1000);
+  }
+
+  /** What a worker did for it. */
+  inference({ name: model, version }: Version, answer: Finished): void {
+    const tally = this.#tally(model, version);
+    tally.rows += answer.rows;
+    tally.queue += answer.queued / 1000;
+    tally.compute += answer.predict / 1000;
+    this.#queue.observe({ model, version }, answer.queued / 1000);
+    if (answer.executed > 0) {
+      tally.passes++;
+      this.#batch.observe({ model, version }, answer.executed);
+    }
+    const labels = { model_name: model };
+    this.#stages.preprocess.observe(labels, answer.preprocess / 1000);
+    this.#stages.predict.observe(labels, answer.predict / 1000);
+    this.#stages.postprocess.observe(labels, answer.postprocess / 1000);
+  }
+
+  loaded({ name: model, version, seconds }: Version): void {
+    this.#loads.observe({ model, version }, seconds);
+  }
+
+  failed({ name: model, version }: Failure): void {
+    this.#failures.inc({ model, version });
+  }
+
+  workerDied(): void {
+    this.#deaths.inc();
+  }
+
+  /** Sums for the status page. */
+  get totals(): { model: string; version: string; requests: number; errors: number; rows: number; seconds: number }[] {
+    return [...this.#tallies.values()].map(({ model, version, codes, rows, request }) => {
+      const sum = (which: (code: number) => boolean) =>
+        [...codes].reduce((n, [code, c]) => n + (which(code) ? c : 0), 0);
+      return { model, version, requests: sum(() => true), errors: sum((code) => code >= 400), rows, seconds: request };
+    });
+  }
+
+  #tally(model: string, version: string): Tally {
+    const key = `${model}/${version}`;
+    let tally = this.#tallies.get(key);
+    if (tally === undefined) {
+      tally = { model, version, codes: new Map(), rows: 0, passes: 0, request: 0, queue: 0, compute: 0 };
+      this.#tallies.set(key, tally);
+    }
+    return tally;
+  }
+
+  #tritonNames(prometheus: typeof Prometheus): void {
+    const tallies = this.#tallies;
+    const count = (name: string, help: string, of: (t: Tally) => number) =>
+      new prometheus.Counter({
+        name,
+        help,
+        labelNames: ['model', 'version'],
+        registers: [this.triton],
+        collect() {
+          this.reset();
+          for (const t of tallies.values())
+            if (t.version !== '') this.inc({ model: t.model, version: t.version }, of(t));
+        },
+      });
+    const codes = (t: Tally, which: (code: number) => boolean) =>
+      [...t.codes].reduce((n, [code, c]) => n + (which(code) ? c : 0), 0);
+    count('nv_inference_request_success', 'Number of successful inference requests', (t) => codes(t, (c) => c < 400));
+    count('nv_inference_request_failure', 'Number of failed inference requests', (t) => codes(t, (c) => c >= 400));
+    count('nv_inference_count', 'Number of inferences performed', (t) => t.rows);
+    count('nv_inference_exec_count', 'Number of model executions performed', (t) => t.passes);
+    count('nv_inference_request_duration_us', 'Cumulative inference request duration', (t) => t.request * 1e6);
+    count('nv_inference_queue_duration_us', 'Cumulative queuing duration', (t) => t.queue * 1e6);
+    count('nv_inference_compute_infer_duration_us', 'Cumulative compute duration', (t) => t.compute * 1e6);
+  }
+}

@@ -1,0 +1,201 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { ColumnProfile, TrainingProfile } from '../data/profile.js';
+import { largest } from '../data/profile.js';
+import { metrics } from '../index.js';
+import type { Sample } from './messages.js';
+import type { Version } from './repository.js';
+
+// Drift: what has been asked lately, held against what the model was trained on; and the right answers that arrive later.
+
+/** One column, compared. */
+export interface ColumnDrift {
+  readonly name: string;
+  readonly psi: number;
+  readonly ks: number;
+  readonly pValue: number;
+  /** The Wasserstein distance in standard deviations of the training data. */
+  readonly distance: number;
+  /** Kolmogorov-Smirnov's p below 0.05 for up to 1000 training rows, else a distance of at least 0.1. */
+  readonly drifted: boolean;
+}
+
+export interface DriftReport {
+  readonly model: string;
+  readonly version: string;
+  /** Rows in the window. */
+  readonly rows: number;
+  readonly at: Date;
+  readonly features: readonly ColumnDrift[];
+  readonly outputs: readonly ColumnDrift[];
+  /** The population stability index of the predicted classes; null without classes. */
+  readonly classPsi: number | null;
+  /** The share of features that drifted. */
+  readonly share: number;
+}
+
+/** Of up to so many training rows the test decides, of more the distance; as Evidently does. */
+const TEST_ROWS = 1000;
+/** Rows before anything is said. */
+const FEWEST = 50;
+/** Milliseconds of comparing before the event loop has its turn. */
+const SLICE = 2;
+
+/** The last rows of a matrix whose rows come one after the other. */
+class Window {
+  readonly #values: Float32Array;
+  #count = 0;
+
+  constructor(
+    readonly capacity: number,
+    readonly width: number,
+  ) {
+    this.#values = new Float32Array(capacity * width);
+  }
+
+  get rows(): number {
+    return Math.min(this.#count, this.capacity);
+  }
+
+  push(values: Float32Array): void {
+    for (let at = 0; at < values.length; at += this.width) {
+      this.#values.set(values.subarray(at, at + this.width), (this.#count++ % this.capacity) * this.width);
+    }
+  }
+
+  /** The finite numbers of a column, in rising order. */
+  column(j: number): Float32Array {
+    const out = new Float32Array(this.rows);
+    for (let i = 0; i < out.length; i++) out[i] = this.#values[i * this.width + j];
+    return out.filter((v) => Number.isFinite(v)).sort();
+  }
+
+  row(i: number): Float32Array {
+    return this.#values.subarray(i * this.width, (i + 1) * this.width);
+  }
+}
+
+/** Compares a column with its profile; null where there is nothing to compare. @internal */
+export function compareColumn(
+  sample: Float32Array,
+  { name, points }: ColumnProfile,
+  trainingRows: number,
+): ColumnDrift | null {
+  if (sample.length === 0 || points.length === 0) return null;
+  const { statistic, pValue } = metrics.kolmogorovSmirnov(sample, points, trainingRows);
+  const mean = points.reduce((s, v) => s + v, 0) / points.length;
+  const std = Math.sqrt(points.reduce((s, v) => s + (v - mean) ** 2, 0) / points.length);
+  const area = metrics.wasserstein(sample, points);
+  const distance = area === 0 ? 0 : area / (std || Math.abs(mean) || 1);
+  const drifted = trainingRows <= TEST_ROWS ? pValue < 0.05 : distance >= 0.1;
+  return { name, psi: metrics.psi(sample, points), ks: statistic, pValue, distance, drifted };
+}
+
+interface Watched {
+  readonly version: Version;
+  readonly profile: TrainingProfile;
+  readonly inputs: Window;
+  readonly outputs: Window;
+  report: DriftReport | null;
+  /** Whether rows have arrived since the report. */
+  fresh: boolean;
+}
+
+export class Monitor {
+  readonly #watched = new Map<number, Watched>();
+  readonly #rows: number;
+  #clock: NodeJS.Timeout | null = null;
+  #running: Promise<void> | null = null;
+
+  /** @param rows how many rows the window has */
+  constructor(rows: number) {
+    this.#rows = rows;
+  }
+
+  start(interval: number): void {
+    this.#clock = setInterval(() => void this.update(), interval);
+    this.#clock.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#clock ?? undefined);
+  }
+
+  watch(version: Version): void {
+    const { profile, outputFeatures } = version.info;
+    if (profile === null) return;
+    this.#watched.set(version.id, {
+      version,
+      profile,
+      inputs: new Window(this.#rows, profile.features.length),
+      outputs: new Window(this.#rows, outputFeatures),
+      report: null,
+      fresh: false,
+    });
+  }
+
+  forget(version: Version): void {
+    this.#watched.delete(version.id);
+  }
+
+  add(samples: readonly Sample[]): void {
+    for (const { model, inputs, outputs } of samples) {
+      const watched = this.#watched.get(model);
+      if (watched === undefined) continue;
+      watched.inputs.push(inputs);
+      watched.outputs.push(outputs);
+      watched.fresh = true;
+    }
+  }
+
+  get reports(): DriftReport[] {
+    return [...this.#watched.values()].flatMap((w) => w.report ?? []);
+  }
+
+  /** Compares all windows that have changed, in slices that leave the event loop its turns. */
+  update(): Promise<void> {
+    this.#running ??= this.#update().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #update(): Promise<void> {
+    for (const watched of [...this.#watched.values()]) {
+      if (watched.fresh && watched.inputs.rows >= FEWEST) watched.report = await this.#compare(watched);
+    }
+  }
+
+  async #compare(watched: Watched): Promise<DriftReport> {
+    const { version, profile, inputs, outputs } = watched;
+    watched.fresh = false;
+    let started = performance.now();
+    const columns = async (window: Window, profiles: readonly ColumnProfile[]) => {
+      const all: ColumnDrift[] = [];
+      for (const [j, column] of profiles.entries()) {
+        const drift = compareColumn(window.column(j), column, profile.rows);
+        if (drift !== null) all.push(drift);
+        if (performance.now() - started < SLICE) continue;
+        await nextTurn();
+        started = performance.now();
+      }
+      return all;
+    };
+    const features = await columns(inputs, profile.features);
+    let classPsi: number | null = null;
+    if (profile.classes.length > 0) {
+      const counts = profile.classes.map(() => 0);
+      for (let i = 0; i < outputs.rows; i++) counts[largest(outputs.row(i))]++;
+      classPsi = metrics.psiOfCounts(counts, profile.classes);
+    }
+    return {
+      model: version.name,
+      version: version.version,
+      rows: inputs.rows,
+      at: new Date(),
+      features,
+      outputs: await columns(outputs, profile.outputs),
+      classPsi,
+      share: features.filter((f) => f.drifted).length / Math.max(1, features.length),
+    };
+  }
+}

@@ -1,0 +1,387 @@
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { RequestError } from './errors.js';
+import {
+  type Answer,
+  type FromWorker,
+  type Job,
+  type LoadedModel,
+  type Packed,
+  PROGRESS,
+  packJobs,
+  type Sample,
+  type ToWorker,
+  transfers,
+  unpackAnswers,
+} from './messages.js';
+
+// The inference workers, and the queue in front of them. A worker that dies takes with it what it was computing; what
+// it had not begun goes to another one.
+
+/** Requests of a model that may share a forward pass. */
+export interface Batching {
+  /** As many samples at most. */
+  readonly maxBatch: number;
+  /** How long the first one waits for others, in milliseconds. */
+  readonly maxDelay: number;
+}
+
+export interface PoolOptions {
+  /** Threads that compute. */
+  readonly workers: number;
+  /** Threads that share one forward pass. */
+  readonly threads: number;
+  /** How many requests may wait or be computed at once. */
+  readonly queue: number;
+  readonly onSamples: (samples: readonly Sample[]) => void;
+  /** A worker has died or is up again. */
+  readonly onWorker: (event: 'died' | 'ready', detail: string) => void;
+}
+
+export interface Finished extends Answer {
+  /** Milliseconds in the queue. */
+  readonly queued: number;
+}
+
+interface Entry {
+  readonly job: Job;
+  readonly batching: Batching | null;
+  readonly since: number;
+  readonly resolve: (answer: Finished) => void;
+  readonly reject: (error: RequestError) => void;
+  started: number;
+  attempts: number;
+  /** Its place in the message that it was given away in. */
+  place: number;
+}
+
+interface Model {
+  readonly name: string;
+  readonly version: string;
+  readonly bytes: SharedArrayBuffer;
+}
+
+interface Slot {
+  readonly worker: Worker;
+  readonly progress: Int32Array;
+  readonly groups: Map<number, Entry[]>;
+  /** Settles when a model has been loaded here. */
+  readonly loading: Map<number, { resolve: (info: LoadedModel) => void; reject: (error: Error) => void }>;
+  ready: boolean;
+}
+
+/** Jobs in one message. */
+const GROUP = 32;
+/** Bytes in one message, unless a single job has more. */
+const GROUP_BYTES = 4_000_000;
+/** Messages that a worker has at once: one that it computes, one that lies ready. */
+const OUTSTANDING = 2;
+/** How often a request is given to a worker. */
+const ATTEMPTS = 2;
+/** Milliseconds after its deadline after which a computation is taken for hung. */
+const HUNG = 10_000;
+
+const later = (problem: string) => new RequestError(503, `${problem}; try again later`, 1);
+
+export class Pool {
+  readonly #options: PoolOptions;
+  readonly #slots: Slot[] = [];
+  readonly #models = new Map<number, Model>();
+  /** All that has not been answered. */
+  readonly #pending = new Map<number, Entry>();
+  #waiting: Entry[] = [];
+  readonly #batches = new Map<number, Entry[]>();
+  readonly #clock: NodeJS.Timeout;
+  #ids = 0;
+  #groupIds = 0;
+  #flushing = false;
+  #ripening: NodeJS.Timeout | null = null;
+  #closing = false;
+  #deaths = 0;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#clock = setInterval(() => this.#tick(), 50);
+    for (let i = 0; i < options.workers; i++) this.#start(0);
+  }
+
+  /** How many requests wait or are computed. */
+  get depth(): number {
+    return this.#pending.size;
+  }
+
+  get full(): boolean {
+    return this.#pending.size >= this.#options.queue;
+  }
+
+  get readyWorkers(): number {
+    return this.#slots.filter((s) => s.ready).length;
+  }
+
+  /** Computes a job. @throws RequestError 429 when the queue is full, 503 when the worker died or the deadline passed */
+  submit(job: Omit<Job, 'id'>, batching: Batching | null): Promise<Finished> {
+    if (this.#closing) return Promise.reject(later('the server is shutting down'));
+    if (this.full)
+      return Promise.reject(new RequestError(429, `${this.depth} requests are waiting already; try again later`, 1));
+    return new Promise((resolve, reject) => {
+      const id = ++this.#ids;
+      const entry: Entry = {
+        job: { ...job, id },
+        batching,
+        since: performance.now(),
+        resolve,
+        reject,
+        started: 0,
+        attempts: 0,
+        place: 0,
+      };
+      this.#pending.set(id, entry);
+      this.#enqueue(entry);
+      this.#flushSoon();
+    });
+  }
+
+  /** Has every worker load a model, the first one alone, so that a broken file stops there. @throws Error saying what is wrong with the file */
+  async load(model: number, spec: Model): Promise<LoadedModel> {
+    const [first] = this.#slots;
+    if (first === undefined) throw new Error('no inference worker is up');
+    const info = await this.#loadInto(first, model, spec);
+    this.#models.set(model, spec);
+    const others = this.#slots.filter((slot) => slot !== first);
+    await Promise.all(others.map((slot) => this.#loadInto(slot, model, spec).catch(() => {})));
+    return info;
+  }
+
+  unload(model: number): void {
+    this.#models.delete(model);
+    for (const slot of this.#slots) this.#tell(slot, { type: 'unload', model });
+  }
+
+  /** Takes nothing more, waits until all is answered, `grace` milliseconds at most, and ends the workers. */
+  async close(grace: number): Promise<void> {
+    this.#closing = true;
+    const end = performance.now() + grace;
+    while (this.#pending.size > 0 && performance.now() < end) await new Promise((r) => setTimeout(r, 10));
+    clearInterval(this.#clock);
+    clearTimeout(this.#ripening ?? undefined);
+    for (const entry of this.#pending.values()) this.#fail(entry, later('the server is shutting down'));
+    await Promise.all(this.#slots.map((s) => s.worker.terminate()));
+  }
+
+  /** Ends a worker at once, as a crash would; for tests. @internal */
+  async kill(index: number): Promise<void> {
+    await this.#slots[index].worker.terminate();
+  }
+
+  #tell(slot: Slot, message: ToWorker, handed: ArrayBuffer[] = []): void {
+    slot.worker.postMessage(message, handed);
+  }
+
+  #loadInto(slot: Slot, model: number, spec: Model): Promise<LoadedModel> {
+    return new Promise((resolve, reject) => {
+      slot.loading.set(model, { resolve, reject });
+      this.#tell(slot, { type: 'load', model, ...spec });
+    });
+  }
+
+  #start(delay: number): void {
+    if (delay > 0) setTimeout(() => this.#start(0), delay);
+    else if (!this.#closing) this.#spawn();
+  }
+
+  #spawn(): void {
+    const shared = new SharedArrayBuffer(PROGRESS.LENGTH * 4);
+    const worker = new Worker(workerUrl(), {
+      workerData: { progress: shared, threads: this.#options.threads },
+      name: 'tapegrad inference',
+      execArgv: [],
+    });
+    const slot: Slot = {
+      worker,
+      progress: new Int32Array(shared),
+      groups: new Map(),
+      loading: new Map(),
+      ready: false,
+    };
+    this.#slots.push(slot);
+    let cause = '';
+    worker.on('message', (message: FromWorker) => this.#hear(slot, message));
+    worker.on('error', (error) => {
+      cause = String(error);
+    });
+    worker.on('exit', (code) => this.#died(slot, cause || `it ended with code ${code}`));
+  }
+
+  async #hear(slot: Slot, message: FromWorker): Promise<void> {
+    if (message.type === 'answers') {
+      this.#answered(slot, message.group, message.answers);
+      if (message.samples.length > 0) this.#options.onSamples(message.samples);
+    } else if (message.type === 'ready') {
+      await Promise.all([...this.#models].map(([model, spec]) => this.#loadInto(slot, model, spec).catch(() => {})));
+      if (!this.#slots.includes(slot)) return;
+      slot.ready = true;
+      this.#options.onWorker('ready', '');
+      this.#flush();
+    } else {
+      const waiting = slot.loading.get(message.model);
+      slot.loading.delete(message.model);
+      if (message.type === 'loaded') waiting?.resolve(message.info);
+      else waiting?.reject(new Error(message.error));
+    }
+  }
+
+  #answered(slot: Slot, group: number, packed: Packed): void {
+    const entries = slot.groups.get(group);
+    const answers = unpackAnswers(packed);
+    this.#deaths = 0;
+    for (const answer of answers) {
+      const entry = this.#pending.get(answer.id);
+      if (entry === undefined) continue;
+      this.#pending.delete(answer.id);
+      entry.resolve({ ...answer, queued: entry.started - entry.since });
+    }
+    if (entries === undefined) return;
+    const done = new Set(answers.map((a) => a.id));
+    const rest = entries.filter((e) => !done.has(e.job.id));
+    if (rest.length > 0) slot.groups.set(group, rest);
+    else {
+      slot.groups.delete(group);
+      this.#flush();
+    }
+  }
+
+  #died(slot: Slot, cause: string): void {
+    this.#slots.splice(this.#slots.indexOf(slot), 1);
+    for (const { reject } of slot.loading.values()) reject(new Error('the worker that loaded it died'));
+    if (this.#closing) return;
+    this.#options.onWorker('died', cause);
+    const [group, from, to] = slot.progress;
+    const again: Entry[] = [];
+    for (const [id, entries] of slot.groups) {
+      for (const entry of entries) {
+        if (!this.#pending.has(entry.job.id)) continue;
+        // What it was computing may be what killed it.
+        const begun = id === group && entry.place >= from && entry.place < to;
+        if (begun || entry.attempts >= ATTEMPTS) this.#fail(entry, later('the worker that computed this died'));
+        else again.push(entry);
+      }
+    }
+    for (const entry of again.reverse()) this.#enqueue(entry, true);
+    this.#start(this.#deaths === 0 ? 0 : Math.min(5000, 50 * 2 ** this.#deaths));
+    this.#deaths++;
+    this.#flush();
+  }
+
+  #fail(entry: Entry, error: RequestError): void {
+    if (!this.#pending.delete(entry.job.id)) return;
+    entry.reject(error);
+  }
+
+  #enqueue(entry: Entry, first = false): void {
+    let queue = this.#waiting;
+    if (entry.batching !== null) {
+      const own = this.#batches.get(entry.job.model);
+      queue = own ?? [];
+      if (own === undefined) this.#batches.set(entry.job.model, queue);
+    }
+    if (first) queue.unshift(entry);
+    else queue.push(entry);
+  }
+
+  /** What arrives in one turn of the event loop travels together. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    setImmediate(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    for (;;) {
+      const free = this.#slots.filter((s) => s.ready && s.groups.size < OUTSTANDING);
+      if (free.length === 0) return;
+      const slot = free.reduce((a, b) => (b.groups.size < a.groups.size ? b : a));
+      const ripe = this.#ripe();
+      if (ripe !== null) {
+        this.#give(slot, ripe.entries, ripe.maxBatch);
+        continue;
+      }
+      const entries = this.#next(Math.min(GROUP, Math.ceil(this.#waiting.length / free.length)));
+      if (entries.length === 0) return;
+      this.#give(slot, entries, 0);
+    }
+  }
+
+  /** A batch that is full or has waited long enough. */
+  #ripe(): { entries: Entry[]; maxBatch: number } | null {
+    const now = performance.now();
+    let soonest = Infinity;
+    for (const [model, queue] of this.#batches) {
+      const alive = queue.filter((e) => this.#pending.has(e.job.id));
+      this.#batches.set(model, alive);
+      if (alive.length === 0) {
+        this.#batches.delete(model);
+        continue;
+      }
+      const { maxBatch, maxDelay } = alive[0].batching!;
+      const left = alive[0].since + maxDelay - now;
+      if (alive.length >= maxBatch || left <= 0) return { entries: alive.splice(0, maxBatch), maxBatch };
+      soonest = Math.min(soonest, left);
+    }
+    if (soonest < Infinity && this.#ripening === null) {
+      this.#ripening = setTimeout(() => {
+        this.#ripening = null;
+        this.#flush();
+      }, soonest);
+    }
+    return null;
+  }
+
+  #next(most: number): Entry[] {
+    const entries: Entry[] = [];
+    let bytes = 0;
+    let i = 0;
+    for (; i < this.#waiting.length && entries.length < most; i++) {
+      const entry = this.#waiting[i];
+      if (!this.#pending.has(entry.job.id)) continue;
+      bytes += entry.job.body.length;
+      if (entries.length > 0 && bytes > GROUP_BYTES) break;
+      entries.push(entry);
+    }
+    this.#waiting = this.#waiting.slice(i);
+    return entries;
+  }
+
+  #give(slot: Slot, entries: Entry[], maxRows: number): void {
+    const group = ++this.#groupIds;
+    const now = performance.now();
+    entries.forEach((entry, place) => {
+      entry.started = now;
+      entry.attempts++;
+      entry.place = place;
+    });
+    slot.groups.set(group, entries);
+    const jobs = packJobs(entries.map((e) => e.job));
+    this.#tell(slot, { type: 'run', group, maxRows, jobs }, transfers(jobs));
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    for (const entry of this.#pending.values()) {
+      if (now > entry.job.deadline) this.#fail(entry, later('the deadline passed'));
+    }
+    for (const slot of this.#slots) {
+      for (const entries of slot.groups.values()) {
+        if (entries.length > 0 && now > entries[0].job.deadline + HUNG) void slot.worker.terminate();
+      }
+    }
+  }
+}
+
+/** The worker's program in the installed package: bundlers and tests move this module, but not that file. */
+function workerUrl(): URL {
+  return pathToFileURL(createRequire(import.meta.url).resolve('tapegrad/serve/worker'));
+}

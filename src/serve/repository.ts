@@ -1,0 +1,201 @@
+import type { Dirent } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TapegradError } from '../errors.js';
+import type { LoadedModel } from './messages.js';
+import type { Pool } from './pool.js';
+
+// The model repository: a folder of name/version/model.safetensors, looked through every second. A version that appears is
+// loaded by every worker before it takes over; one that does not load is remembered with what is wrong with it.
+
+const FILE = 'model.safetensors';
+/** What models and versions may be called: a part of a URL and of a path. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+const VERSION = /^[1-9]\d{0,8}$/;
+
+export interface Version {
+  readonly id: number;
+  readonly name: string;
+  readonly version: string;
+  readonly info: LoadedModel;
+  readonly loadedAt: Date;
+  /** Seconds it took to load. */
+  readonly seconds: number;
+}
+
+export interface Failure {
+  readonly name: string;
+  readonly version: string;
+  readonly reason: string;
+}
+
+export interface RepositoryEvents {
+  readonly onLoaded: (version: Version) => void;
+  readonly onUnloaded: (version: Version) => void;
+  readonly onFailed: (failure: Failure) => void;
+}
+
+interface Known {
+  /** What tells one state of the file from another. */
+  readonly stamp: string;
+  readonly loaded: Version | null;
+  readonly failure: Failure | null;
+}
+
+interface Found {
+  readonly name: string;
+  readonly version: string;
+  readonly path: string;
+}
+
+/** Milliseconds for which requests in flight may still need a version that was replaced. */
+const LINGER = 30_000;
+
+export class Repository {
+  readonly #folder: string;
+  readonly #pool: Pool;
+  readonly #events: RepositoryEvents;
+  readonly #models = new Map<string, Map<string, Known>>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #ids = 0;
+  #scanning: Promise<void> | null = null;
+  #clock: NodeJS.Timeout | null = null;
+
+  constructor(folder: string, pool: Pool, events: RepositoryEvents) {
+    this.#folder = folder;
+    this.#pool = pool;
+    this.#events = events;
+  }
+
+  /** Loads what is there, and looks again every `interval` milliseconds. @throws TapegradError if the folder cannot be read */
+  async start(interval: number): Promise<void> {
+    await this.#find();
+    await this.scan();
+    this.#clock = setInterval(() => void this.scan().catch(() => {}), interval);
+    this.#clock.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#clock ?? undefined);
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+
+  /** The newest version of a model that works, or the one that is asked for. */
+  get(name: string, version?: string): Version | null {
+    const versions = this.#models.get(name);
+    if (versions === undefined) return null;
+    if (version !== undefined) return versions.get(version)?.loaded ?? null;
+    return this.versions(name).at(-1) ?? null;
+  }
+
+  /** The versions of a model that work, in rising order. */
+  versions(name: string): Version[] {
+    const known = [...(this.#models.get(name)?.values() ?? [])];
+    return known.flatMap((k) => k.loaded ?? []).sort((a, b) => Number(a.version) - Number(b.version));
+  }
+
+  has(name: string): boolean {
+    return this.#models.has(name);
+  }
+
+  /** All versions that work. */
+  get loaded(): Version[] {
+    return [...this.#models.keys()].flatMap((name) => this.versions(name));
+  }
+
+  /** All versions that do not. */
+  get failures(): Failure[] {
+    return [...this.#models.values()].flatMap((versions) => [...versions.values()].flatMap((k) => k.failure ?? []));
+  }
+
+  /** Whether every model that is there has a version that answers. */
+  get ready(): boolean {
+    return this.#models.size > 0 && [...this.#models.keys()].every((name) => this.get(name) !== null);
+  }
+
+  /** Looks for what has come, gone or changed; one call at a time. */
+  scan(): Promise<void> {
+    this.#scanning ??= this.#scan().finally(() => {
+      this.#scanning = null;
+    });
+    return this.#scanning;
+  }
+
+  async #scan(): Promise<void> {
+    const found = await this.#find();
+    for (const { name, version, path } of found) {
+      const file = await stat(path, { bigint: true }).catch(() => null);
+      if (file === null) continue;
+      const stamp = `${file.ino}:${file.size}:${file.mtimeNs}`;
+      if (this.#models.get(name)?.get(version)?.stamp !== stamp) await this.#load(name, version, path, stamp);
+    }
+    const there = new Set(found.map((f) => `${f.name}/${f.version}`));
+    for (const [name, versions] of this.#models) {
+      for (const [version, { loaded }] of versions) {
+        if (there.has(`${name}/${version}`)) continue;
+        versions.delete(version);
+        if (loaded !== null) this.#retire(loaded);
+      }
+      if (versions.size === 0) this.#models.delete(name);
+    }
+  }
+
+  /** The model files in the folder; a single one at its top is the model 'model', version 1. */
+  async #find(): Promise<Found[]> {
+    const list = (path: string) => readdir(path, { withFileTypes: true });
+    const top = await list(this.#folder).catch((cause: Error) => {
+      throw new TapegradError(
+        'serve',
+        `cannot read the model repository ${this.#folder}: ${cause.message}`,
+        `pass a folder of name/version/${FILE}`,
+        { cause },
+      );
+    });
+    const folders = (entries: Dirent[], pattern: RegExp) =>
+      entries.filter((e) => (e.isDirectory() || e.isSymbolicLink()) && pattern.test(e.name)).map((e) => e.name);
+    const nested = await Promise.all(
+      folders(top, NAME).map(async (name) => {
+        const versions = folders(await list(join(this.#folder, name)).catch(() => []), VERSION);
+        return versions.map((version) => ({ name, version, path: join(this.#folder, name, version, FILE) }));
+      }),
+    );
+    const files = top.filter((e) => e.isFile() && e.name.endsWith('.safetensors'));
+    const single = files.length === 1 ? [{ name: 'model', version: '1', path: join(this.#folder, files[0].name) }] : [];
+    const all = [...single, ...nested.flat()];
+    return all.sort((a, b) => a.name.localeCompare(b.name) || Number(a.version) - Number(b.version));
+  }
+
+  async #load(name: string, version: string, path: string, stamp: string): Promise<void> {
+    const versions = this.#models.get(name) ?? new Map<string, Known>();
+    const before = versions.get(version)?.loaded ?? null;
+    const started = performance.now();
+    const id = ++this.#ids;
+    try {
+      const file = await readFile(path);
+      const bytes = new SharedArrayBuffer(file.length);
+      new Uint8Array(bytes).set(file);
+      const info = await this.#pool.load(id, { name, version, bytes });
+      const loaded = { id, name, version, info, loadedAt: new Date(), seconds: (performance.now() - started) / 1000 };
+      versions.set(version, { stamp, loaded, failure: null });
+      this.#models.set(name, versions);
+      this.#events.onLoaded(loaded);
+      if (before !== null) this.#retire(before);
+    } catch (error) {
+      const failure = { name, version, reason: (error as Error).message };
+      versions.set(version, { stamp, loaded: before, failure });
+      this.#models.set(name, versions);
+      this.#events.onFailed(failure);
+    }
+  }
+
+  /** Forgets a version once nothing in flight can need it. */
+  #retire(version: Version): void {
+    this.#events.onUnloaded(version);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#pool.unload(version.id);
+    }, LINGER);
+    timer.unref();
+    this.#timers.add(timer);
+  }
+}

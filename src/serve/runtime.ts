@@ -1,0 +1,40 @@
+import { data, noGrad, type Tensor, tensor } from '../index.js';
+import { loadModelFile, type ModelFile } from '../io/index.js';
+import type { LoadedModel } from './messages.js';
+import type { Signature } from './protocol.js';
+
+/** A model that answers: its preparation and its layers. */
+export class Runtime {
+  readonly signature: Signature;
+  readonly info: LoadedModel;
+  readonly #file: ModelFile;
+
+  private constructor(name: string, version: string, file: ModelFile) {
+    this.#file = file;
+    const { inputFeatures, preparation, labels, profile } = file;
+    this.signature = { name, version, inputFeatures, gaps: preparation.some((p) => p instanceof data.Imputer) };
+    // The first answer is computed before anybody waits for it, and must be made of numbers.
+    const features = inputFeatures ?? 1;
+    const outputs = this.predict(new Float32Array(features), 1, features);
+    const bad = outputs.find((v) => !Number.isFinite(v));
+    if (bad !== undefined) throw new Error(`it answers ${bad} to zeros`);
+    this.info = { inputFeatures, outputFeatures: outputs.length, labels, profile };
+  }
+
+  /** Reads a model file, and computes a first answer. @throws TapegradError for a file that is no model */
+  static async load(name: string, version: string, bytes: Uint8Array): Promise<Runtime> {
+    return new Runtime(name, version, await loadModelFile(bytes));
+  }
+
+  /** Outputs [rows, outputs] of inputs [rows, features]. */
+  predict(values: Float32Array, rows: number, features: number): Float32Array {
+    const { model, preparation } = this.#file;
+    return noGrad(() => {
+      const prepared = preparation.reduce<Tensor>(
+        (x, p) => p.transform(x),
+        tensor(values, { shape: [rows, features] }),
+      );
+      return model.forward(prepared).dataSync();
+    });
+  }
+}

@@ -1,0 +1,163 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { fail } from '../errors.js';
+import { adminRoutes } from './admin.js';
+import { Feedback } from './feedback.js';
+import { createApp, guard } from './http.js';
+import { inferenceRoutes, type Services } from './inference.js';
+import { Metrics } from './metrics.js';
+import { Monitor } from './monitor.js';
+import { adminNeedsToken, resolveOptions, type ServeOptions } from './options.js';
+import { serverPackages } from './packages.js';
+import { Pool } from './pool.js';
+import { Repository } from './repository.js';
+import { trace } from './tracing.js';
+
+/** A running server. */
+export interface Server {
+  /** Where requests go, such as http://127.0.0.1:8080. */
+  readonly url: string;
+  /** Metrics, status page, drift. */
+  readonly adminUrl: string;
+  /** The versions of models that answer. */
+  readonly models: readonly { readonly name: string; readonly version: string }[];
+  /** Looks into the model repository now instead of within a second. */
+  scan(): Promise<void>;
+  /** Takes no more requests, finishes those in flight, and ends. */
+  close(): Promise<void>;
+  /** @internal */
+  readonly pool: Pool;
+}
+
+/** The release of the installed package. */
+async function packageVersion(): Promise<string> {
+  const path = createRequire(import.meta.url).resolve('tapegrad/package.json');
+  return (JSON.parse(await readFile(path, 'utf8')) as { version: string }).version;
+}
+
+const urlOf = (app: FastifyInstance, scheme: string): string => {
+  const { address, family, port } = app.server.address() as AddressInfo;
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+};
+
+/**
+ * Serves the models in a folder over HTTP: the Open Inference Protocol v2, SageMaker's container contract, metrics, drift
+ * and feedback. Resolves when the ports are open and every model that is there has been tried.
+ *
+ * @throws TapegradError for options that make no sense, packages that are missing, a folder that cannot be read and ports
+ *   that are taken; nothing is left running then
+ */
+export async function serve(options: ServeOptions): Promise<Server> {
+  const resolved = resolveOptions(options);
+  const packages = await serverPackages();
+  const app = createApp(packages, resolved);
+  const admin = createApp(packages, resolved);
+  const metrics = new Metrics(packages.prometheus);
+  const monitor = new Monitor(resolved.driftWindow);
+  const feedback = new Feedback(resolved.feedbackShare);
+  let draining = false;
+
+  const pool = new Pool({
+    workers: resolved.workers,
+    threads: resolved.threads,
+    queue: resolved.queue,
+    onSamples: (samples) => monitor.add(samples),
+    onWorker: (event, detail) => {
+      if (event === 'ready') return app.log.info('an inference worker is ready');
+      metrics.workerDied();
+      app.log.error({ cause: detail }, 'an inference worker died; another one is started');
+    },
+  });
+  const repository = new Repository(resolved.models, pool, {
+    onLoaded: (version) => {
+      metrics.loaded(version);
+      monitor.watch(version);
+      app.log.info({ model: version.name, version: version.version, seconds: version.seconds }, 'a model is ready');
+    },
+    onUnloaded: (version) => {
+      monitor.forget(version);
+      feedback.forget(version);
+      app.log.info({ model: version.name, version: version.version }, 'a version of a model goes');
+    },
+    onFailed: (failure) => {
+      metrics.failed(failure);
+      app.log.error(
+        { model: failure.name, version: failure.version, reason: failure.reason },
+        'a model does not load; what served before goes on',
+      );
+    },
+  });
+  metrics.observe(packages.prometheus, { pool, repository, monitor, feedback });
+  const services: Services = {
+    options: resolved,
+    pool,
+    repository,
+    metrics,
+    feedback,
+    version: await packageVersion(),
+    draining: () => draining,
+  };
+
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => {
+    closing ??= (async () => {
+      draining = true;
+      repository.stop();
+      monitor.stop();
+      const patience = setTimeout(() => app.server.closeAllConnections(), resolved.grace);
+      await app.close();
+      clearTimeout(patience);
+      await pool.close(resolved.grace);
+      await admin.close();
+    })();
+    return closing;
+  };
+
+  try {
+    if (await trace(app)) app.log.info('requests are traced through the OpenTelemetry API');
+    await guard(app, packages, resolved.tokens, () => true);
+    await app.register(packages.compress, {
+      global: false,
+      globalDecompression: true,
+      requestEncodings: ['gzip', 'deflate', 'identity'],
+    });
+    await app.register(packages.swagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: { title: 'tapegrad', version: services.version, description: 'Open Inference Protocol v2' },
+      },
+    });
+    app.addHook('onSend', (request, reply, _payload, done) => {
+      reply.header('x-request-id', request.id);
+      done();
+    });
+    inferenceRoutes(app, services);
+    app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+    if (adminNeedsToken(resolved)) await guard(admin, packages, resolved.tokens, (token) => token.admin === true);
+    adminRoutes(admin, services, monitor);
+    await Promise.all([app.ready(), admin.ready()]);
+    await repository.start(resolved.scanInterval);
+    monitor.start(resolved.driftInterval);
+    await admin.listen({ host: resolved.adminHost, port: resolved.adminPort });
+    await app.listen({ host: resolved.host, port: resolved.port });
+  } catch (error) {
+    await close();
+    const { code, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string };
+    if (code === 'EADDRINUSE' || code === 'EACCES')
+      fail('serve', `cannot listen on ${address}:${port} (${code})`, 'choose another port', { cause: error });
+    throw error;
+  }
+  const scheme = resolved.tls === undefined ? 'http' : 'https';
+  return {
+    url: urlOf(app, scheme),
+    adminUrl: urlOf(admin, scheme),
+    get models() {
+      return repository.loaded.map(({ name, version }) => ({ name, version }));
+    },
+    scan: () => repository.scan(),
+    close,
+    pool,
+  };
+}

@@ -1,0 +1,121 @@
+// The status page: one HTML text without anything from elsewhere. Its script asks /status every two seconds and draws what
+// has changed since the page was opened.
+
+const style = `
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; background: #fff; }
+h1 small { font-weight: normal; color: #666; font-size: 1rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
+figure { margin: 0; border: 1px solid #ddd; border-radius: 6px; padding: .6rem; }
+figcaption { display: flex; justify-content: space-between; }
+svg { width: 100%; height: 7rem; display: block; }
+polyline { fill: none; stroke: #2563eb; stroke-width: 2; vector-effect: non-scaling-stroke; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #eee; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+.bad { color: #b91c1c; } .good { color: #15803d; }
+@media (prefers-color-scheme: dark) { body { background: #111; color: #ddd; } figure { border-color: #444; } th, td { border-color: #333; } }
+`;
+
+const script = `
+'use strict';
+const series = { rate: [], latency: [], errors: [], queue: [], memory: [], drift: [] };
+const POINTS = 150;
+let before = null;
+const $ = (id) => document.getElementById(id);
+const sum = (list, of) => list.reduce((n, x) => n + of(x), 0);
+function draw(name, value, text) {
+  const points = series[name];
+  points.push(value);
+  if (points.length > POINTS) points.shift();
+  const top = Math.max(...points.map((p) => p || 0), 1e-9);
+  const line = points.map((p, i) => (i * 100 / (POINTS - 1)).toFixed(2) + ',' + (38 - 36 * (p || 0) / top).toFixed(2)).join(' ');
+  $(name).querySelector('polyline').setAttribute('points', line);
+  $(name).querySelector('b').textContent = text;
+}
+function rows(id, list) {
+  const body = $(id);
+  body.replaceChildren(...list.map((cells) => {
+    const tr = document.createElement('tr');
+    for (const cell of cells) {
+      const td = document.createElement('td');
+      td.textContent = cell;
+      if (typeof cell === 'number' || /^[0-9.,%-]+( .*)?$/.test(cell)) td.className = 'n';
+      tr.append(td);
+    }
+    return tr;
+  }));
+}
+async function tick() {
+  let s;
+  try {
+    s = await (await fetch('status', { headers: { accept: 'application/json' } })).json();
+  } catch {
+    $('state').textContent = 'not reached';
+    $('state').className = 'bad';
+    return;
+  }
+  $('state').textContent = s.ready ? 'ready' : 'not ready';
+  $('state').className = s.ready ? 'good' : 'bad';
+  $('at').textContent = s.at.slice(11, 19) + ' UTC, ' + s.workers.ready + ' of ' + s.workers.wanted + ' workers';
+  const now = { t: Date.parse(s.at) / 1000, requests: sum(s.totals, (x) => x.requests), errors: sum(s.totals, (x) => x.errors), seconds: sum(s.totals, (x) => x.seconds) };
+  if (before && now.t > before.t) {
+    const [n, dt] = [now.requests - before.requests, now.t - before.t];
+    draw('rate', n / dt, (n / dt).toFixed(1) + ' / s');
+    draw('errors', (now.errors - before.errors) / dt, ((now.errors - before.errors) / dt).toFixed(1) + ' / s');
+    const ms = n > 0 ? 1000 * (now.seconds - before.seconds) / n : 0;
+    draw('latency', ms, ms.toFixed(2) + ' ms');
+  }
+  before = now;
+  draw('queue', s.queue.depth, s.queue.depth + ' of ' + s.queue.limit);
+  draw('memory', s.memory, (s.memory / 2 ** 20).toFixed(0) + ' MiB');
+  const share = Math.max(0, ...s.drift.map((d) => d.share));
+  draw('drift', share, s.drift.length ? (100 * share).toFixed(0) + ' %' : 'no data yet');
+  const quality = (m) => {
+    const q = s.quality.find((x) => x.model === m.name && x.version === m.version);
+    return !q ? '' : q.accuracy === null ? q.meanAbsoluteError.toPrecision(4) + ' error' : (100 * q.accuracy).toFixed(2) + ' % of ' + q.labels;
+  };
+  const total = (m) => s.totals.find((x) => x.model === m.name && x.version === m.version) || { requests: 0, errors: 0, rows: 0 };
+  rows('models', s.models.map((m) => [m.name, m.version, m.loadedAt.slice(0, 19).replace('T', ' '), String(total(m).requests), String(total(m).rows), String(total(m).errors), quality(m)]));
+  rows('failures', s.failures.map((f) => [f.name, f.version, f.reason]));
+  $('broken').hidden = s.failures.length === 0;
+  rows('columns', s.drift.flatMap((d) => d.worst.map((c) => [d.model + '/' + d.version, c.name, c.psi.toFixed(3), c.ks.toFixed(3), c.distance.toFixed(3), c.drifted ? 'drifted' : ''])));
+}
+tick();
+setInterval(tick, 2000);
+`;
+
+const chart = (id: string, title: string) =>
+  `<figure id="${id}"><figcaption><span>${title}</span><b>…</b></figcaption><svg viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="${title}"><polyline points=""/></svg></figure>`;
+
+const table = (id: string, heads: readonly string[]) =>
+  `<table><thead><tr>${heads.map((h) => `<th>${h}</th>`).join('')}</tr></thead><tbody id="${id}"></tbody></table>`;
+
+/** The whole page. */
+export const statusPage = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>tapegrad serve</title>
+<style>${style}</style>
+</head>
+<body>
+<h1>tapegrad <span id="state">…</span> <small id="at"></small></h1>
+<div class="charts">
+${chart('rate', 'Requests')}
+${chart('latency', 'Mean latency')}
+${chart('errors', 'Errors')}
+${chart('queue', 'Queue')}
+${chart('memory', 'Memory')}
+${chart('drift', 'Features that drifted')}
+</div>
+<h2>Models</h2>
+${table('models', ['model', 'version', 'loaded', 'requests', 'samples', 'errors', 'live quality'])}
+<div id="broken" hidden><h2 class="bad">Versions that do not load</h2>
+${table('failures', ['model', 'version', 'reason'])}</div>
+<h2>Drift</h2>
+${table('columns', ['model', 'column', 'PSI', 'KS', 'distance', ''])}
+<script>${script}</script>
+</body>
+</html>
+`;

@@ -1,0 +1,225 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { largest } from '../data/profile.js';
+import { setNumThreads } from '../index.js';
+import { RequestError } from './errors.js';
+import { encodeInvocation, type Form, parseInvocation } from './invocations.js';
+import {
+  type Answer,
+  type FromWorker,
+  INVOCATION_CSV,
+  type Job,
+  PROGRESS,
+  PROTOCOL,
+  packAnswers,
+  type Sample,
+  type ToWorker,
+  transfers,
+  unpackJobs,
+} from './messages.js';
+import { encodeInference, type Parsed, parseInference } from './protocol.js';
+import { Runtime } from './runtime.js';
+
+// An inference worker: reads requests, computes, writes answers. The main thread only moves bytes.
+
+/** Answers wait this long for others to travel with, in milliseconds. */
+const FLUSH = 2;
+/** Rows that are shown to monitoring in a tenth of a second, for each model. */
+const SAMPLED = 20;
+/** Of more samples than this the chosen classes are not kept. */
+const CHOSEN = 64;
+
+const { progress: shared, threads } = workerData as { progress: SharedArrayBuffer; threads: number };
+const progress = new Int32Array(shared);
+const port = parentPort!;
+const runtimes = new Map<number, Runtime>();
+setNumThreads(threads);
+
+const say = (message: FromWorker, handed: ArrayBuffer[] = []) => port.postMessage(message, handed);
+
+interface Read extends Parsed {
+  readonly job: Job;
+  readonly runtime: Runtime;
+  readonly form: Form | null;
+  readonly preprocess: number;
+}
+
+const none = new Float32Array(0);
+
+function failure({ id }: Job, status: number, problem: string): Answer {
+  const body = new TextEncoder().encode(JSON.stringify({ error: problem }));
+  const nothing = { jsonLength: -1, csv: false, rows: 0, executed: 0, preprocess: 0, predict: 0, postprocess: 0 };
+  return { id, status, body, chosen: none, ...nothing };
+}
+
+async function read(job: Job): Promise<Read | Answer> {
+  const started = performance.now();
+  if (Date.now() > job.deadline)
+    return failure(job, 503, 'the deadline passed while the request waited; try again later');
+  const runtime = runtimes.get(job.model);
+  if (runtime === undefined) return failure(job, 503, 'this version of the model has been removed; try again');
+  try {
+    const { signature } = runtime;
+    const parsed =
+      job.kind === PROTOCOL
+        ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature), form: null }
+        : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
+    return { ...parsed, job, runtime, preprocess: performance.now() - started };
+  } catch (error) {
+    return problemOf(job, error);
+  }
+}
+
+function problemOf(job: Job, error: unknown): Answer {
+  if (error instanceof RequestError) return failure(job, error.statusCode, error.message);
+  return failure(job, 500, `the model failed: ${error instanceof Error ? error.message : String(error)}`);
+}
+
+/** One forward pass for requests of the same model and width. */
+function predict(reads: readonly Read[], samples: Sample[]): Answer[] {
+  const [{ runtime, features, job }] = reads;
+  const rows = reads.reduce((n, r) => n + r.rows, 0);
+  const started = performance.now();
+  let outputs: Float32Array;
+  try {
+    let values = reads[0].values;
+    if (reads.length > 1) {
+      values = new Float32Array(rows * features);
+      let at = 0;
+      for (const r of reads) {
+        values.set(r.values, at);
+        at += r.values.length;
+      }
+    }
+    outputs = runtime.predict(values, rows, features);
+  } catch (error) {
+    return reads.map((r) => problemOf(r.job, error));
+  }
+  const predictTime = performance.now() - started;
+  const width = outputs.length / rows;
+  sample(job.model, reads, outputs, width, samples);
+  let from = 0;
+  return reads.map((r, i): Answer => {
+    const begun = performance.now();
+    const own = outputs.subarray(from * width, (from + r.rows) * width);
+    from += r.rows;
+    const { signature } = runtime;
+    const encoded =
+      r.form === null
+        ? encodeInference(r, own, signature)
+        : encodeInvocation({ ...r, form: r.form }, own, signature, r.job.csv ? 'csv' : 'json');
+    return {
+      id: r.job.id,
+      status: 200,
+      body: encoded.body,
+      jsonLength: encoded.jsonLength ?? -1,
+      csv: r.form !== null && r.job.csv,
+      rows: r.rows,
+      executed: i === 0 ? rows : 0,
+      preprocess: r.preprocess,
+      predict: predictTime,
+      postprocess: performance.now() - begun,
+      chosen: r.rows > CHOSEN ? none : choose(own, r.rows, width),
+    };
+  });
+}
+
+function choose(outputs: Float32Array, rows: number, width: number): Float32Array {
+  if (width === 1) return outputs.slice();
+  return Float32Array.from({ length: rows }, (_, i) => largest(outputs.subarray(i * width, (i + 1) * width)));
+}
+
+const budgets = new Map<number, { until: number; left: number }>();
+
+/** Puts some of the rows aside for monitoring, as many as the model's budget allows at this moment. */
+function sample(model: number, reads: readonly Read[], outputs: Float32Array, width: number, into: Sample[]): void {
+  if (reads[0].runtime.info.profile === null) return;
+  const now = performance.now();
+  let budget = budgets.get(model);
+  if (budget === undefined || budget.until < now) {
+    budget = { until: now + 100, left: SAMPLED };
+    budgets.set(model, budget);
+  }
+  let from = 0;
+  for (const { rows, values, features } of reads) {
+    const count = Math.min(rows, budget.left);
+    if (count === 0) return;
+    budget.left -= count;
+    // A stretch of rows from a random place: whole requests are rarely larger than the budget.
+    const start = Math.floor(Math.random() * (rows - count + 1));
+    into.push({
+      model,
+      rows: count,
+      inputs: values.slice(start * features, (start + count) * features),
+      outputs: outputs.slice((from + start) * width, (from + start + count) * width),
+    });
+    from += rows;
+  }
+}
+
+function working(group: number, from: number, to: number): void {
+  Atomics.store(progress, PROGRESS.FROM, from);
+  Atomics.store(progress, PROGRESS.TO, to);
+  Atomics.store(progress, PROGRESS.GROUP, group);
+}
+
+async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: 'run' }>): Promise<void> {
+  const jobs = unpackJobs(packed);
+  let answers: Answer[] = [];
+  let samples: Sample[] = [];
+  let last = performance.now();
+  const flush = () => {
+    const message = packAnswers(answers);
+    say({ type: 'answers', group, answers: message, samples }, transfers(message));
+    [answers, samples, last] = [[], [], performance.now()];
+  };
+  if (maxRows > 0) {
+    working(group, 0, jobs.length);
+    const reads: Read[] = [];
+    for (const job of jobs) {
+      const r = await read(job);
+      if ('status' in r) answers.push(r);
+      else reads.push(r);
+    }
+    while (reads.length > 0) {
+      const together = [reads.shift()!];
+      let rows = together[0].rows;
+      while (reads.length > 0 && rows + reads[0].rows <= maxRows && reads[0].features === together[0].features) {
+        rows += reads[0].rows;
+        together.push(reads.shift()!);
+      }
+      answers.push(...predict(together, samples));
+    }
+  } else {
+    for (const [i, job] of jobs.entries()) {
+      working(group, i, i + 1);
+      const r = await read(job);
+      answers.push(...('status' in r ? [r] : predict([r], samples)));
+      if (i + 1 < jobs.length && performance.now() - last > FLUSH) flush();
+    }
+  }
+  flush();
+}
+
+async function handle(message: ToWorker): Promise<void> {
+  if (message.type === 'run') return run(message);
+  const { model } = message;
+  if (message.type === 'unload') {
+    runtimes.delete(model);
+    budgets.delete(model);
+    return;
+  }
+  try {
+    const runtime = await Runtime.load(message.name, message.version, new Uint8Array(message.bytes).slice());
+    runtimes.set(model, runtime);
+    say({ type: 'loaded', model, info: runtime.info });
+  } catch (error) {
+    say({ type: 'failed', model, error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+// One message after the other, although some of them wait for files.
+let tail = Promise.resolve();
+port.on('message', (message: ToWorker) => {
+  tail = tail.then(() => handle(message));
+});
+say({ type: 'ready' });

@@ -1,6 +1,36 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
+import { deploySageMaker, type SageMakerOptions, sageMakerRequests } from '../serve/index.js';
+
+const whole = (text: string): number => {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('it is no whole number');
+  return Number(text);
+};
 
 /** tapegrad deploy sagemaker: a model file behind an endpoint of Amazon SageMaker. */
 export function deployCommand(): Command {
-  return new Command('deploy').description('Deploy a model.');
+  const sagemaker = new Command('sagemaker')
+    .description(
+      'Make a model, an endpoint configuration and an endpoint, wait until it is in service, and ask it once.',
+    )
+    .requiredOption('--name <endpoint>', "the endpoint's name")
+    .requiredOption('--model <file>', 'a model file, uploaded to --bucket, or an s3:// address')
+    .option('--bucket <bucket>', 'the S3 bucket for a model file')
+    .requiredOption('--image <uri>', 'the container image in ECR')
+    .requiredOption('--role <arn>', 'the role that the endpoint runs as')
+    .requiredOption('--instance-type <type>', 'such as ml.c7i.large')
+    .option('--instance-count <n>', 'default 1', whole)
+    .option('--region <region>')
+    .option('--timeout <seconds>', 'until it must be in service; default 1800', whole)
+    .option('--poll-interval <seconds>', 'between questions whether it is; default 15', whole)
+    .option('--dry-run', 'print the three requests and send nothing')
+    .action(async ({ dryRun, ...options }: SageMakerOptions & { dryRun?: boolean }) => {
+      if (dryRun) {
+        const { createModel, createEndpointConfig, createEndpoint } = sageMakerRequests(options);
+        console.log(JSON.stringify({ createModel, createEndpointConfig, createEndpoint }, null, 2));
+        return;
+      }
+      const { answer } = await deploySageMaker({ ...options, log: (line) => console.log(line) });
+      if (answer !== null) console.log(`it answers ${answer}`);
+    });
+  return new Command('deploy').description('Deploy a model.').addCommand(sagemaker);
 }

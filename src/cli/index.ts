@@ -39,6 +39,6 @@ void program.parseAsync().catch((error: unknown) => {
     process.exitCode = 2;
   } else {
     console.error(error instanceof TapegradError ? error.message : `tapegrad: ${(error as Error).message}`);
-    process.exitCode = error instanceof TapegradError && error.op === 'serve' ? 2 : 1;
+    process.exitCode = error instanceof TapegradError && ['serve', 'deploySageMaker'].includes(error.op) ? 2 : 1;
   }
 });

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { BodyPool, readBody } from './body.js';
 import { RequestError } from './errors.js';
-import { LARGE } from './messages.js';
 import type { Resolved } from './options.js';
 import type { serverPackages } from './packages.js';
 import type { Version } from './repository.js';
@@ -17,6 +17,10 @@ declare module 'fastify' {
     token: Token | null;
     /** The version of a model that answers; null before it is known. */
     served: Version | null;
+  }
+  interface FastifyInstance {
+    /** The memory of large bodies. */
+    bodies: BodyPool;
   }
   interface FastifyContextConfig {
     /** Whether requests of this route count as inference. */
@@ -85,25 +89,16 @@ export function createApp({ fastify }: Packages, options: Resolved): FastifyInst
   });
   // Bodies are bytes to this thread: the workers read them.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    '*',
-    { parseAs: 'buffer' },
-    (request: FastifyRequest, body: Buffer, done: (error: Error | null, body?: Uint8Array) => void) => {
-      const type = mediaType(request.headers['content-type']);
-      if (type !== '' && !MEDIA.includes(type)) {
-        done(new RequestError(415, `the content type is not known; send ${MEDIA.join(', ')}`));
-      } else done(null, body.length < LARGE ? body : shared(body));
-    },
-  );
+  const bodies = new BodyPool();
+  app.decorate('bodies', bodies);
+  app.addContentTypeParser('*', (request, payload, done: (error: Error | null, body?: Uint8Array) => void) => {
+    const type = mediaType(request.headers['content-type']);
+    if (type !== '' && !MEDIA.includes(type)) {
+      done(new RequestError(415, `the content type is not known; send ${MEDIA.join(', ')}`));
+    } else readBody(bodies, request, payload, options.maxBody, done);
+  });
   app.setValidatorCompiler(() => () => true);
   return app;
-}
-
-/** In memory that the workers share. */
-function shared(body: Buffer): Uint8Array {
-  const bytes = new Uint8Array(new SharedArrayBuffer(body.length));
-  bytes.set(body);
-  return bytes;
 }
 
 /** The stack without the message. */

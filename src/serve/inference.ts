@@ -93,6 +93,8 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
       { ...job, model: version.id, deadline, body },
       batchingOf(services.options, version.name),
     );
+    // An answer means that the worker has done with the body; without one, the memory goes to the garbage collector.
+    app.bodies.give(body);
     services.metrics.inference(version, answer);
     if (answer.status === 500)
       request.log.error({ reqId: request.id, model: version.name, version: version.version }, 'a model failed');

@@ -59,8 +59,42 @@ export interface LoadedModel {
 export interface Packed {
   readonly numbers: Float64Array<ArrayBuffer>;
   readonly bytes: ArrayBuffer;
-  readonly large: readonly ArrayBufferLike[];
+  /** Buffers, and the places of shared ones that the worker has kept. */
+  readonly large: readonly (ArrayBufferLike | number)[];
+  /** Shared buffers that the worker shall keep, with their places. */
+  readonly kept: readonly (readonly [place: number, buffer: SharedArrayBuffer])[];
 }
+
+/**
+ * Shared buffers that are used again and again travel once, and then by their place: every arrival of one counts as new
+ * memory to the engine, which would collect garbage all the time. The main thread and a worker each have a list.
+ */
+export class Kept {
+  readonly #buffers: (SharedArrayBuffer | undefined)[] = [];
+  #next = 0;
+
+  /** The place of a buffer, and whether it has to be sent. */
+  placeOf(buffer: SharedArrayBuffer): { place: number; known: boolean } {
+    const place = this.#buffers.indexOf(buffer);
+    if (place >= 0) return { place, known: true };
+    const free = this.#next;
+    this.#next = (this.#next + 1) % KEPT_BUFFERS;
+    this.#buffers[free] = buffer;
+    return { place: free, known: false };
+  }
+
+  put(place: number, buffer: SharedArrayBuffer): void {
+    this.#buffers[place] = buffer;
+  }
+
+  at(place: number): SharedArrayBuffer {
+    return this.#buffers[place]!;
+  }
+}
+
+const KEPT_BUFFERS = 64;
+/** Larger ones are not kept. */
+const KEPT_BYTES = 2 * 2 ** 20;
 
 export type ToWorker =
   | {
@@ -93,17 +127,31 @@ function pack<T>(
   width: number,
   numbersOf: (r: T) => number[],
   bodiesOf: (r: T) => Uint8Array[],
+  list?: Kept,
 ): Packed {
   const numbers = new Float64Array(records.length * width);
-  const large: ArrayBufferLike[] = [];
+  const large: (ArrayBufferLike | number)[] = [];
+  const kept: [number, SharedArrayBuffer][] = [];
+  const add = (buffer: ArrayBufferLike): void => {
+    if (list === undefined || !(buffer instanceof SharedArrayBuffer) || buffer.byteLength > KEPT_BYTES) {
+      large.push(buffer);
+      return;
+    }
+    const { place, known } = list.placeOf(buffer);
+    if (!known) kept.push([place, buffer]);
+    large.push(place);
+  };
   const small: [Uint8Array, number][] = [];
   let length = 0;
   records.forEach((record, i) => {
     const fields = numbersOf(record);
     for (const body of bodiesOf(record)) {
-      if (body.length >= LARGE && body.length === body.buffer.byteLength) {
+      if (
+        body.length >= LARGE &&
+        (body.buffer instanceof SharedArrayBuffer || body.length === body.buffer.byteLength)
+      ) {
         fields.push(-1 - large.length, body.length);
-        large.push(body.buffer);
+        add(body.buffer);
       } else {
         fields.push(length, body.length);
         small.push([body, length]);
@@ -114,7 +162,7 @@ function pack<T>(
   });
   const bytes = new Uint8Array(length);
   for (const [body, at] of small) bytes.set(body, at);
-  return { numbers, bytes: bytes.buffer, large };
+  return { numbers, bytes: bytes.buffer, large, kept };
 }
 
 /** What a packed message hands over. */
@@ -125,34 +173,45 @@ export const transfers = ({ numbers, bytes, large }: Packed): ArrayBuffer[] => [
 ];
 
 function unpack<T>(
-  { numbers, bytes, large }: Packed,
+  { numbers, bytes, large, kept }: Packed,
   width: number,
   make: (n: Float64Array, bodyAt: (i: number) => Uint8Array) => T,
+  list?: Kept,
 ): T[] {
+  for (const [place, buffer] of kept) list?.put(place, buffer);
+  const buffers = large.map((b) => (typeof b === 'number' ? list!.at(b) : b));
   return Array.from({ length: numbers.length / width }, (_, r) => {
     const n = numbers.subarray(r * width, (r + 1) * width);
-    return make(n, (i) => (n[i] < 0 ? new Uint8Array(large[-1 - n[i]]) : new Uint8Array(bytes, n[i], n[i + 1])));
+    return make(n, (i) =>
+      n[i] < 0 ? new Uint8Array(buffers[-1 - n[i]], 0, n[i + 1]) : new Uint8Array(bytes, n[i], n[i + 1]),
+    );
   });
 }
 
-export const packJobs = (jobs: readonly Job[]): Packed =>
+export const packJobs = (jobs: readonly Job[], list: Kept): Packed =>
   pack(
     jobs,
     JOB,
     (j) => [j.id, j.model, j.kind, j.jsonLength, Number(j.csv), j.deadline],
     (j) => [j.body],
+    list,
   );
 
-export const unpackJobs = (packed: Packed): Job[] =>
-  unpack(packed, JOB, (n, bodyAt) => ({
-    id: n[0],
-    model: n[1],
-    kind: n[2] as Kind,
-    jsonLength: n[3],
-    csv: n[4] === 1,
-    deadline: n[5],
-    body: bodyAt(6),
-  }));
+export const unpackJobs = (packed: Packed, list: Kept): Job[] =>
+  unpack(
+    packed,
+    JOB,
+    (n, bodyAt) => ({
+      id: n[0],
+      model: n[1],
+      kind: n[2] as Kind,
+      jsonLength: n[3],
+      csv: n[4] === 1,
+      deadline: n[5],
+      body: bodyAt(6),
+    }),
+    list,
+  );
 
 export const packAnswers = (answers: readonly Answer[]): Packed =>
   pack(

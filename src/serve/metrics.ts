@@ -47,6 +47,9 @@ export class Metrics {
     this.registry = new prometheus.Registry();
     this.triton = new prometheus.Registry();
     prometheus.collectDefaultMetrics({ register: this.registry });
+    // Gauges whose names end like those of counters.
+    for (const what of ['handles', 'requests', 'resources'])
+      this.registry.removeSingleMetric(`nodejs_active_${what}_total`);
     const registers = [this.registry];
     const histogram = (name: string, help: string, labelNames: string[], buckets = SECONDS) =>
       new prometheus.Histogram({ name, help, labelNames, buckets, registers });

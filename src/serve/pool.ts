@@ -6,6 +6,7 @@ import {
   type Answer,
   type FromWorker,
   type Job,
+  Kept,
   type LoadedModel,
   type Packed,
   PROGRESS,
@@ -66,6 +67,7 @@ interface Slot {
   readonly worker: Worker;
   readonly progress: Int32Array;
   readonly groups: Map<number, Entry[]>;
+  readonly kept: Kept;
   /** Settles when a model has been loaded here. */
   readonly loading: Map<number, { resolve: (info: LoadedModel) => void; reject: (error: Error) => void }>;
   ready: boolean;
@@ -201,6 +203,7 @@ export class Pool {
       worker,
       progress: new Int32Array(shared),
       groups: new Map(),
+      kept: new Kept(),
       loading: new Map(),
       ready: false,
     };
@@ -364,7 +367,10 @@ export class Pool {
       entry.place = place;
     });
     slot.groups.set(group, entries);
-    const jobs = packJobs(entries.map((e) => e.job));
+    const jobs = packJobs(
+      entries.map((e) => e.job),
+      slot.kept,
+    );
     this.#tell(slot, { type: 'run', group, maxRows, jobs }, transfers(jobs));
   }
 

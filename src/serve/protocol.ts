@@ -60,18 +60,23 @@ export function parseJson(bytes: Uint8Array): unknown {
  * The request in a body whose first `jsonLength` bytes are JSON (all of them where it is null).
  * @throws RequestError naming what is wrong
  */
-export function parseInference(body: Uint8Array, jsonLength: number | null, signature: Signature): Parsed {
+export function parseInference(
+  body: Uint8Array,
+  jsonLength: number | null,
+  signature: Signature,
+  room: Room = fresh,
+): Parsed {
   if (jsonLength !== null && jsonLength > body.length)
     refuse(
       `Inference-Header-Content-Length is ${jsonLength}, the body has ${body.length} bytes`,
       'it is the length of the JSON part',
     );
   const json = parseJson(jsonLength === null ? body : body.subarray(0, jsonLength));
-  return interpret(json, jsonLength === null ? null : body.subarray(jsonLength), signature);
+  return interpret(json, jsonLength === null ? null : body.subarray(jsonLength), signature, room);
 }
 
 /** The same from parsed JSON; `binary` holds the bytes behind it, null where there are none. */
-export function interpret(json: unknown, binary: Uint8Array | null, signature: Signature): Parsed {
+export function interpret(json: unknown, binary: Uint8Array | null, signature: Signature, room: Room = fresh): Parsed {
   if (!request.Check(json)) {
     const [{ instancePath, message }] = request.Errors(json);
     refuse(
@@ -83,7 +88,7 @@ export function interpret(json: unknown, binary: Uint8Array | null, signature: S
   if (inputs.length !== 1)
     refuse(`there are ${inputs.length} inputs`, `model '${signature.name}' takes one, called '${INPUT}'`);
   const wantsBinary = checkOutputs(outputs, parameters?.binary_data_output, signature);
-  const parsed = readInput(inputs[0], binary, signature);
+  const parsed = readInput(inputs[0], binary, signature, room);
   return { ...(id === undefined ? {} : { id }), ...parsed, binary: wantsBinary };
 }
 
@@ -102,7 +107,12 @@ function checkOutputs(outputs: InferenceRequest['outputs'], all: unknown, { name
   return binary;
 }
 
-function readInput(input: InferenceRequest['inputs'][number], binary: Uint8Array | null, signature: Signature) {
+function readInput(
+  input: InferenceRequest['inputs'][number],
+  binary: Uint8Array | null,
+  signature: Signature,
+  room: Room,
+) {
   const { name, shape, datatype, parameters, data } = input;
   const takes = `model '${signature.name}' takes '${INPUT}', FP32, [-1, ${signature.inputFeatures ?? -1}]`;
   if (name !== INPUT) refuse(`there is no input ${describe(name)}`, takes);
@@ -117,7 +127,7 @@ function readInput(input: InferenceRequest['inputs'][number], binary: Uint8Array
     if (data === undefined) refuse('the input has neither data nor parameters.binary_data_size', 'send one of them');
     if (binary !== null && binary.length > 0)
       refuse(`${binary.length} bytes follow the JSON`, 'name them in parameters.binary_data_size');
-    return { values: flatten(data, size, shape, signature), rows, features };
+    return { values: flatten(data, shape, signature, room), rows, features };
   }
   if (data !== undefined) refuse('the input has data and parameters.binary_data_size', 'send one of them');
   if (binary === null)
@@ -130,26 +140,32 @@ function readInput(input: InferenceRequest['inputs'][number], binary: Uint8Array
       `binary_data_size is ${describe(claimed)}, ${binary.length} bytes follow the JSON, and shape [${shape.join(', ')}] of FP32 takes ${size * 4}`,
       'all three must be the same',
     );
-  return { values: checkValues(floats(binary), features, signature), rows, features };
+  // The bytes may lie anywhere; little-endian, as all machines that this runs on.
+  const values = room.take(size);
+  new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(binary);
+  return { values: checkValues(values, features, signature), rows, features };
 }
 
-/** Little-endian float32; a copy, as the bytes may lie anywhere. */
-function floats(bytes: Uint8Array): Float32Array {
-  const copy = new Float32Array(bytes.length / 4);
-  new Uint8Array(copy.buffer).set(bytes);
-  return copy;
+/** Where the numbers of requests are put, one after the other. */
+export interface Room {
+  /** Room for numbers, which stay as they are until the room is cleared. */
+  take(size: number): Float32Array;
 }
+
+/** Fresh memory for everything. */
+export const fresh: Room = { take: (size) => new Float32Array(size) };
 
 /** Numbers that are flat or nested as the shape says. */
-function flatten(data: unknown[], size: number, shape: readonly number[], signature: Signature): Float32Array {
+function flatten(data: unknown[], shape: readonly number[], signature: Signature, room: Room): Float32Array {
   const [rows, features] = shape;
+  const size = rows * features;
   const nested = Array.isArray(data[0]);
   if (data.length !== (nested ? rows : size))
     refuse(
       `data has ${data.length} ${nested ? 'rows' : 'numbers'}, shape [${shape.join(', ')}] has ${nested ? rows : size}`,
       'send the numbers flat in row-major order, or nested as the shape says',
     );
-  const out = new Float32Array(size);
+  const out = room.take(size);
   if (!nested) fill(out, 0, data, signature);
   else {
     data.forEach((row, i) => {
@@ -181,12 +197,27 @@ export function fill(out: Float32Array, at: number, numbers: readonly unknown[],
 }
 
 function checkValues(values: Float32Array, features: number, { gaps }: Signature): Float32Array {
+  if (allFinite(values)) return values;
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
     if (v - v !== 0 && !(gaps && Number.isNaN(v)))
       refuse(`feature ${i % features} of row ${Math.floor(i / features)} is ${v}`, 'send finite numbers');
   }
   return values;
+}
+
+/** Whether there is neither NaN nor Infinity: times 0 they are NaN, and stay it in sums. */
+function allFinite(values: Float32Array): boolean {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  let i = 0;
+  for (; i + 4 <= values.length; i += 4) {
+    a += values[i] * 0;
+    b += values[i + 1] * 0;
+    c += values[i + 2] * 0;
+    d += values[i + 3] * 0;
+  }
+  for (; i < values.length; i++) a += values[i] * 0;
+  return a + b + c + d === 0;
 }
 
 /** An answer: its bytes, and how many of them are JSON where others follow. */

@@ -1,4 +1,4 @@
-import { data, noGrad, type Tensor, tensor } from '../index.js';
+import { data, noGrad, tensor } from '../index.js';
 import { loadModelFile, type ModelFile } from '../io/index.js';
 import type { LoadedModel } from './messages.js';
 import type { Signature } from './protocol.js';
@@ -30,11 +30,13 @@ export class Runtime {
   predict(values: Float32Array, rows: number, features: number): Float32Array {
     const { model, preparation } = this.#file;
     return noGrad(() => {
-      const prepared = preparation.reduce<Tensor>(
-        (x, p) => p.transform(x),
-        tensor(values, { shape: [rows, features] }),
-      );
-      return model.forward(prepared).dataSync();
+      // What is given back at once is never copied aside for the garbage collector.
+      const steps = [tensor(values, { shape: [rows, features] })];
+      for (const p of preparation) steps.push(p.transform(steps.at(-1)!));
+      steps.push(model.forward(steps.at(-1)!));
+      const outputs = steps.at(-1)!.dataSync();
+      for (const t of steps) t.dispose();
+      return outputs;
     });
   }
 }

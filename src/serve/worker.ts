@@ -8,6 +8,7 @@ import {
   type FromWorker,
   INVOCATION_CSV,
   type Job,
+  Kept,
   PROGRESS,
   PROTOCOL,
   packAnswers,
@@ -18,6 +19,7 @@ import {
 } from './messages.js';
 import { encodeInference, type Parsed, parseInference } from './protocol.js';
 import { Runtime } from './runtime.js';
+import { Scratch } from './scratch.js';
 
 // An inference worker: reads requests, computes, writes answers. The main thread only moves bytes.
 
@@ -43,7 +45,10 @@ interface Read extends Parsed {
   readonly preprocess: number;
 }
 
+const kept = new Kept();
 const none = new Float32Array(0);
+/** The numbers of the requests that are computed now. */
+const scratch = new Scratch();
 
 function failure({ id }: Job, status: number, problem: string): Answer {
   const body = new TextEncoder().encode(JSON.stringify({ error: problem }));
@@ -61,7 +66,7 @@ async function read(job: Job): Promise<Read | Answer> {
     const { signature } = runtime;
     const parsed =
       job.kind === PROTOCOL
-        ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature), form: null }
+        ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
         : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
     return { ...parsed, job, runtime, preprocess: performance.now() - started };
   } catch (error) {
@@ -83,7 +88,7 @@ function predict(reads: readonly Read[], samples: Sample[]): Answer[] {
   try {
     let values = reads[0].values;
     if (reads.length > 1) {
-      values = new Float32Array(rows * features);
+      values = scratch.take(rows * features);
       let at = 0;
       for (const r of reads) {
         values.set(r.values, at);
@@ -163,7 +168,7 @@ function working(group: number, from: number, to: number): void {
 }
 
 async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: 'run' }>): Promise<void> {
-  const jobs = unpackJobs(packed);
+  const jobs = unpackJobs(packed, kept);
   let answers: Answer[] = [];
   let samples: Sample[] = [];
   let last = performance.now();
@@ -174,6 +179,7 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
   };
   if (maxRows > 0) {
     working(group, 0, jobs.length);
+    scratch.clear();
     const reads: Read[] = [];
     for (const job of jobs) {
       const r = await read(job);
@@ -192,6 +198,7 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
   } else {
     for (const [i, job] of jobs.entries()) {
       working(group, i, i + 1);
+      scratch.clear();
       const r = await read(job);
       answers.push(...('status' in r ? [r] : predict([r], samples)));
       if (i + 1 < jobs.length && performance.now() - last > FLUSH) flush();

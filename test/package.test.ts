@@ -18,7 +18,7 @@ describe('the built package', () => {
       '2,3',
     );
     expect(node(`import * as io from 'tapegrad/io'; console.log(Object.keys(io).sort().join());`)).toBe(
-      'fromSafetensors,load,loadModel,parseCsv,parseIdx,readCsv,readIdx,save,saveModel,toSafetensors',
+      'exportOnnx,fromSafetensors,load,loadModel,loadModelFile,parseCsv,parseIdx,readCsv,readIdx,save,saveModel,toSafetensors',
     );
   });
   it('exports the promised names', () => {

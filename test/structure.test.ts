@@ -18,6 +18,8 @@ const layers: RegExp[][] = [
   [/^src\/io\//],
   [/^src\/(train\/|(profile|compile)\.ts$)/],
   [/^src\/index\.ts$/],
+  [/^src\/serve\//],
+  [/^src\/cli\//],
 ];
 const layerOf = (path: string) => layers.findIndex((patterns) => patterns.some((p) => p.test(path)));
 

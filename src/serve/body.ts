@@ -86,6 +86,8 @@ export function readBody(
     else if (target !== null) finish(null, target);
     else finish(null, share(pool, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
   });
+  // What inflates comes paused.
+  payload.resume();
 }
 
 /** A large body whose length was not known before. */

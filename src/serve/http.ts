@@ -42,11 +42,11 @@ const mediaType = (header: string | undefined): string => (header ?? '').split('
 export { mediaType };
 
 /** A server without routes. */
-export function createApp({ fastify }: Packages, options: Resolved): FastifyInstance {
+export function createApp({ fastify, LogController }: Packages, options: Resolved): FastifyInstance {
   const { tls } = options;
   const app = fastify({
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel },
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBody,
     requestTimeout: REQUEST_TIMEOUT,
     keepAliveTimeout: 72_000,

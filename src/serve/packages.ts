@@ -15,7 +15,7 @@ const NEEDED = [
 /** The packages of a server. @throws TapegradError saying what to install */
 export async function serverPackages() {
   try {
-    const [{ fastify }, bearer, compress, limit, swagger, prometheus] = await Promise.all([
+    const [{ fastify, LogController }, bearer, compress, limit, swagger, prometheus] = await Promise.all([
       import('fastify'),
       import('@fastify/bearer-auth'),
       import('@fastify/compress'),
@@ -25,6 +25,7 @@ export async function serverPackages() {
     ]);
     return {
       fastify,
+      LogController,
       bearerAuth: bearer.default,
       compress: compress.default,
       rateLimit: limit.default,

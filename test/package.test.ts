@@ -57,13 +57,16 @@ describe('examples', () => {
       'docs/examples/digits.ts',
       '--epochs',
       '1',
-      '--out',
-      join(dir, 'd.safetensors'),
+      '--models',
+      join(dir, 'models'),
       '--report',
       join(dir, 'r.html'),
     );
     expect(Number(text.match(/test accuracy (\S+) %/)![1])).toBeGreaterThan(92);
     expect(text).toContain('differs by 0 in 100000 outputs');
+    expect(text).toMatch(
+      /served at http:\/\/127\.0\.0\.1:\d+: the first ten test digits are read as \d{10}, they are 7210414959/,
+    );
     const html = readFileSync(join(dir, 'r.html'), 'utf8');
     expect(html.match(/<svg/g)!.length).toBe(3);
     expect(html.match(/data:image\/png;base64,/g)!.length).toBe(24);

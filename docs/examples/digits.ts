@@ -1,12 +1,15 @@
-// Trains a network on the real MNIST digits, evaluates it, saves it, loads it back, and writes a report.
-//   npm start [-- --epochs 6] [-- --out digits.safetensors] [-- --report report.html] [-- --device cpu|gpu|auto]
+// Trains a network on the real MNIST digits, evaluates it, saves it, loads it back, writes a report, and serves the model
+// for a moment to ask it over HTTP.
+//   npm start [-- --epochs 6] [-- --models models] [-- --report report.html] [-- --device cpu|gpu|auto]
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { data, fit, manualSeed, metrics, nn, noGrad, optim, type Tensor, useDevice } from 'tapegrad';
-import { load, parseIdx, save } from 'tapegrad/io';
+import { data, fit, manualSeed, metrics, nn, noGrad, optim, type Tensor, tensor, useDevice } from 'tapegrad';
+import { loadModel, parseIdx, saveModel } from 'tapegrad/io';
+import { serve } from 'tapegrad/serve';
+import { InferenceClient } from 'tapegrad/serve/client';
 import { digitsReport } from './report.ts';
 
 const TRAIN_IMAGES_SHA256 = 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db';
@@ -14,7 +17,7 @@ const TRAIN_IMAGES_SHA256 = 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e
 const { values: args } = parseArgs({
   options: {
     epochs: { type: 'string', default: '6' },
-    out: { type: 'string', default: 'digits.safetensors' },
+    models: { type: 'string', default: 'models' },
     report: { type: 'string', default: 'report.html' },
     device: { type: 'string', default: 'cpu' },
   },
@@ -44,8 +47,7 @@ const prepared = [
 const device = await useDevice(args.device as 'auto' | 'cpu' | 'gpu');
 console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${device.reason}`);
 const [xTrain, xValidation, yTrain, yValidation, xTest, yTest] = prepared.map((t) => t.to(device.type));
-const build = () => new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
-const model = build();
+const model = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
 const started = performance.now();
 const history = await fit(model, {
   train: new data.DataLoader(new data.TensorDataset(xTrain, yTrain), { batchSize: 64, shuffle: true }),
@@ -71,12 +73,15 @@ console.log(
 console.log('confusion matrix (rows: label, columns: prediction)');
 console.table(confusion);
 
-// Save, and load into a fresh model.
-await save(model, args.out);
-const again = build();
-again.loadStateDict(await load(args.out));
+// Save into a model repository, with what the data looks like (that of the 5,000 images set aside), and load it back.
+const file = resolve(args.models, 'digits', '1', 'model.safetensors');
+await mkdir(dirname(file), { recursive: true });
+const seen = await noGrad(() => model.forward(xValidation)).data();
+const profile = data.trainingProfile(prepared[1], tensor(seen, { shape: [5000, 10], device: 'cpu' }));
+await saveModel(model, file, { profile, labels: [...'0123456789'] });
+const again = await loadModel(file);
 const difference = await noGrad(() => again.forward(xTest).sub(logits).abs().max()).item();
-console.log(`saved ${resolve(args.out)}; the model loaded from it differs by ${difference} in ${logits.size} outputs`);
+console.log(`saved ${file}; the model loaded from it differs by ${difference} in ${logits.size} outputs`);
 if (difference !== 0) throw new Error('the loaded model predicts something else');
 
 await writeFile(
@@ -92,3 +97,18 @@ await writeFile(
   }),
 );
 console.log(`report: ${resolve(args.report)}`);
+
+// Serve it, and ask over HTTP. `npm run serve` keeps it up.
+const server = await serve({ models: args.models, port: 0, adminPort: 0, logLevel: 'warn' });
+const client = new InferenceClient(server.url);
+const ten = (await xTest.data()).slice(0, 10 * 784);
+const answer = await client.infer('digits', { data: ten, shape: [10, 784] });
+const digits = Array.from({ length: 10 }, (_, i) => {
+  const row = answer.data.subarray(i * 10, i * 10 + 10);
+  return row.indexOf(Math.max(...row));
+});
+const right = (await yTest.data()).slice(0, 10);
+console.log(
+  `served at ${server.url}: the first ten test digits are read as ${digits.join('')}, they are ${right.join('')}`,
+);
+await server.close();

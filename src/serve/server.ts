@@ -116,7 +116,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
   };
 
   try {
-    if (await trace(app)) app.log.info('requests are traced through the OpenTelemetry API');
+    if (await trace(app)) app.log.debug('requests are traced through the OpenTelemetry API');
     await guard(app, packages, resolved.tokens, () => true);
     await app.register(packages.compress, {
       global: false,

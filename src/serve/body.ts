@@ -79,7 +79,9 @@ export function readBody(
         : error,
     ),
   );
-  payload.on('close', () => finish(new RequestError(400, 'the body ended early')));
+  payload.on('close', () => {
+    if (!finished) finish(new RequestError(400, 'the body ended early'));
+  });
   payload.on('end', () => {
     if (claimed !== null && length !== claimed)
       finish(new RequestError(400, 'the body is shorter than its content-length'));

@@ -27,6 +27,9 @@ const WINDOW = 1000;
 
 export class Feedback {
   readonly #predictions = new Map<string, Prediction>();
+  /** Their ids in a ring: finding the oldest in the map would take the longer the more have been deleted. */
+  readonly #order: string[] = [];
+  #next = 0;
   readonly #errors = new Map<number, { version: Version; errors: number[]; next: number }>();
   readonly #share: number;
 
@@ -38,9 +41,11 @@ export class Feedback {
   /** Keeps what was predicted until its labels come, or until it is the oldest of too many. */
   remember(id: string, version: Version, chosen: Float32Array): void {
     if (chosen.length === 0 || (this.#share < 1 && Math.random() >= this.#share)) return;
-    this.#predictions.delete(id);
+    const oldest = this.#order[this.#next];
+    if (oldest !== undefined && oldest !== id) this.#predictions.delete(oldest);
+    this.#order[this.#next] = id;
+    this.#next = (this.#next + 1) % REMEMBERED;
     this.#predictions.set(id, { version, chosen });
-    if (this.#predictions.size > REMEMBERED) this.#predictions.delete(this.#predictions.keys().next().value!);
   }
 
   /** The version that predicted under an id. */

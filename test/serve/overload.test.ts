@@ -42,7 +42,8 @@ describe('twice the load it can bear', () => {
         connections: 64,
         duration,
       });
-    await load(3);
+    // Until the heaps of both sides have their size.
+    await load(SECONDS / 4);
     const before = process.memoryUsage().rss;
     delay.enable();
     const wrong: string[] = [];

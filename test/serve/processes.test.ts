@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { DescribeEndpointCommand, ListModelsCommand, SageMakerClient } from '@aws-sdk/client-sagemaker';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { loadModel, saveModel } from '../../src/io/index.js';
 import { InferenceClient } from '../../src/serve/client.js';
+import { deploySageMaker } from '../../src/serve/index.js';
 import { folder, post, predict, smallModel, withProgram } from './helpers.js';
 
 // The command as people run it, in processes of its own; `npm test` builds it first.
@@ -216,6 +217,31 @@ describe('deploy sagemaker', () => {
     expect(second.code).toBe(1);
     expect(second.stdout).toMatch(/made model [\s\S]*removed model [\s\S]*removed s3:/);
     expect(await count()).toEqual([1, 1]);
+    // The same from a program, and of a file that lies in S3 already.
+    vi.stubEnv('AWS_ENDPOINT_URL', endpoint);
+    for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
+    const lines: string[] = [];
+    const options = {
+      ...{
+        name: 'again',
+        model: 's3://models/a/m.safetensors',
+        image: 'image:1',
+        role: 'arn:aws:iam::123456789012:role/S',
+      },
+      ...{
+        instanceType: 'ml.m5.large',
+        region: 'us-east-1',
+        pollInterval: 1,
+        log: (line: string) => void lines.push(line),
+      },
+    };
+    expect((await deploySageMaker(options)).answer).toBeNull();
+    expect(lines.at(-1)).toBe('endpoint again is in service');
+    const own = { ...options, name: 'own', model: file, bucket: 'models' };
+    expect((await deploySageMaker(own)).requests.createEndpoint.EndpointName).toBe('own');
+    await expect(deploySageMaker({ ...own, name: 'bad', instanceType: 'ml.unknown.large' })).rejects.toThrow();
+    expect(lines.at(-1)).toMatch(/^removed s3:/);
+    vi.unstubAllEnvs();
     // A bucket that is not there: nothing is made at all.
     const third = await run([...flags(file), '--bucket', 'nowhere'], env);
     expect(third.code).toBe(1);

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -94,6 +94,14 @@ describe('the packed tarball', () => {
     const info = JSON.parse(run(process.execPath, ['--input-type=module', '-e', auto])) as Record<string, string>;
     expect(info.type).toBe('cpu');
     expect(info.reason).toContain('no GPU: webgpu: the package webgpu does not load');
+  });
+  it('has a command, which says what a server needs', () => {
+    const tapegrad = (...args: string[]) =>
+      spawnSync(process.execPath, ['node_modules/tapegrad/dist/cli/index.js', ...args], { cwd: dir, encoding: 'utf8' });
+    expect(tapegrad('--version').stdout).toBe('0.1.0\n');
+    const { status, stderr } = tapegrad('serve', '--models', '.');
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^\[serve\] a package does not load: .*; run npm install fastify .*typebox\n$/);
   });
   onGpu('runs GPU kernels from a bundle that was minified', async () => {
     const entry = join(dir, 'gpu.js');

@@ -1,5 +1,6 @@
 export type { ServeOptions, TlsOptions } from './options.js';
 export type { Batching } from './pool.js';
 export { deploySageMaker, type SageMakerOptions, type SageMakerRequests, sageMakerRequests } from './sagemaker.js';
-export { type Server, serve } from './server.js';
+export { serve } from './serve.js';
+export type { Server } from './server.js';
 export { readTokens, type Token } from './tokens.js';

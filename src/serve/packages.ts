@@ -22,6 +22,7 @@ export async function serverPackages() {
       import('@fastify/rate-limit'),
       import('@fastify/swagger'),
       import('prom-client'),
+      import('typebox'),
     ]);
     return {
       fastify,

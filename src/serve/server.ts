@@ -5,12 +5,11 @@ import type { FastifyInstance } from 'fastify';
 import { fail } from '../errors.js';
 import { adminRoutes } from './admin.js';
 import { Feedback } from './feedback.js';
-import { createApp, guard } from './http.js';
+import { createApp, guard, type Packages } from './http.js';
 import { inferenceRoutes, type Services } from './inference.js';
 import { Metrics } from './metrics.js';
 import { Monitor } from './monitor.js';
-import { adminNeedsToken, resolveOptions, type ServeOptions } from './options.js';
-import { serverPackages } from './packages.js';
+import { adminNeedsToken, type Resolved } from './options.js';
 import { Pool } from './pool.js';
 import { Repository } from './repository.js';
 import { trace } from './tracing.js';
@@ -42,16 +41,8 @@ const urlOf = (app: FastifyInstance, scheme: string): string => {
   return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 };
 
-/**
- * Serves the models in a folder over HTTP: the Open Inference Protocol v2, SageMaker's container contract, metrics, drift
- * and feedback. Resolves when the ports are open and every model that is there has been tried.
- *
- * @throws TapegradError for options that make no sense, packages that are missing, a folder that cannot be read and ports
- *   that are taken; nothing is left running then
- */
-export async function serve(options: ServeOptions): Promise<Server> {
-  const resolved = resolveOptions(options);
-  const packages = await serverPackages();
+/** What `serve` does once everything that it needs is there. */
+export async function startServer(resolved: Resolved, packages: Packages): Promise<Server> {
   const app = createApp(packages, resolved);
   const admin = createApp(packages, resolved);
   const metrics = new Metrics(packages.prometheus);

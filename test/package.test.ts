@@ -2,8 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
+import { noGrad, rand } from '../src/index.js';
+import { exportOnnx, loadModel } from '../src/io/index.js';
 import { onGpu } from './gpu/device.js';
+import { expectClose } from './helpers.js';
 
 // The built package as others meet it; `npm test` builds it first.
 
@@ -51,7 +55,7 @@ describe('examples', () => {
     expect(r2).toBeGreaterThan(0.34);
     expect(readFileSync(out).length).toBeGreaterThan(200);
   });
-  it('digits reads the real MNIST, learns in one epoch, reloads the same model and writes its report', () => {
+  it('digits reads the real MNIST, learns in one epoch, reloads the same model, serves it and writes its report', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'tapegrad-'));
     const text = example(
       'docs/examples/digits.ts',
@@ -67,6 +71,13 @@ describe('examples', () => {
     expect(text).toMatch(
       /served at http:\/\/127\.0\.0\.1:\d+: the first ten test digits are read as \d{10}, they are 7210414959/,
     );
+    // What it saved computes the same in onnxruntime.
+    const model = await loadModel(join(dir, 'models/digits/1/model.safetensors'));
+    await exportOnnx(model, [1, 784], join(dir, 'd.onnx'));
+    const session = await ort.InferenceSession.create(join(dir, 'd.onnx'));
+    const x = rand([20, 784]);
+    const { output } = await session.run({ input: new ort.Tensor('float32', x.dataSync(), x.shape) });
+    expectClose(output.data as Float32Array, noGrad(() => model.forward(x)).dataSync(), 1e-5, 1e-5);
     const html = readFileSync(join(dir, 'r.html'), 'utf8');
     expect(html.match(/<svg/g)!.length).toBe(3);
     expect(html.match(/data:image\/png;base64,/g)!.length).toBe(24);

@@ -1,10 +1,6 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { deploySageMaker, type SageMakerOptions, sageMakerRequests } from '../serve/index.js';
-
-const whole = (text: string): number => {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('it is no whole number');
-  return Number(text);
-};
+import { whole } from './whole.js';
 
 /** tapegrad deploy sagemaker: a model file behind an endpoint of Amazon SageMaker. */
 export function deployCommand(): Command {

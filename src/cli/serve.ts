@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { fail } from '../errors.js';
 import { readTokens, type ServeOptions, serve } from '../serve/index.js';
+import { whole } from './whole.js';
 
 interface Flags extends Omit<ServeOptions, 'tokens' | 'tls' | 'batching'> {
   tokens?: string;
@@ -12,11 +13,6 @@ interface Flags extends Omit<ServeOptions, 'tokens' | 'tls' | 'batching'> {
   tlsClientCa?: string;
   batch?: Record<string, { maxBatch?: number; maxDelay?: number }>;
 }
-
-const whole = (text: string): number => {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('it is no whole number');
-  return Number(text);
-};
 
 /** MODEL=ROWS,MILLISECONDS; MODEL may be * for all. */
 const batching = (text: string, before: Flags['batch'] = {}): NonNullable<Flags['batch']> => {

@@ -37,9 +37,8 @@ const MEDIA = ['application/json', 'application/octet-stream', 'text/csv'];
 const HEADERS_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 60_000;
 
-const mediaType = (header: string | undefined): string => (header ?? '').split(';')[0].trim().toLowerCase();
-
-export { mediaType };
+/** What a Content-Type or Accept header names, without its parameters. */
+export const mediaType = (header: string | undefined): string => (header ?? '').split(';')[0].trim().toLowerCase();
 
 /** A server without routes. */
 export function createApp({ fastify, LogController }: Packages, options: Resolved): FastifyInstance {

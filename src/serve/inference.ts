@@ -30,7 +30,7 @@ interface ModelPath {
   readonly version?: string;
 }
 
-const EXTENSIONS = ['binary_tensor_data', 'model_repository'];
+const EXTENSIONS = ['binary_tensor_data'];
 const feedbackBody = /* @__PURE__ */ Compile(schema.FeedbackRequest);
 const HeaderOnly = Type.Object({ ready: Type.Boolean(), problems: Type.Array(Type.String()) });
 const errors = { '4xx': schema.ErrorBody, '5xx': schema.ErrorBody };

@@ -59,10 +59,8 @@ export interface LoadedModel {
 export interface Packed {
   readonly numbers: Float64Array<ArrayBuffer>;
   readonly bytes: ArrayBuffer;
-  /** Buffers, and the places of shared ones that the worker has kept. */
-  readonly large: readonly (ArrayBufferLike | number)[];
-  /** Shared buffers that the worker shall keep, with their places. */
-  readonly kept: readonly (readonly [place: number, buffer: SharedArrayBuffer])[];
+  /** Buffers; places of shared ones that the worker has kept; and shared ones that it shall keep, with their places. */
+  readonly large: readonly (ArrayBufferLike | number | readonly [place: number, buffer: SharedArrayBuffer])[];
 }
 
 /**
@@ -130,16 +128,14 @@ function pack<T>(
   list?: Kept,
 ): Packed {
   const numbers = new Float64Array(records.length * width);
-  const large: (ArrayBufferLike | number)[] = [];
-  const kept: [number, SharedArrayBuffer][] = [];
+  const large: Packed['large'][number][] = [];
   const add = (buffer: ArrayBufferLike): void => {
     if (list === undefined || !(buffer instanceof SharedArrayBuffer) || buffer.byteLength > KEPT_BYTES) {
       large.push(buffer);
       return;
     }
     const { place, known } = list.placeOf(buffer);
-    if (!known) kept.push([place, buffer]);
-    large.push(place);
+    large.push(known ? place : [place, buffer]);
   };
   const small: [Uint8Array, number][] = [];
   let length = 0;
@@ -162,7 +158,7 @@ function pack<T>(
   });
   const bytes = new Uint8Array(length);
   for (const [body, at] of small) bytes.set(body, at);
-  return { numbers, bytes: bytes.buffer, large, kept };
+  return { numbers, bytes: bytes.buffer, large };
 }
 
 /** What a packed message hands over. */
@@ -173,13 +169,19 @@ export const transfers = ({ numbers, bytes, large }: Packed): ArrayBuffer[] => [
 ];
 
 function unpack<T>(
-  { numbers, bytes, large, kept }: Packed,
+  { numbers, bytes, large }: Packed,
   width: number,
   make: (n: Float64Array, bodyAt: (i: number) => Uint8Array) => T,
   list?: Kept,
 ): T[] {
-  for (const [place, buffer] of kept) list?.put(place, buffer);
-  const buffers = large.map((b) => (typeof b === 'number' ? list!.at(b) : b));
+  // In the order in which they were written: a place may change hands within one message.
+  const buffers = large.map((b) => {
+    if (typeof b === 'number') return list!.at(b);
+    if (!Array.isArray(b)) return b as ArrayBufferLike;
+    const [place, buffer] = b as [number, SharedArrayBuffer];
+    list?.put(place, buffer);
+    return buffer;
+  });
   return Array.from({ length: numbers.length / width }, (_, r) => {
     const n = numbers.subarray(r * width, (r + 1) * width);
     return make(n, (i) =>

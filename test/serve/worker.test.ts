@@ -16,6 +16,7 @@ import {
   type Sample,
   type ToWorker,
   unpackAnswers,
+  unpackJobs,
 } from '../../src/serve/messages.js';
 import { Scratch } from '../../src/serve/scratch.js';
 import { sampleTensor } from '../helpers.js';
@@ -165,6 +166,20 @@ describe('a worker', () => {
     const { answers } = await run([{ body: bytes(inferBody(rows.slice(0, 1))), model: 2 }]);
     expect(answers[0].status).toBe(503);
     expect(text(answers[0])).toContain('has been removed');
+  });
+});
+
+describe('messages', () => {
+  it('keep more shared bodies apart than a worker remembers, within one message and over several', () => {
+    const [sender, receiver] = [new Kept(), new Kept()];
+    const bodies = Array.from({ length: 150 }, (_, i) => new Uint8Array(new SharedArrayBuffer(65_536)).fill(i));
+    for (let round = 0; round < 6; round++) {
+      const order = bodies.map((_, i) => (i * 7 + round * 31) % 150).slice(0, 40 + 22 * round);
+      const jobs = order.map(
+        (id): Job => ({ id, model: 1, kind: PROTOCOL, jsonLength: -1, csv: false, deadline: 0, body: bodies[id] }),
+      );
+      for (const { id, body } of unpackJobs(packJobs(jobs, sender), receiver)) expect(body[0]).toBe(id);
+    }
   });
 });
 

@@ -15,11 +15,13 @@ export class BodyPool {
   readonly #free = new Map<number, SharedArrayBuffer[]>();
   #kept = 0;
 
-  take(length: number): Uint8Array {
-    const size = 2 ** Math.max(SMALLEST, Math.ceil(Math.log2(length)));
+  /** Memory for `length` bytes, of which those from `numbers` on are float32 numbers and lie aligned. */
+  take(length: number, numbers: number): Buffer {
+    const lead = -numbers & 3;
+    const size = 2 ** Math.max(SMALLEST, Math.ceil(Math.log2(lead + length)));
     const used = this.#free.get(size)?.pop();
     if (used !== undefined) this.#kept -= size;
-    return new Uint8Array(used ?? new SharedArrayBuffer(size), 0, length);
+    return Buffer.from(used ?? new SharedArrayBuffer(size), lead, length);
   }
 
   /** Takes memory back that no worker reads any more; others' memory is left alone. */
@@ -52,7 +54,8 @@ export function readBody(
     done(large());
     return;
   }
-  const target = claimed !== null && claimed >= LARGE ? pool.take(claimed) : null;
+  const numbers = Number(headers['inference-header-content-length'] ?? 0);
+  const target = claimed !== null && claimed >= LARGE ? pool.take(claimed, numbers) : null;
   const chunks: Buffer[] = [];
   let length = 0;
   let finished = false;
@@ -69,7 +72,7 @@ export function readBody(
       return;
     }
     if (target === null) chunks.push(chunk);
-    else target.set(chunk, length);
+    else put(target, chunk, length);
     length += chunk.length;
   });
   payload.on('error', (error: Error & { statusCode?: number }) =>
@@ -86,16 +89,21 @@ export function readBody(
     if (claimed !== null && length !== claimed)
       finish(new RequestError(400, 'the body is shorter than its content-length'));
     else if (target !== null) finish(null, target);
-    else finish(null, share(pool, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+    else finish(null, share(pool, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks), numbers));
   });
   // What inflates comes paused.
   payload.resume();
 }
 
 /** A large body whose length was not known before. */
-function share(pool: BodyPool, body: Buffer): Uint8Array {
+function share(pool: BodyPool, body: Buffer, numbers: number): Uint8Array {
   if (body.length < LARGE) return body;
-  const target = pool.take(body.length);
-  target.set(body);
+  const target = pool.take(body.length, numbers);
+  put(target, body, 0);
   return target;
+}
+
+/** Copies bytes. `set` does it to shared memory in an eighth of the speed where the addresses are not aligned. */
+function put(target: Buffer, bytes: Buffer, at: number): void {
+  if (bytes.length > 0) target.fill(bytes, at, at + bytes.length);
 }

@@ -117,8 +117,10 @@ export const PROGRESS = { GROUP: 0, FROM: 1, TO: 2, LENGTH: 3 } as const;
 
 /** From this size on a body that owns its buffer is handed over, or shared if it is shared memory, instead of copied. */
 export const LARGE = 32_768;
-const JOB = 8;
-const ANSWER = 13;
+/** Numbers of a body: its buffer (-1: the one for all small bodies), where it begins in it, and its length. */
+const BODY = 3;
+const JOB = 6 + BODY;
+const ANSWER = 9 + 2 * BODY;
 
 function pack<T>(
   records: readonly T[],
@@ -146,10 +148,10 @@ function pack<T>(
         body.length >= LARGE &&
         (body.buffer instanceof SharedArrayBuffer || body.length === body.buffer.byteLength)
       ) {
-        fields.push(-1 - large.length, body.length);
+        fields.push(large.length, body.byteOffset, body.length);
         add(body.buffer);
       } else {
-        fields.push(length, body.length);
+        fields.push(-1, length, body.length);
         small.push([body, length]);
         length += (body.length + 7) & ~7;
       }
@@ -184,9 +186,7 @@ function unpack<T>(
   });
   return Array.from({ length: numbers.length / width }, (_, r) => {
     const n = numbers.subarray(r * width, (r + 1) * width);
-    return make(n, (i) =>
-      n[i] < 0 ? new Uint8Array(buffers[-1 - n[i]], 0, n[i + 1]) : new Uint8Array(bytes, n[i], n[i + 1]),
-    );
+    return make(n, (i) => new Uint8Array(n[i] < 0 ? bytes : buffers[n[i]], n[i + 1], n[i + 2]));
   });
 }
 
@@ -225,7 +225,7 @@ export const packAnswers = (answers: readonly Answer[]): Packed =>
 
 export const unpackAnswers = (packed: Packed): Answer[] =>
   unpack(packed, ANSWER, (n, bodyAt) => {
-    const chosen = bodyAt(11);
+    const chosen = bodyAt(9 + BODY);
     return {
       id: n[0],
       status: n[1],

@@ -15,9 +15,9 @@ export class BodyPool {
   readonly #free = new Map<number, SharedArrayBuffer[]>();
   #kept = 0;
 
-  /** Memory for `length` bytes, of which those from `numbers` on are float32 numbers and lie aligned. */
+  /** Memory for `length` bytes, of which those from `numbers` on are numbers and lie aligned for copies of whole words. */
   take(length: number, numbers: number): Buffer {
-    const lead = -numbers & 3;
+    const lead = -numbers & 15;
     const size = 2 ** Math.max(SMALLEST, Math.ceil(Math.log2(lead + length)));
     const used = this.#free.get(size)?.pop();
     if (used !== undefined) this.#kept -= size;

@@ -1,7 +1,7 @@
 // `npm run bench:serve`: requests a second for the digits model (784-128-10), JSON and bytes, one row and 256, beside
 // onnxruntime-node behind the same Fastify; the two take turns. Needs wrk; installs onnxruntime-node in bench/peers.
 //   -- --rounds 5 --seconds 4
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,16 +9,12 @@ import { parseArgs } from 'node:util';
 import { data, manualSeed, nn, noGrad, rand } from 'tapegrad';
 import { exportOnnx, saveModel } from 'tapegrad/io';
 import { median } from './peak.js';
+import { needWrk, serveModels, start } from './server.js';
 
 const { values: args } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '4' } },
 });
-try {
-  execFileSync('wrk', ['-v'], { stdio: 'ignore' });
-} catch (error) {
-  // wrk -v prints its version and ends with 1.
-  if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Error('wrk makes the load: apt-get install wrk');
-}
+needWrk();
 const peers = new URL('./peers/', import.meta.url).pathname;
 if (!existsSync(join(peers, 'node_modules/onnxruntime-node')))
   execFileSync('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--ignore-scripts'], {
@@ -74,22 +70,9 @@ const loads = [
   await load('bytes, 256 rows', 256, true, 8),
 ];
 
-const start = (command: string[], cwd?: string): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, command, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
-    process.on('exit', () => child.kill());
-    let said = '';
-    child.stdout.on('data', (d: Buffer) => {
-      said += d.toString();
-      const url = /at (http:\S+)\n/.exec(said)?.[1];
-      if (url !== undefined) resolve(url);
-    });
-    child.on('exit', (code) => reject(new Error(`${command[0]} ended with ${code}`)));
-  });
-const cli = new URL('../dist/cli/index.js', import.meta.url).pathname;
 const sides = {
-  tapegrad: await start([cli, 'serve', '--models', dir, '--port', '0', '--admin-port', '0', '--log-level', 'error']),
-  onnxruntime: await start([join(peers, 'ort-serve.mjs'), join(dir, 'digits.onnx')], peers),
+  tapegrad: (await serveModels(dir)).url,
+  onnxruntime: (await start([join(peers, 'ort-serve.mjs'), join(dir, 'digits.onnx')], peers)).url,
 };
 
 /** Requests a second, and the 99th percentile in milliseconds. */

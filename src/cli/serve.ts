@@ -56,6 +56,7 @@ export function serveCommand(): Command {
       'let requests of a model (* for all) share forward passes; may be repeated',
       batching,
     )
+    .option('--multi-model', 'load and unload models when POST and DELETE /models ask (SAGEMAKER_MULTI_MODEL)')
     .option('--scan-interval <ms>', 'between looks into the repository; default 1000', whole)
     .option('--log-level <level>', 'silent, error, warn, info, debug')
     .action(async (flags: Flags) => {
@@ -79,8 +80,10 @@ export function serveCommand(): Command {
 /** What the flags and SageMaker's variables ask for. */
 async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOptions> {
   const { tokens, tlsKey, tlsCert, tlsClientCa, batch, ...rest } = flags;
-  const container = join(env.SAGEMAKER_BASE_DIR ?? '/opt/ml', 'model');
-  const models = rest.models ?? (existsSync(container) ? container : undefined);
+  const multiModel = rest.multiModel ?? env.SAGEMAKER_MULTI_MODEL === 'true';
+  const container = join(env.SAGEMAKER_BASE_DIR ?? '/opt/ml', multiModel ? 'models' : 'model');
+  // SageMaker makes the folder of many models when it has the first one.
+  const models = rest.models ?? (multiModel || existsSync(container) ? container : undefined);
   if (models === undefined) fail('serve', 'no model repository is named', 'pass --models DIR');
   if ((tlsKey === undefined) !== (tlsCert === undefined) || (tlsClientCa !== undefined && tlsKey === undefined))
     fail(
@@ -98,12 +101,6 @@ async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOpt
     if (!/^\d+$/.test(text)) fail('serve', `${name} is '${text}'`, 'it must be a whole number');
     return Number(text) * times;
   };
-  if (env.SAGEMAKER_MULTI_MODEL === 'true' && rest.models === undefined)
-    fail(
-      'serve',
-      'SAGEMAKER_MULTI_MODEL is true, and loading models on request is not supported',
-      'serve several models from one repository instead, and choose with X-Amzn-SageMaker-Target-Model',
-    );
   const accept = env.SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT;
   if (accept !== undefined && accept !== 'application/json' && accept !== 'text/csv')
     fail('serve', `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is '${accept}'`, 'it must be application/json or text/csv');
@@ -118,6 +115,7 @@ async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOpt
     ...defaults,
     ...rest,
     models,
+    multiModel,
     ...(tokens === undefined ? {} : { tokens: await readTokens(tokens) }),
     ...(tlsKey === undefined
       ? {}

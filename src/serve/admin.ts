@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { refuse } from './errors.js';
 import type { Services } from './inference.js';
 import type { Monitor } from './monitor.js';
 import { statusPage } from './status-page.js';
@@ -9,7 +10,7 @@ import { statusPage } from './status-page.js';
 export function statusOf({ metrics, repository, pool, feedback, options }: Services, monitor: Monitor) {
   return {
     at: new Date().toISOString(),
-    ready: repository.ready,
+    ready: options.multiModel || repository.ready,
     queue: { depth: pool.depth, limit: options.queue },
     workers: { ready: pool.readyWorkers, wanted: options.workers },
     memory: process.memoryUsage().rss,
@@ -58,6 +59,7 @@ export function adminRoutes(app: FastifyInstance, services: Services, monitor: M
   ]);
   /** Looks into the repository at once. */
   app.post('/scan', async () => {
+    if (services.options.multiModel) refuse('models come by POST /models here', 'there is nothing to look for');
     await repository.scan();
     return { loaded: repository.loaded.map(({ name, version }) => ({ name, version })), failures: repository.failures };
   });

@@ -6,6 +6,7 @@ import type { Feedback } from './feedback.js';
 import { mediaType } from './http.js';
 import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from './messages.js';
 import type { Metrics } from './metrics.js';
+import { multiModelRoutes } from './multi-model.js';
 import { batchingOf, type Resolved } from './options.js';
 import type { Pool } from './pool.js';
 import { parseJson, tensorsOf } from './protocol.js';
@@ -134,13 +135,20 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     summary: 'Inference (SageMaker)',
     consumes: ['application/json', 'text/csv'],
   };
-  app.post('/invocations', { schema: invocations, onRequest: admit, ...measured }, (request, reply) => {
-    const version = target(request, repository, find);
+  const invoke = (request: FastifyRequest, reply: FastifyReply, version: Version) => {
     request.served = version;
     const csvIn = mediaType(request.headers['content-type']) === 'text/csv';
     const csv = acceptsCsv(request.headers.accept, services.options.invocationsAccept, csvIn);
     return infer(request, reply, version, { kind: csvIn ? INVOCATION_CSV : INVOCATION, jsonLength: -1, csv });
-  });
+  };
+  const invocation = { schema: invocations, onRequest: admit, ...measured };
+  app.post('/invocations', invocation, (request, reply) => invoke(request, reply, target(request, repository, find)));
+  if (services.options.multiModel) {
+    multiModelRoutes(app, services);
+    app.post<{ Params: ModelPath }>('/models/:name/invoke', invocation, (request, reply) =>
+      invoke(request, reply, find(request, request.params)),
+    );
+  }
 
   app.post(
     '/v1/feedback',
@@ -178,7 +186,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   });
 }
 
-function healthRoutes(app: FastifyInstance, { repository, pool, version, draining }: Services): void {
+function healthRoutes(app: FastifyInstance, { options, repository, pool, version, draining }: Services): void {
   app.get(
     '/v2',
     { schema: { tags: ['server'], summary: 'Server metadata', response: { 200: schema.ServerMetadata } } },
@@ -189,7 +197,8 @@ function healthRoutes(app: FastifyInstance, { repository, pool, version, drainin
     }),
   );
   app.get('/v2/health/live', { schema: { tags: ['health'], summary: 'Server live' } }, () => ({ live: true }));
-  const ready = () => repository.ready && pool.readyWorkers > 0 && !draining();
+  // Models that are loaded when they are asked for need not be there yet.
+  const ready = () => (options.multiModel || repository.ready) && pool.readyWorkers > 0 && !draining();
   const health = (_request: FastifyRequest, reply: FastifyReply) => {
     const problems = repository.failures.map((f) => `${f.name}/${f.version}: ${f.reason}`);
     void reply.code(ready() ? 200 : 503).send({ ready: ready(), problems });

@@ -38,6 +38,11 @@ export interface ServeOptions {
   maxBody?: number;
   /** Which models share forward passes between requests: by name, '*' for all. Default: none. */
   batching?: Readonly<Record<string, Partial<Batching>>>;
+  /**
+   * SageMaker's multi-model mode: `models` is where its files lie, and they are loaded and unloaded when POST and DELETE
+   * /models ask for it. Default false.
+   */
+  multiModel?: boolean;
   /** Milliseconds between looks into the repository. Default 1000. */
   scanInterval?: number;
   /** Rows in the window that drift is computed over. Default 1000. */
@@ -82,7 +87,7 @@ const KNOWN = [
     'feedbackShare',
     'grace',
   ],
-  ...['logLevel', 'invocationsAccept'],
+  ...['logLevel', 'invocationsAccept', 'multiModel'],
 ];
 
 const loopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host);
@@ -110,6 +115,7 @@ export function resolveOptions(options: ServeOptions): Resolved {
     timeout: whole('timeout', 60_000),
     maxBody: whole('maxBody', 16 * 2 ** 20),
     batching: options.batching ?? {},
+    multiModel: options.multiModel ?? false,
     scanInterval: whole('scanInterval', 1000),
     driftWindow: whole('driftWindow', 1000),
     driftInterval: whole('driftInterval', 15_000),

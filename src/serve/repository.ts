@@ -6,12 +6,15 @@ import type { LoadedModel } from './messages.js';
 import type { Pool } from './pool.js';
 
 // The model repository: a folder of name/version/model.safetensors, looked through every second. A version that appears is
-// loaded by every worker before it takes over; one that does not load is remembered with what is wrong with it.
+// loaded by every worker before it takes over; one that does not load is remembered with what is wrong with it. With
+// `multiModel` nobody looks: models come and go by name, when they are asked for.
 
 const FILE = 'model.safetensors';
 /** What models and versions may be called: a part of a URL and of a path. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const VERSION = /^[1-9]\d{0,8}$/;
+
+export const validName = (name: string): boolean => NAME.test(name);
 
 export interface Version {
   readonly id: number;
@@ -96,6 +99,24 @@ export class Repository {
 
   has(name: string): boolean {
     return this.#models.has(name);
+  }
+
+  /** Loads a file as version 1 of a model that nobody has. @throws Error saying what is wrong with it; nothing is kept then */
+  async add(name: string, path: string): Promise<Version> {
+    await this.#load(name, '1', path, '');
+    const { loaded, failure } = this.#models.get(name)!.get('1')!;
+    if (loaded !== null) return loaded;
+    this.#models.delete(name);
+    throw new Error(failure!.reason);
+  }
+
+  /** Forgets a model once nothing in flight can need it. */
+  remove(name: string): void {
+    const versions = this.versions(name);
+    this.#models.delete(name);
+    versions.forEach((version) => {
+      this.#retire(version);
+    });
   }
 
   /** All versions that work. */

@@ -90,3 +90,6 @@ export const FeedbackResponse = Type.Object({
   model_version: Type.String(),
   matched: Type.Integer({ description: 'how many predictions now have their label' }),
 });
+
+/** What SageMaker sends to have a model loaded (https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html). */
+export const LoadModelRequest = Type.Object({ model_name: Type.String(), url: Type.String() });

@@ -129,7 +129,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
     if (adminNeedsToken(resolved)) await guard(admin, packages, resolved.tokens, (token) => token.admin === true);
     adminRoutes(admin, services, monitor);
     await Promise.all([app.ready(), admin.ready()]);
-    await repository.start(resolved.scanInterval);
+    if (!resolved.multiModel) await repository.start(resolved.scanInterval);
     monitor.start(resolved.driftInterval);
     await admin.listen({ host: resolved.adminHost, port: resolved.adminPort });
     await app.listen({ host: resolved.host, port: resolved.port });
@@ -147,7 +147,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
     get models() {
       return repository.loaded.map(({ name, version }) => ({ name, version }));
     },
-    scan: () => repository.scan(),
+    scan: () => (resolved.multiModel ? Promise.resolve() : repository.scan()),
     close,
     pool,
   };

@@ -7,6 +7,7 @@ h1 small { font-weight: normal; color: #666; font-size: 1rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
 figure { margin: 0; border: 1px solid #ddd; border-radius: 6px; padding: .6rem; }
 figcaption { display: flex; justify-content: space-between; }
+figure small { color: #666; }
 svg { width: 100%; height: 7rem; display: block; }
 polyline { fill: none; stroke: #2563eb; stroke-width: 2; vector-effect: non-scaling-stroke; }
 table { border-collapse: collapse; width: 100%; }
@@ -22,24 +23,28 @@ const series = { rate: [], latency: [], errors: [], queue: [], memory: [], drift
 const POINTS = 150;
 let before = null;
 const $ = (id) => document.getElementById(id);
+const perSecond = (n) => n.toFixed(1) + ' / s';
 const sum = (list, of) => list.reduce((n, x) => n + of(x), 0);
-function draw(name, value, text) {
+function draw(name, value, format) {
   const points = series[name];
   points.push(value);
   if (points.length > POINTS) points.shift();
-  const top = Math.max(...points.map((p) => p || 0), 1e-9);
-  const line = points.map((p, i) => (i * 100 / (POINTS - 1)).toFixed(2) + ',' + (38 - 36 * (p || 0) / top).toFixed(2)).join(' ');
+  const top = Math.max(...points, 1e-9);
+  // What is new comes in from the right.
+  const line = points.map((p, i) => (100 - (points.length - 1 - i) * 100 / (POINTS - 1)).toFixed(2) + ',' + (38 - 36 * p / top).toFixed(2)).join(' ');
   $(name).querySelector('polyline').setAttribute('points', line);
-  $(name).querySelector('b').textContent = text;
+  $(name).querySelector('b').textContent = format(value);
+  $(name).querySelector('small').textContent = 'last 5 minutes, top ' + format(top);
 }
 function rows(id, list) {
   const body = $(id);
+  const heads = body.previousElementSibling.rows[0].cells;
   body.replaceChildren(...list.map((cells) => {
     const tr = document.createElement('tr');
     for (const cell of cells) {
       const td = document.createElement('td');
       td.textContent = cell;
-      if (typeof cell === 'number' || /^[0-9.,%-]+( .*)?$/.test(cell)) td.className = 'n';
+      td.className = heads[tr.children.length].className;
       tr.append(td);
     }
     return tr;
@@ -60,16 +65,14 @@ async function tick() {
   const now = { t: Date.parse(s.at) / 1000, requests: sum(s.totals, (x) => x.requests), errors: sum(s.totals, (x) => x.errors), seconds: sum(s.totals, (x) => x.seconds) };
   if (before && now.t > before.t) {
     const [n, dt] = [now.requests - before.requests, now.t - before.t];
-    draw('rate', n / dt, (n / dt).toFixed(1) + ' / s');
-    draw('errors', (now.errors - before.errors) / dt, ((now.errors - before.errors) / dt).toFixed(1) + ' / s');
-    const ms = n > 0 ? 1000 * (now.seconds - before.seconds) / n : 0;
-    draw('latency', ms, ms.toFixed(2) + ' ms');
+    draw('rate', n / dt, perSecond);
+    draw('errors', (now.errors - before.errors) / dt, perSecond);
+    draw('latency', n > 0 ? 1000 * (now.seconds - before.seconds) / n : 0, (ms) => ms.toFixed(2) + ' ms');
   }
   before = now;
-  draw('queue', s.queue.depth, s.queue.depth + ' of ' + s.queue.limit);
-  draw('memory', s.memory, (s.memory / 2 ** 20).toFixed(0) + ' MiB');
-  const share = Math.max(0, ...s.drift.map((d) => d.share));
-  draw('drift', share, s.drift.length ? (100 * share).toFixed(0) + ' %' : 'no data yet');
+  draw('queue', s.queue.depth, (n) => n.toFixed(0) + ' of ' + s.queue.limit);
+  draw('memory', s.memory, (bytes) => (bytes / 2 ** 20).toFixed(0) + ' MiB');
+  draw('drift', Math.max(0, ...s.drift.map((d) => d.share)), (share) => s.drift.length ? (100 * share).toFixed(0) + ' %' : 'no data yet');
   const quality = (m) => {
     const q = s.quality.find((x) => x.model === m.name && x.version === m.version);
     return !q ? '' : q.accuracy === null ? q.meanAbsoluteError.toPrecision(4) + ' error' : (100 * q.accuracy).toFixed(2) + ' % of ' + q.labels;
@@ -85,10 +88,13 @@ setInterval(tick, 2000);
 `;
 
 const chart = (id: string, title: string) =>
-  `<figure id="${id}"><figcaption><span>${title}</span><b>…</b></figcaption><svg viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="${title}"><polyline points=""/></svg></figure>`;
+  `<figure id="${id}"><figcaption><span>${title}</span><b>…</b></figcaption><svg viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="${title}"><polyline points=""/></svg><small></small></figure>`;
 
-const table = (id: string, heads: readonly string[]) =>
-  `<table><thead><tr>${heads.map((h) => `<th>${h}</th>`).join('')}</tr></thead><tbody id="${id}"></tbody></table>`;
+/** `#` before a head makes its column one of numbers. */
+const table = (id: string, heads: readonly string[]) => {
+  const cells = heads.map((h) => (h.startsWith('#') ? `<th class="n">${h.slice(1)}</th>` : `<th>${h}</th>`));
+  return `<table><thead><tr>${cells.join('')}</tr></thead><tbody id="${id}"></tbody></table>`;
+};
 
 /** The whole page. */
 export const statusPage = `<!doctype html>
@@ -110,11 +116,11 @@ ${chart('memory', 'Memory')}
 ${chart('drift', 'Features that drifted')}
 </div>
 <h2>Models</h2>
-${table('models', ['model', 'version', 'loaded', 'requests', 'samples', 'errors', 'live quality'])}
+${table('models', ['model', '#version', 'loaded', '#requests', '#samples', '#errors', '#live quality'])}
 <div id="broken" hidden><h2 class="bad">Versions that do not load</h2>
-${table('failures', ['model', 'version', 'reason'])}</div>
+${table('failures', ['model', '#version', 'reason'])}</div>
 <h2>Drift</h2>
-${table('columns', ['model', 'column', 'PSI', 'KS', 'distance', ''])}
+${table('columns', ['model', 'column', '#PSI', '#KS', '#distance', ''])}
 <script>${script}</script>
 </body>
 </html>

@@ -49,6 +49,18 @@ export class TestBrowser {
     return page;
   }
 
+  /** A page that some other server has, and what its console and its policies complain about. */
+  async visit(url: string): Promise<{ page: Page; complaints: string[] }> {
+    const page = await this.browser.newPage();
+    const complaints: string[] = [];
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(error.message));
+    await page.goto(url);
+    return { page, complaints };
+  }
+
   async close(): Promise<void> {
     await this.browser.close();
     this.server.close();

@@ -28,17 +28,11 @@ export function inspectCommand(): Command {
 }
 
 async function modelOf(file: string) {
-  try {
-    const { metadata } = fromSafetensors(await readFile(file));
-    if (!('tapegrad' in metadata)) return null;
-  } catch (error) {
-    if (error instanceof TapegradError) return null;
-    throw error;
-  }
-  const { inputFeatures, outputFeatures, labels, profile } = await loadModelFile(file);
-  const { preparation = [] } = JSON.parse(fromSafetensors(await readFile(file)).metadata.tapegrad) as {
-    preparation?: { type: string }[];
-  };
+  const bytes = await readFile(file);
+  const metadata = metadataOf(bytes);
+  if (metadata === undefined) return null;
+  const { inputFeatures, outputFeatures, labels, profile } = await loadModelFile(bytes);
+  const { preparation = [] } = JSON.parse(metadata) as { preparation?: { type: string }[] };
   return {
     inputFeatures,
     outputFeatures,
@@ -46,4 +40,14 @@ async function modelOf(file: string) {
     preparation: preparation.map((p) => p.type),
     profiledRows: profile?.rows ?? null,
   };
+}
+
+/** What saveModel wrote beside the tensors; undefined in other files. */
+function metadataOf(bytes: Uint8Array): string | undefined {
+  try {
+    return fromSafetensors(bytes).metadata.tapegrad;
+  } catch (error) {
+    if (error instanceof TapegradError) return undefined;
+    throw error;
+  }
 }

@@ -88,7 +88,11 @@ export class Repository {
     const versions = this.#models.get(name);
     if (versions === undefined) return null;
     if (version !== undefined) return versions.get(version)?.loaded ?? null;
-    return this.versions(name).at(-1) ?? null;
+    let newest: Version | null = null;
+    for (const { loaded } of versions.values()) {
+      if (loaded !== null && Number(loaded.version) > Number(newest?.version ?? 0)) newest = loaded;
+    }
+    return newest;
   }
 
   /** The versions of a model that work, in rising order. */

@@ -98,8 +98,11 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       repository.stop();
       monitor.stop();
       const patience = setTimeout(() => app.server.closeAllConnections(), resolved.grace);
+      // Connections that were busy when closing began stay open for a next request.
+      const sweep = setInterval(() => app.server.closeIdleConnections(), 100);
       await app.close();
       clearTimeout(patience);
+      clearInterval(sweep);
       await pool.close(resolved.grace);
       await admin.close();
     })();
@@ -122,6 +125,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
     });
     app.addHook('onSend', (request, reply, _payload, done) => {
       reply.header('x-request-id', request.id);
+      if (draining) reply.header('connection', 'close');
       done();
     });
     inferenceRoutes(app, services);

@@ -175,13 +175,16 @@ describe('under pressure', () => {
     });
   });
   it('finishes what is in flight when it is closed, and is not ready meanwhile', async () => {
-    await serving({}, async (server, repository) => {
+    // Whoever waits for the grace to pass waits in vain.
+    await serving({ grace: 3_600_000 }, async (server, repository) => {
       await publish(repository, 'slow', '1', slow());
       await server.scan();
       const asked = Array.from({ length: 10 }, () => post(`${server.url}/v2/models/slow/infer`, slowBody));
       while (server.pool.depth < 10) await new Promise((r) => setTimeout(r, 1));
       await server.close();
-      expect((await Promise.all(asked)).map((r) => r.status)).toEqual(new Array(10).fill(200));
+      const answers = await Promise.all(asked);
+      expect(answers.map((r) => r.status)).toEqual(new Array(10).fill(200));
+      expect(answers.at(-1)!.headers.get('connection')).toBe('close');
       await expect(fetch(`${server.url}/v2`)).rejects.toThrow();
     });
   });

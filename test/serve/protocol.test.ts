@@ -4,6 +4,7 @@ import { Ajv } from 'ajv';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { data } from '../../src/index.js';
 import type { Server } from '../../src/serve/index.js';
+import { parseInference } from '../../src/serve/protocol.js';
 import { expectClose, sampleTensor } from '../helpers.js';
 import { folder, inferBody, post, predict, publish, smallModel, start } from './helpers.js';
 
@@ -156,6 +157,22 @@ describe('infer', () => {
       ).toBe(413);
     }
   });
+  it('inflates large bytes, however long the JSON before them is', async () => {
+    const values = sampleTensor([3000, 5], [-1, 1], 6);
+    for (const note of ['', 'a', 'ab', 'abc']) {
+      const { body, headers } = binaryRequest(values.dataSync(), [3000, 5], { binary_data_output: true, note });
+      const zipped = new Uint8Array(gzipSync(body));
+      for (const [bytes, more] of [
+        [body, {}],
+        [zipped, { 'content-encoding': 'gzip' }],
+      ] as const) {
+        const response = await post(infer, bytes, { ...headers, ...more });
+        const length = Number(response.headers.get('inference-header-content-length'));
+        const answer = new Uint8Array(await response.arrayBuffer());
+        expect(new Float32Array(answer.slice(length).buffer)).toEqual(predict(model, values));
+      }
+    }
+  });
   it('takes null for a gap where the preparation fills gaps', async () => {
     const row = [[...rows[0].slice(0, 4), null]];
     const body = { inputs: [{ name: 'input', shape: [1, 5], datatype: 'FP32', data: row }] };
@@ -255,6 +272,20 @@ describe('bad requests', () => {
       /^400 .*no whole number/,
     );
     expect(await ask((r) => r.body.set([0, 0, 192, 127], r.body.length - 4))).toMatch(/^400 feature 4 of row 0 is NaN/);
+  });
+  it('with numbers that are none are refused wherever those lie, and all others taken', () => {
+    const signature = { name: 'small', version: '1', inputFeatures: 11, gaps: false };
+    const fine = Float32Array.from([0, -0, 1e-45, -1e-45, 3.4028234e38, -3.4028234e38, 1, 2, 3, 4, 5]);
+    for (let lead = 0; lead < 4; lead++) {
+      const parse = (values: Float32Array) => {
+        const { body, headers } = binaryRequest(values, [1, 11], { note: 'x'.repeat(lead) });
+        return parseInference(body, Number(headers['inference-header-content-length']), signature).values;
+      };
+      expect(parse(fine)).toEqual(fine);
+      for (const bad of [NaN, -NaN, Infinity, -Infinity])
+        for (let i = 0; i < fine.length; i++)
+          expect(() => parse(fine.with(i, bad))).toThrow(`feature ${i} of row 0 is ${bad}`);
+    }
   });
   it('to what is not there, of other types and of too many bytes have their own status', async () => {
     const status = async (response: Promise<Response>) => (await response).status;

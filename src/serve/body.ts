@@ -103,7 +103,7 @@ function share(pool: BodyPool, body: Buffer, numbers: number): Uint8Array {
   return target;
 }
 
-/** Copies bytes. `set` does it to shared memory in an eighth of the speed where the addresses are not aligned. */
+/** Copies bytes. `set` does it to shared memory at a tenth of the speed where the addresses are not aligned. */
 function put(target: Buffer, bytes: Buffer, at: number): void {
   if (bytes.length > 0) target.fill(bytes, at, at + bytes.length);
 }

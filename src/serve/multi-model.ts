@@ -13,8 +13,10 @@ import * as schema from './schema.js';
 // them loaded and unloaded by names of its own.
 
 const loadBody = /* @__PURE__ */ Compile(schema.LoadModelRequest);
-/** Copies of a file that loading makes: its bytes for all workers, and in each its tensors twice for a moment. */
-const copies = (workers: number): number => 1 + 2 * workers;
+/** Copies of a file that stay in memory: its bytes, from which new workers load, and the tensors in each worker. */
+const copies = (workers: number): number => 1 + workers;
+/** What V8 and our heap say when there is no memory. */
+const NO_ROOM = /allocation failed|no memory|no room/i;
 
 export function multiModelRoutes(app: FastifyInstance, { options, repository }: Services): void {
   const urls = new Map<string, string>();
@@ -71,7 +73,9 @@ async function load(repository: Repository, name: string, url: string, root: str
   const { size } = await stat(path);
   if (size * copies(workers) > process.availableMemory())
     refuse(`${size} bytes of model do not fit into memory`, 'unload others first', 507);
-  await repository.add(name, path).catch((error: Error) => refuse('the model does not load', error.message));
+  await repository
+    .add(name, path)
+    .catch(({ message }: Error) => refuse('the model does not load', message, NO_ROOM.test(message) ? 507 : 400));
 }
 
 /** The model file at a path, or the only one in a folder; nothing outside `root`. */

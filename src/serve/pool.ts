@@ -95,6 +95,8 @@ export class Pool {
   #waiting: Entry[] = [];
   readonly #batches = new Map<number, Entry[]>();
   readonly #clock: NodeJS.Timeout;
+  /** Models that go when nothing needs them any more. */
+  readonly #leaving = new Set<number>();
   #ids = 0;
   #groupIds = 0;
   #flushing = false;
@@ -155,9 +157,9 @@ export class Pool {
     return info;
   }
 
+  /** Has every worker forget a model, once what was submitted for it is answered. */
   unload(model: number): void {
-    this.#models.delete(model);
-    for (const slot of this.#slots) this.#tell(slot, { type: 'unload', model });
+    this.#leaving.add(model);
   }
 
   /** Takes nothing more, waits until all is answered, `grace` milliseconds at most, and ends the workers. */
@@ -374,11 +376,22 @@ export class Pool {
     this.#tell(slot, { type: 'run', group, maxRows, jobs }, transfers(jobs));
   }
 
+  #forget(): void {
+    const needed = new Set(Array.from(this.#pending.values(), (entry) => entry.job.model));
+    for (const model of this.#leaving) {
+      if (needed.has(model)) continue;
+      this.#leaving.delete(model);
+      this.#models.delete(model);
+      for (const slot of this.#slots) this.#tell(slot, { type: 'unload', model });
+    }
+  }
+
   #tick(): void {
     const now = Date.now();
     for (const entry of this.#pending.values()) {
       if (now > entry.job.deadline) this.#fail(entry, later('the deadline passed'));
     }
+    if (this.#leaving.size > 0) this.#forget();
     for (const slot of this.#slots) {
       for (const entries of slot.groups.values()) {
         if (entries.length > 0 && now > entries[0].job.deadline + HUNG) void slot.worker.terminate();

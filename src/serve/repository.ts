@@ -51,15 +51,11 @@ interface Found {
   readonly path: string;
 }
 
-/** Milliseconds for which requests in flight may still need a version that was replaced. */
-const LINGER = 30_000;
-
 export class Repository {
   readonly #folder: string;
   readonly #pool: Pool;
   readonly #events: RepositoryEvents;
   readonly #models = new Map<string, Map<string, Known>>();
-  readonly #timers = new Set<NodeJS.Timeout>();
   #ids = 0;
   #scanning: Promise<void> | null = null;
   #clock: NodeJS.Timeout | null = null;
@@ -80,7 +76,6 @@ export class Repository {
 
   stop(): void {
     clearInterval(this.#clock ?? undefined);
-    for (const timer of this.#timers) clearTimeout(timer);
   }
 
   /** The newest version of a model that works, or the one that is asked for. */
@@ -114,7 +109,7 @@ export class Repository {
     throw new Error(failure!.reason);
   }
 
-  /** Forgets a model once nothing in flight can need it. */
+  /** Forgets a model; what is in flight is answered. */
   remove(name: string): void {
     const versions = this.versions(name);
     this.#models.delete(name);
@@ -213,14 +208,8 @@ export class Repository {
     }
   }
 
-  /** Forgets a version once nothing in flight can need it. */
   #retire(version: Version): void {
     this.#events.onUnloaded(version);
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#pool.unload(version.id);
-    }, LINGER);
-    timer.unref();
-    this.#timers.add(timer);
+    this.#pool.unload(version.id);
   }
 }

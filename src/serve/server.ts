@@ -41,6 +41,20 @@ const urlOf = (app: FastifyInstance, scheme: string): string => {
   return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 };
 
+/**
+ * Takes no more requests, waits for those that are not answered yet, `grace` milliseconds at most. Connections without a
+ * request are not waited for: Node would, for those that were busy before and for those that have not said anything.
+ */
+async function shut(app: FastifyInstance, active: () => number, grace: number): Promise<void> {
+  const end = performance.now() + grace;
+  const sweep = setInterval(() => {
+    if (active() === 0 || performance.now() > end) app.server.closeAllConnections();
+    else app.server.closeIdleConnections();
+  }, 50);
+  await app.close();
+  clearInterval(sweep);
+}
+
 /** What `serve` does once everything that it needs is there. */
 export async function startServer(resolved: Resolved, packages: Packages): Promise<Server> {
   const app = createApp(packages, resolved);
@@ -49,6 +63,8 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
   const monitor = new Monitor(resolved.driftWindow);
   const feedback = new Feedback(resolved.feedbackShare);
   let draining = false;
+  /** Requests whose answer is not out yet. */
+  let active = 0;
 
   const pool = new Pool({
     workers: resolved.workers,
@@ -97,20 +113,20 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       draining = true;
       repository.stop();
       monitor.stop();
-      const patience = setTimeout(() => app.server.closeAllConnections(), resolved.grace);
-      // Connections that were busy when closing began stay open for a next request.
-      const sweep = setInterval(() => app.server.closeIdleConnections(), 100);
-      await app.close();
-      clearTimeout(patience);
-      clearInterval(sweep);
+      await shut(app, () => active, resolved.grace);
       await pool.close(resolved.grace);
-      await admin.close();
+      await shut(admin, () => 0, 0);
     })();
     return closing;
   };
 
   try {
     if (await trace(app)) app.log.debug('requests are traced through the OpenTelemetry API');
+    app.addHook('onRequest', (_request, reply, done) => {
+      active++;
+      reply.raw.once('close', () => active--);
+      done();
+    });
     await guard(app, packages, resolved.tokens, () => true);
     await app.register(packages.compress, {
       global: false,

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { nn } from '../../src/index.js';
 import { InferenceClient, InferenceError } from '../../src/serve/client.js';
 import { type Server, serve } from '../../src/serve/index.js';
@@ -179,12 +181,29 @@ describe('under pressure', () => {
     await serving({ grace: 3_600_000 }, async (server, repository) => {
       await publish(repository, 'slow', '1', slow());
       await server.scan();
-      const asked = Array.from({ length: 10 }, () => post(`${server.url}/v2/models/slow/infer`, slowBody));
-      while (server.pool.depth < 10) await new Promise((r) => setTimeout(r, 1));
-      await server.close();
-      const answers = await Promise.all(asked);
-      expect(answers.map((r) => r.status)).toEqual(new Array(10).fill(200));
-      expect(answers.at(-1)!.headers.get('connection')).toBe('close');
+      // Somebody who has connected and says nothing, and somebody who is still writing.
+      for (const url of [server.url, server.adminUrl])
+        await once(connect(Number(new URL(url).port), '127.0.0.1'), 'connect');
+      let answered = 0;
+      const asked = Array.from({ length: 10 }, () =>
+        post(`${server.url}/v2/models/slow/infer`, slowBody).finally(() => answered++),
+      );
+      while (server.pool.depth + answered < 10) await new Promise((r) => setTimeout(r, 1));
+      const length = new TextEncoder().encode(JSON.stringify(slowBody)).length;
+      const upload = connect(Number(new URL(server.url).port), '127.0.0.1');
+      upload.write(`POST /v2/models/slow/infer HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n\r\n`);
+      let said = '';
+      upload.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+      });
+      // Its head has arrived once a later request is answered.
+      expect((await fetch(`${server.url}/v2/health/live`)).status).toBe(200);
+      const closed = server.close();
+      await new Promise((r) => setTimeout(r, 200));
+      upload.write(JSON.stringify(slowBody));
+      await closed;
+      expect((await Promise.all(asked)).map((r) => r.status)).toEqual(new Array(10).fill(200));
+      await vi.waitFor(() => expect(said).toMatch(/^HTTP\/1.1 200 [\s\S]*\r\nconnection: close\r\n/i));
       await expect(fetch(`${server.url}/v2`)).rejects.toThrow();
     });
   });

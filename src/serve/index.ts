@@ -1,5 +1,5 @@
 export type { ServeOptions, TlsOptions } from './options.js';
-export type { Batching } from './pool.js';
+export type { Batching } from './queue.js';
 export { deploySageMaker, type SageMakerOptions, type SageMakerRequests, sageMakerRequests } from './sagemaker.js';
 export { serve } from './serve.js';
 export type { Server } from './server.js';

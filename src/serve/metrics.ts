@@ -1,7 +1,8 @@
 import type * as Prometheus from 'prom-client';
 import type { Feedback } from './feedback.js';
 import type { Monitor } from './monitor.js';
-import type { Finished, Pool } from './pool.js';
+import type { Pool } from './pool.js';
+import type { Finished } from './queue.js';
 import type { Failure, Repository, Version } from './repository.js';
 
 // What Prometheus reads: KServe's names and ours at /metrics, in base units and clean under promtool; Triton's at

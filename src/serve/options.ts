@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { checkInteger, checkNumber, checkOptions, describe, fail } from '../errors.js';
-import type { Batching } from './pool.js';
+import type { Batching } from './queue.js';
 import { checkTokens, type Token } from './tokens.js';
 
 export interface TlsOptions {

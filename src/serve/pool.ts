@@ -3,7 +3,6 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { RequestError } from './errors.js';
 import {
-  type Answer,
   type FromWorker,
   type Job,
   Kept,
@@ -16,17 +15,9 @@ import {
   transfers,
   unpackAnswers,
 } from './messages.js';
+import { type Batching, type Entry, type Finished, JobQueue } from './queue.js';
 
-// The inference workers, and the queue in front of them. A worker that dies takes with it what it was computing; what
-// it had not begun goes to another one.
-
-/** Requests of a model that may share a forward pass. */
-export interface Batching {
-  /** As many samples at most. */
-  readonly maxBatch: number;
-  /** How long the first one waits for others, in milliseconds. */
-  readonly maxDelay: number;
-}
+// The inference workers. A worker that dies takes with it what it was computing; what it had not begun goes to another one.
 
 export interface PoolOptions {
   /** Threads that compute. */
@@ -38,23 +29,6 @@ export interface PoolOptions {
   readonly onSamples: (samples: readonly Sample[]) => void;
   /** A worker has died or is up again. */
   readonly onWorker: (event: 'died' | 'ready', detail: string) => void;
-}
-
-export interface Finished extends Answer {
-  /** Milliseconds in the queue. */
-  readonly queued: number;
-}
-
-interface Entry {
-  readonly job: Job;
-  readonly batching: Batching | null;
-  readonly since: number;
-  readonly resolve: (answer: Finished) => void;
-  readonly reject: (error: RequestError) => void;
-  started: number;
-  attempts: number;
-  /** Its place in the message that it was given away in. */
-  place: number;
 }
 
 interface Model {
@@ -75,8 +49,6 @@ interface Slot {
 
 /** Jobs in one message. */
 const GROUP = 32;
-/** Bytes in one message, unless a single job has more. */
-const GROUP_BYTES = 4_000_000;
 /** Messages that a worker has at once: one that it computes, one that lies ready. */
 const OUTSTANDING = 2;
 /** How often a request is given to a worker. */
@@ -92,20 +64,22 @@ export class Pool {
   readonly #models = new Map<number, Model>();
   /** All that has not been answered. */
   readonly #pending = new Map<number, Entry>();
-  #waiting: Entry[] = [];
-  readonly #batches = new Map<number, Entry[]>();
+  readonly #queue: JobQueue;
   readonly #clock: NodeJS.Timeout;
   /** Models that go when nothing needs them any more. */
   readonly #leaving = new Set<number>();
   #ids = 0;
   #groupIds = 0;
   #flushing = false;
-  #ripening: NodeJS.Timeout | null = null;
   #closing = false;
   #deaths = 0;
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#queue = new JobQueue(
+      (entry) => this.#pending.has(entry.job.id),
+      () => this.#flush(),
+    );
     this.#clock = setInterval(() => this.#tick(), 50);
     for (let i = 0; i < options.workers; i++) this.#start(0);
   }
@@ -141,7 +115,7 @@ export class Pool {
         place: 0,
       };
       this.#pending.set(id, entry);
-      this.#enqueue(entry);
+      this.#queue.add(entry);
       this.#flushSoon();
     });
   }
@@ -168,7 +142,7 @@ export class Pool {
     const end = performance.now() + grace;
     while (this.#pending.size > 0 && performance.now() < end) await new Promise((r) => setTimeout(r, 10));
     clearInterval(this.#clock);
-    clearTimeout(this.#ripening ?? undefined);
+    this.#queue.stop();
     for (const entry of this.#pending.values()) this.#fail(entry, later('the server is shutting down'));
     await Promise.all(this.#slots.map((s) => s.worker.terminate()));
   }
@@ -272,7 +246,7 @@ export class Pool {
         else again.push(entry);
       }
     }
-    for (const entry of again.reverse()) this.#enqueue(entry, true);
+    for (const entry of again.reverse()) this.#queue.add(entry, true);
     this.#start(this.#deaths === 0 ? 0 : Math.min(5000, 50 * 2 ** this.#deaths));
     this.#deaths++;
     this.#flush();
@@ -281,17 +255,6 @@ export class Pool {
   #fail(entry: Entry, error: RequestError): void {
     if (!this.#pending.delete(entry.job.id)) return;
     entry.reject(error);
-  }
-
-  #enqueue(entry: Entry, first = false): void {
-    let queue = this.#waiting;
-    if (entry.batching !== null) {
-      const own = this.#batches.get(entry.job.model);
-      queue = own ?? [];
-      if (own === undefined) this.#batches.set(entry.job.model, queue);
-    }
-    if (first) queue.unshift(entry);
-    else queue.push(entry);
   }
 
   /** What arrives in one turn of the event loop travels together. */
@@ -309,55 +272,15 @@ export class Pool {
       const free = this.#slots.filter((s) => s.ready && s.groups.size < OUTSTANDING);
       if (free.length === 0) return;
       const slot = free.reduce((a, b) => (b.groups.size < a.groups.size ? b : a));
-      const ripe = this.#ripe();
+      const ripe = this.#queue.batch();
       if (ripe !== null) {
         this.#give(slot, ripe.entries, ripe.maxBatch);
         continue;
       }
-      const entries = this.#next(Math.min(GROUP, Math.ceil(this.#waiting.length / free.length)));
+      const entries = this.#queue.take(Math.min(GROUP, Math.ceil(this.#queue.waiting / free.length)));
       if (entries.length === 0) return;
       this.#give(slot, entries, 0);
     }
-  }
-
-  /** A batch that is full or has waited long enough. */
-  #ripe(): { entries: Entry[]; maxBatch: number } | null {
-    const now = performance.now();
-    let soonest = Infinity;
-    for (const [model, queue] of this.#batches) {
-      const alive = queue.filter((e) => this.#pending.has(e.job.id));
-      this.#batches.set(model, alive);
-      if (alive.length === 0) {
-        this.#batches.delete(model);
-        continue;
-      }
-      const { maxBatch, maxDelay } = alive[0].batching!;
-      const left = alive[0].since + maxDelay - now;
-      if (alive.length >= maxBatch || left <= 0) return { entries: alive.splice(0, maxBatch), maxBatch };
-      soonest = Math.min(soonest, left);
-    }
-    if (soonest < Infinity && this.#ripening === null) {
-      this.#ripening = setTimeout(() => {
-        this.#ripening = null;
-        this.#flush();
-      }, soonest);
-    }
-    return null;
-  }
-
-  #next(most: number): Entry[] {
-    const entries: Entry[] = [];
-    let bytes = 0;
-    let i = 0;
-    for (; i < this.#waiting.length && entries.length < most; i++) {
-      const entry = this.#waiting[i];
-      if (!this.#pending.has(entry.job.id)) continue;
-      bytes += entry.job.body.length;
-      if (entries.length > 0 && bytes > GROUP_BYTES) break;
-      entries.push(entry);
-    }
-    this.#waiting = this.#waiting.slice(i);
-    return entries;
   }
 
   #give(slot: Slot, entries: Entry[], maxRows: number): void {

@@ -37,13 +37,19 @@ interface Model {
   readonly bytes: SharedArrayBuffer;
 }
 
+interface Loading {
+  readonly done: Promise<LoadedModel>;
+  readonly resolve: (info: LoadedModel) => void;
+  readonly reject: (error: Error) => void;
+}
+
 interface Slot {
   readonly worker: Worker;
   readonly progress: Int32Array;
   readonly groups: Map<number, Entry[]>;
   readonly kept: Kept;
-  /** Settles when a model has been loaded here. */
-  readonly loading: Map<number, { resolve: (info: LoadedModel) => void; reject: (error: Error) => void }>;
+  /** The models that were given to this worker. */
+  readonly models: Map<number, Loading>;
   ready: boolean;
 }
 
@@ -156,11 +162,17 @@ export class Pool {
     slot.worker.postMessage(message, handed);
   }
 
+  /** A model is given to a worker once, whoever asks: `load`, or the worker's own beginning. */
   #loadInto(slot: Slot, model: number, spec: Model): Promise<LoadedModel> {
-    return new Promise((resolve, reject) => {
-      slot.loading.set(model, { resolve, reject });
-      this.#tell(slot, { type: 'load', model, ...spec });
+    const known = slot.models.get(model);
+    if (known !== undefined) return known.done;
+    let [resolve, reject]: [Loading['resolve'], Loading['reject']] = [() => {}, () => {}];
+    const done = new Promise<LoadedModel>((yes, no) => {
+      [resolve, reject] = [yes, no];
     });
+    slot.models.set(model, { done, resolve, reject });
+    this.#tell(slot, { type: 'load', model, ...spec });
+    return done;
   }
 
   #start(delay: number): void {
@@ -180,7 +192,7 @@ export class Pool {
       progress: new Int32Array(shared),
       groups: new Map(),
       kept: new Kept(),
-      loading: new Map(),
+      models: new Map(),
       ready: false,
     };
     this.#slots.push(slot);
@@ -203,10 +215,12 @@ export class Pool {
       this.#options.onWorker('ready', '');
       this.#flush();
     } else {
-      const waiting = slot.loading.get(message.model);
-      slot.loading.delete(message.model);
-      if (message.type === 'loaded') waiting?.resolve(message.info);
-      else waiting?.reject(new Error(message.error));
+      const loading = slot.models.get(message.model);
+      if (message.type === 'loaded') loading?.resolve(message.info);
+      else {
+        slot.models.delete(message.model);
+        loading?.reject(new Error(message.error));
+      }
     }
   }
 
@@ -232,7 +246,7 @@ export class Pool {
 
   #died(slot: Slot, cause: string): void {
     this.#slots.splice(this.#slots.indexOf(slot), 1);
-    for (const { reject } of slot.loading.values()) reject(new Error('the worker that loaded it died'));
+    for (const { reject } of slot.models.values()) reject(new Error('the worker that loaded it died'));
     if (this.#closing) return;
     this.#options.onWorker('died', cause);
     const [group, from, to] = slot.progress;
@@ -305,7 +319,10 @@ export class Pool {
       if (needed.has(model)) continue;
       this.#leaving.delete(model);
       this.#models.delete(model);
-      for (const slot of this.#slots) this.#tell(slot, { type: 'unload', model });
+      for (const slot of this.#slots) {
+        slot.models.delete(model);
+        this.#tell(slot, { type: 'unload', model });
+      }
     }
   }
 

@@ -92,6 +92,15 @@ describe('the model repository', () => {
       expect((await post(`${server.url}/v2/models/small/infer`, inferBody(rows.slice(0, 1)))).status).toBe(200);
     });
   });
+  it('reaches workers that are up before it and after it', async () => {
+    for (let round = 0; round < 3; round++) {
+      await serving({ workers: 6 }, async (server) => {
+        await vi.waitFor(() => expect(server.pool.readyWorkers).toBe(6), { timeout: 20_000 });
+        const asked = Array.from({ length: 24 }, () => post(`${server.url}/v2/models/small/infer`, inferBody(rows)));
+        expect((await Promise.all(asked)).map((r) => r.status)).toEqual(new Array(24).fill(200));
+      });
+    }
+  });
   it('may be a single file, as SageMaker leaves it', async () => {
     const repository = folder();
     await publish(repository, 'x', '1', model);

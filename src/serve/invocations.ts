@@ -17,7 +17,7 @@ export interface Invocation extends Parsed {
 
 /** @throws RequestError naming what is wrong */
 export async function parseInvocation(body: Uint8Array, csv: boolean, signature: Signature): Promise<Invocation> {
-  if (csv) return { ...(await parseRows(body, signature)), form: 'csv', binary: false };
+  if (csv) return { ...(await parseRows(body, signature)), form: 'csv', binary: false, checked: true };
   const json = parseJson(body);
   if (typeof json === 'object' && json !== null && 'inputs' in json)
     return { ...interpret(json, null, signature), form: 'protocol' };
@@ -40,7 +40,7 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
   samples.forEach((row, i) => {
     fill(values, i * features, row as unknown[], signature);
   });
-  return { values, rows: samples.length, features, form: 'rows', binary: false };
+  return { values, rows: samples.length, features, form: 'rows', binary: false, checked: true };
 }
 
 async function parseRows(body: Uint8Array, signature: Signature) {

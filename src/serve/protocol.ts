@@ -25,6 +25,8 @@ export interface Parsed {
   readonly features: number;
   /** Whether the answer shall have its numbers as bytes behind the JSON. */
   readonly binary: boolean;
+  /** Whether all values are known to be finite, or NaN where a gap may be. */
+  readonly checked: boolean;
 }
 
 const INPUT = 'input';
@@ -127,7 +129,7 @@ function readInput(
     if (data === undefined) refuse('the input has neither data nor parameters.binary_data_size', 'send one of them');
     if (binary !== null && binary.length > 0)
       refuse(`${binary.length} bytes follow the JSON`, 'name them in parameters.binary_data_size');
-    return { values: flatten(data, shape, signature, room), rows, features };
+    return { values: flatten(data, shape, signature, room), rows, features, checked: true };
   }
   if (data !== undefined) refuse('the input has data and parameters.binary_data_size', 'send one of them');
   if (binary === null)
@@ -140,7 +142,7 @@ function readInput(
       `binary_data_size is ${describe(claimed)}, ${binary.length} bytes follow the JSON, and shape [${shape.join(', ')}] of FP32 takes ${size * 4}`,
       'all three must be the same',
     );
-  return { values: checkValues(floats(binary, room), features, signature), rows, features };
+  return { values: floats(binary, room), rows, features, checked: false };
 }
 
 /** The numbers where they lie, or a copy where they are not aligned; little-endian, as all machines that this runs on. */
@@ -201,14 +203,14 @@ export function fill(out: Float32Array, at: number, numbers: readonly unknown[],
   }
 }
 
-function checkValues(values: Float32Array, features: number, { gaps }: Signature): Float32Array {
-  if (allFinite(values)) return values;
+/** @throws RequestError naming the first value that is not finite, nor a gap where gaps may be */
+export function checkValues(values: Float32Array, features: number, { gaps }: Pick<Signature, 'gaps'>): void {
+  if (allFinite(values)) return;
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
     if (v - v !== 0 && !(gaps && Number.isNaN(v)))
       refuse(`feature ${i % features} of row ${Math.floor(i / features)} is ${v}`, 'send finite numbers');
   }
-  return values;
 }
 
 /** The exponent's lowest bit: added to an exponent of ones alone (Infinity, NaN), it carries into the sign. */

@@ -1,7 +1,7 @@
 import { data, noGrad, tensor } from '../index.js';
 import { loadModelFile, type ModelFile } from '../io/index.js';
 import type { LoadedModel } from './messages.js';
-import type { Signature } from './protocol.js';
+import { checkValues, type Signature } from './protocol.js';
 
 /** A model that answers: its preparation and its layers. */
 export class Runtime {
@@ -26,12 +26,20 @@ export class Runtime {
     return new Runtime(name, version, await loadModelFile(bytes));
   }
 
-  /** Outputs [rows, outputs] of inputs [rows, features]. */
-  predict(values: Float32Array, rows: number, features: number): Float32Array {
+  /**
+   * Outputs [rows, outputs] of inputs [rows, features].
+   * @throws RequestError where inputs that are not `checked` are not finite
+   */
+  predict(values: Float32Array, rows: number, features: number, checked = true): Float32Array {
     const { model, preparation } = this.#file;
     return noGrad(() => {
       // What is given back at once is never copied aside for the garbage collector.
       const steps = [tensor(values, { shape: [rows, features] })];
+      if (!checked) {
+        // Vectors sum faster than JavaScript compares; a sum that overflows is looked into, too.
+        steps.unshift(steps[0].sum());
+        if (!Number.isFinite(steps[0].itemSync())) checkValues(values, features, this.signature);
+      }
       for (const p of preparation) steps.push(p.transform(steps.at(-1)!));
       steps.push(model.forward(steps.at(-1)!));
       const outputs = steps.at(-1)!.dataSync();

@@ -17,7 +17,7 @@ import {
   transfers,
   unpackJobs,
 } from './messages.js';
-import { encodeInference, type Parsed, parseInference } from './protocol.js';
+import { checkValues, encodeInference, type Parsed, parseInference } from './protocol.js';
 import { Runtime } from './runtime.js';
 import { Scratch } from './scratch.js';
 
@@ -27,6 +27,8 @@ import { Scratch } from './scratch.js';
 const FLUSH = 2;
 /** Rows that are shown to monitoring in a tenth of a second, for each model. */
 const SAMPLED = 20;
+/** From so many values on it pays to check them with the model's own kernels. */
+const LARGE_VALUES = 16_384;
 /** Of more samples than this the chosen classes are not kept. */
 const CHOSEN = 64;
 
@@ -56,7 +58,8 @@ function failure({ id }: Job, status: number, problem: string): Answer {
   return { id, status, body, chosen: none, ...nothing };
 }
 
-async function read(job: Job): Promise<Read | Answer> {
+/** `alone`: nothing else shares its forward pass. */
+async function read(job: Job, alone: boolean): Promise<Read | Answer> {
   const started = performance.now();
   if (Date.now() > job.deadline)
     return failure(job, 503, 'the deadline passed while the request waited; try again later');
@@ -68,7 +71,10 @@ async function read(job: Job): Promise<Read | Answer> {
       job.kind === PROTOCOL
         ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
         : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
-    return { ...parsed, job, runtime, preprocess: performance.now() - started };
+    // What is wrong with one request must not fail the others of its batch.
+    const checked = parsed.checked || !alone || parsed.values.length < LARGE_VALUES;
+    if (checked && !parsed.checked) checkValues(parsed.values, parsed.features, signature);
+    return { ...parsed, checked, job, runtime, preprocess: performance.now() - started };
   } catch (error) {
     return problemOf(job, error);
   }
@@ -95,7 +101,7 @@ function predict(reads: readonly Read[], samples: Sample[]): Answer[] {
         at += r.values.length;
       }
     }
-    outputs = runtime.predict(values, rows, features);
+    outputs = runtime.predict(values, rows, features, reads[0].checked);
   } catch (error) {
     return reads.map((r) => problemOf(r.job, error));
   }
@@ -182,7 +188,7 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
     scratch.clear();
     const reads: Read[] = [];
     for (const job of jobs) {
-      const r = await read(job);
+      const r = await read(job, false);
       if ('status' in r) answers.push(r);
       else reads.push(r);
     }
@@ -199,7 +205,7 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
     for (const [i, job] of jobs.entries()) {
       working(group, i, i + 1);
       scratch.clear();
-      const r = await read(job);
+      const r = await read(job, true);
       answers.push(...('status' in r ? [r] : predict([r], samples)));
       if (i + 1 < jobs.length && performance.now() - last > FLUSH) flush();
     }

@@ -4,7 +4,7 @@ import { Ajv } from 'ajv';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { data } from '../../src/index.js';
 import type { Server } from '../../src/serve/index.js';
-import { parseInference } from '../../src/serve/protocol.js';
+import { checkValues, parseInference } from '../../src/serve/protocol.js';
 import { expectClose, sampleTensor } from '../helpers.js';
 import { folder, inferBody, post, predict, publish, smallModel, start } from './helpers.js';
 
@@ -279,12 +279,33 @@ describe('bad requests', () => {
     for (let lead = 0; lead < 4; lead++) {
       const parse = (values: Float32Array) => {
         const { body, headers } = binaryRequest(values, [1, 11], { note: 'x'.repeat(lead) });
-        return parseInference(body, Number(headers['inference-header-content-length']), signature).values;
+        const parsed = parseInference(body, Number(headers['inference-header-content-length']), signature);
+        checkValues(parsed.values, 11, signature);
+        return parsed.values;
       };
       expect(parse(fine)).toEqual(fine);
       for (const bad of [NaN, -NaN, Infinity, -Infinity])
         for (let i = 0; i < fine.length; i++)
           expect(() => parse(fine.with(i, bad))).toThrow(`feature ${i} of row 0 is ${bad}`);
+    }
+  });
+  it('with large numbers are taken, and refused where one is none', async () => {
+    const ask = async (value: number, shape = [8000, 5]) => {
+      const { body, headers } = binaryRequest(new Float32Array(40_000).fill(value), shape);
+      return post(infer, body, headers);
+    };
+    // Their sum is Infinity, they are not.
+    expect((await ask(1e38)).status).toBe(200);
+    const { body, headers } = binaryRequest(new Float32Array(40_000).fill(1), [8000, 5]);
+    for (const [at, text] of [
+      [0, 'feature 0 of row 0 is NaN'],
+      [39_999, 'feature 4 of row 7999 is NaN'],
+    ] as const) {
+      const wrong = body.slice();
+      wrong.set([0, 0, 192, 127], wrong.length - 4 * (40_000 - at));
+      const response = await post(infer, wrong, headers);
+      expect(response.status).toBe(400);
+      expect(((await response.json()) as { error: string }).error).toContain(text);
     }
   });
   it('to what is not there, of other types and of too many bytes have their own status', async () => {

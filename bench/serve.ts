@@ -68,6 +68,7 @@ const loads = [
   await load('JSON, 1 row', 1, false, 64),
   await load('bytes, 1 row', 1, true, 64),
   await load('bytes, 256 rows', 256, true, 8),
+  await load('bytes, 256 rows, more at once', 256, true, 16),
 ];
 
 const sides = {

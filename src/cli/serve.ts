@@ -46,7 +46,7 @@ export function serveCommand(): Command {
     .option('--tls-key <file>', 'PEM')
     .option('--tls-cert <file>', 'PEM')
     .option('--tls-client-ca <file>', 'PEM: lets in only clients with a certificate signed by it')
-    .option('--workers <n>', 'threads that compute; default: all cores but one (SAGEMAKER_MODEL_SERVER_WORKERS)', whole)
+    .option('--workers <n>', 'threads that compute; default: as many as cores (SAGEMAKER_MODEL_SERVER_WORKERS)', whole)
     .option('--threads <n>', 'threads that share one forward pass in each; default 1', whole)
     .option('--queue <n>', 'requests that may wait before the answer is 429; default 256', whole)
     .option('--timeout <ms>', 'for one request; default 60000 (SAGEMAKER_MODEL_SERVER_TIMEOUT, in seconds)', whole)

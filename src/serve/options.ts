@@ -26,7 +26,7 @@ export interface ServeOptions {
   /** Serves anybody who reaches the host. */
   allowUnauthenticated?: boolean;
   tls?: TlsOptions;
-  /** Threads that compute, each with its own copy of the models. Default: all cores but one, at least one. */
+  /** Threads that compute, each with its own copy of the models. Default: as many as there are cores. */
   workers?: number;
   /** Threads that share one forward pass in each of them. Default 1. */
   threads?: number;
@@ -109,7 +109,7 @@ export function resolveOptions(options: ServeOptions): Resolved {
     tokens,
     allowUnauthenticated: options.allowUnauthenticated ?? false,
     tls: options.tls,
-    workers: whole('workers', Math.max(1, availableParallelism() - 1)),
+    workers: whole('workers', availableParallelism()),
     threads: whole('threads', 1),
     queue: whole('queue', 256),
     timeout: whole('timeout', 60_000),

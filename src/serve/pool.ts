@@ -1,8 +1,10 @@
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { RequestError } from './errors.js';
 import {
+  type Answer,
   type FromWorker,
   type Job,
   Kept,
@@ -62,6 +64,11 @@ const ATTEMPTS = 2;
 /** Milliseconds after its deadline after which a computation is taken for hung. */
 const HUNG = 10_000;
 
+/** Milliseconds of a worker for one job, from which on it is worth taking them from the event loop's core. */
+const HEAVY = 0.15;
+/** How much the newest message says about what a model's jobs cost. */
+const NEWEST = 0.1;
+
 const later = (problem: string) => new RequestError(503, `${problem}; try again later`, 1);
 
 export class Pool {
@@ -72,6 +79,8 @@ export class Pool {
   readonly #pending = new Map<number, Entry>();
   readonly #queue: JobQueue;
   readonly #clock: NodeJS.Timeout;
+  /** Milliseconds of a worker for one job of a model, as they were lately. */
+  readonly #costs = new Map<number, number>();
   /** Models that go when nothing needs them any more. */
   readonly #leaving = new Set<number>();
   #ids = 0;
@@ -234,6 +243,7 @@ export class Pool {
       this.#pending.delete(answer.id);
       entry.resolve({ ...answer, queued: entry.started - entry.since });
     }
+    if (entries !== undefined) this.#learn(entries[0].job.model, answers);
     if (entries === undefined) return;
     const done = new Set(answers.map((a) => a.id));
     const rest = entries.filter((e) => !done.has(e.job.id));
@@ -242,6 +252,13 @@ export class Pool {
       slot.groups.delete(group);
       this.#flush();
     }
+  }
+
+  #learn(model: number, answers: readonly Answer[]): void {
+    const all = answers.reduce((n, a) => n + a.preprocess + a.postprocess + (a.executed > 0 ? a.predict : 0), 0);
+    const cost = all / answers.length;
+    const before = this.#costs.get(model);
+    this.#costs.set(model, before === undefined ? cost : before + NEWEST * (cost - before));
   }
 
   #died(slot: Slot, cause: string): void {
@@ -283,18 +300,29 @@ export class Pool {
 
   #flush(): void {
     for (;;) {
-      const free = this.#slots.filter((s) => s.ready && s.groups.size < OUTSTANDING);
-      if (free.length === 0) return;
-      const slot = free.reduce((a, b) => (b.groups.size < a.groups.size ? b : a));
+      const all = this.#free(this.#slots);
+      if (all.length === 0) return;
       const ripe = this.#queue.batch();
       if (ripe !== null) {
-        this.#give(slot, ripe.entries, ripe.maxBatch);
+        this.#give(leastBusy(all), ripe.entries, ripe.maxBatch);
         continue;
       }
-      const entries = this.#queue.take(Math.min(GROUP, Math.ceil(this.#queue.waiting / free.length)));
-      if (entries.length === 0) return;
-      this.#give(slot, entries, 0);
+      const next = this.#queue.next;
+      if (next === null) return;
+      const light = (this.#costs.get(next.job.model) ?? 0) < HEAVY;
+      // With a worker for every core, the last one shares its core with the event loop.
+      const free = light && this.#everyCore ? this.#free(this.#slots.slice(0, -1)) : all;
+      if (free.length === 0) return;
+      this.#give(leastBusy(free), this.#queue.take(Math.min(GROUP, Math.ceil(this.#queue.waiting / free.length))), 0);
     }
+  }
+
+  get #everyCore(): boolean {
+    return this.#slots.length > 1 && this.#slots.length >= availableParallelism();
+  }
+
+  #free(slots: readonly Slot[]): Slot[] {
+    return slots.filter((s) => s.ready && s.groups.size < OUTSTANDING);
   }
 
   #give(slot: Slot, entries: Entry[], maxRows: number): void {
@@ -319,6 +347,7 @@ export class Pool {
       if (needed.has(model)) continue;
       this.#leaving.delete(model);
       this.#models.delete(model);
+      this.#costs.delete(model);
       for (const slot of this.#slots) {
         slot.models.delete(model);
         this.#tell(slot, { type: 'unload', model });
@@ -339,6 +368,8 @@ export class Pool {
     }
   }
 }
+
+const leastBusy = (slots: readonly Slot[]): Slot => slots.reduce((a, b) => (b.groups.size < a.groups.size ? b : a));
 
 /** The worker's program in the installed package: bundlers and tests move this module, but not that file. */
 function workerUrl(): URL {

@@ -53,6 +53,11 @@ export class JobQueue {
     return this.#waiting.length;
   }
 
+  /** The first one outside batches that somebody waits for. */
+  get next(): Entry | null {
+    return this.#waiting.find(this.#wanted) ?? null;
+  }
+
   add(entry: Entry, first = false): void {
     let queue = this.#waiting;
     if (entry.batching !== null) {

@@ -241,9 +241,9 @@ export class Pool {
       const entry = this.#pending.get(answer.id);
       if (entry === undefined) continue;
       this.#pending.delete(answer.id);
+      this.#learn(entry.job.model, answer);
       entry.resolve({ ...answer, queued: entry.started - entry.since });
     }
-    if (entries !== undefined) this.#learn(entries[0].job.model, answers);
     if (entries === undefined) return;
     const done = new Set(answers.map((a) => a.id));
     const rest = entries.filter((e) => !done.has(e.job.id));
@@ -254,11 +254,14 @@ export class Pool {
     }
   }
 
-  #learn(model: number, answers: readonly Answer[]): void {
-    const all = answers.reduce((n, a) => n + a.preprocess + a.postprocess + (a.executed > 0 ? a.predict : 0), 0);
-    const cost = all / answers.length;
-    const before = this.#costs.get(model);
-    this.#costs.set(model, before === undefined ? cost : before + NEWEST * (cost - before));
+  #learn(model: number, { preprocess, predict, postprocess, executed }: Answer): void {
+    const cost = preprocess + postprocess + (executed > 0 ? predict : 0);
+    const before = this.#costs.get(model) ?? cost;
+    this.#costs.set(model, before + NEWEST * (cost - before));
+  }
+
+  #heavy({ job }: Entry): boolean {
+    return (this.#costs.get(job.model) ?? 0) >= HEAVY;
   }
 
   #died(slot: Slot, cause: string): void {
@@ -309,16 +312,18 @@ export class Pool {
       }
       const next = this.#queue.next;
       if (next === null) return;
-      const light = (this.#costs.get(next.job.model) ?? 0) < HEAVY;
-      // With a worker for every core, the last one shares its core with the event loop.
-      const free = light && this.#everyCore ? this.#free(this.#slots.slice(0, -1)) : all;
+      const free = this.#heavy(next) ? all : this.#free(this.#forLight());
       if (free.length === 0) return;
       this.#give(leastBusy(free), this.#queue.take(Math.min(GROUP, Math.ceil(this.#queue.waiting / free.length))), 0);
     }
   }
 
-  get #everyCore(): boolean {
-    return this.#slots.length > 1 && this.#slots.length >= availableParallelism();
+  /** With a worker for every core, the last one shares its core with the event loop: it steps in where others are held up. */
+  #forLight(): readonly Slot[] {
+    const others = this.#slots.slice(0, -1);
+    if (others.length === 0 || this.#slots.length < availableParallelism()) return this.#slots;
+    const heldUp = others.some(({ groups }) => [...groups.values()].some(([entry]) => this.#heavy(entry)));
+    return heldUp ? this.#slots : others;
   }
 
   #free(slots: readonly Slot[]): Slot[] {

@@ -33,18 +33,20 @@ export class Runtime {
   predict(values: Float32Array, rows: number, features: number, checked = true): Float32Array {
     const { model, preparation } = this.#file;
     return noGrad(() => {
-      // What is given back at once is never copied aside for the garbage collector.
       const steps = [tensor(values, { shape: [rows, features] })];
-      if (!checked) {
-        // Vectors sum faster than JavaScript compares; a sum that overflows is looked into, too.
-        steps.unshift(steps[0].sum());
-        if (!Number.isFinite(steps[0].itemSync())) checkValues(values, features, this.signature);
+      try {
+        if (!checked) {
+          // Vectors sum faster than JavaScript compares; a sum that overflows is looked into, too.
+          steps.unshift(steps[0].sum());
+          if (!Number.isFinite(steps[0].itemSync())) checkValues(values, features, this.signature);
+        }
+        for (const p of preparation) steps.push(p.transform(steps.at(-1)!));
+        steps.push(model.forward(steps.at(-1)!));
+        return steps.at(-1)!.dataSync();
+      } finally {
+        // What is given back at once is never copied aside for the garbage collector.
+        for (const t of steps) t.dispose();
       }
-      for (const p of preparation) steps.push(p.transform(steps.at(-1)!));
-      steps.push(model.forward(steps.at(-1)!));
-      const outputs = steps.at(-1)!.dataSync();
-      for (const t of steps) t.dispose();
-      return outputs;
     });
   }
 }

@@ -10,7 +10,7 @@ import { statusPage } from './status-page.js';
 export function statusOf({ metrics, repository, pool, feedback, options }: Services, monitor: Monitor) {
   return {
     at: new Date().toISOString(),
-    ready: options.multiModel || repository.ready,
+    ready: repository.ready,
     queue: { depth: pool.depth, limit: options.queue },
     workers: { ready: pool.readyWorkers, wanted: options.workers },
     memory: process.memoryUsage().rss,

@@ -186,7 +186,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   });
 }
 
-function healthRoutes(app: FastifyInstance, { options, repository, pool, version, draining }: Services): void {
+function healthRoutes(app: FastifyInstance, { repository, pool, version, draining }: Services): void {
   app.get(
     '/v2',
     { schema: { tags: ['server'], summary: 'Server metadata', response: { 200: schema.ServerMetadata } } },
@@ -197,8 +197,7 @@ function healthRoutes(app: FastifyInstance, { options, repository, pool, version
     }),
   );
   app.get('/v2/health/live', { schema: { tags: ['health'], summary: 'Server live' } }, () => ({ live: true }));
-  // Models that are loaded when they are asked for need not be there yet.
-  const ready = () => (options.multiModel || repository.ready) && pool.readyWorkers > 0 && !draining();
+  const ready = () => repository.ready && pool.readyWorkers > 0 && !draining();
   const health = (_request: FastifyRequest, reply: FastifyReply) => {
     const problems = repository.failures.map((f) => `${f.name}/${f.version}: ${f.reason}`);
     void reply.code(ready() ? 200 : 503).send({ ready: ready(), problems });

@@ -6,8 +6,8 @@ import type { LoadedModel } from './messages.js';
 import type { Pool } from './pool.js';
 
 // The model repository: a folder of name/version/model.safetensors, looked through every second. A version that appears is
-// loaded by every worker before it takes over; one that does not load is remembered with what is wrong with it. With
-// `multiModel` nobody looks: models come and go by name, when they are asked for.
+// loaded by every worker before it takes over; one that does not load is remembered with what is wrong with it. Without a
+// folder there is nothing to look through: models come and go by name, when they are asked for.
 
 const FILE = 'model.safetensors';
 /** What models and versions may be called: a part of a URL and of a path. */
@@ -52,7 +52,7 @@ interface Found {
 }
 
 export class Repository {
-  readonly #folder: string;
+  readonly #folder: string | null;
   readonly #pool: Pool;
   readonly #events: RepositoryEvents;
   readonly #models = new Map<string, Map<string, Known>>();
@@ -60,7 +60,8 @@ export class Repository {
   #scanning: Promise<void> | null = null;
   #clock: NodeJS.Timeout | null = null;
 
-  constructor(folder: string, pool: Pool, events: RepositoryEvents) {
+  /** @param folder null where models come by `add` alone */
+  constructor(folder: string | null, pool: Pool, events: RepositoryEvents) {
     this.#folder = folder;
     this.#pool = pool;
     this.#events = events;
@@ -68,7 +69,8 @@ export class Repository {
 
   /** Loads what is there, and looks again every `interval` milliseconds. @throws TapegradError if the folder cannot be read */
   async start(interval: number): Promise<void> {
-    await this.#find();
+    if (this.#folder === null) return;
+    await this.#find(this.#folder);
     await this.scan();
     this.#clock = setInterval(() => void this.scan().catch(() => {}), interval);
     this.#clock.unref();
@@ -128,9 +130,12 @@ export class Repository {
     return [...this.#models.values()].flatMap((versions) => [...versions.values()].flatMap((k) => k.failure ?? []));
   }
 
-  /** Whether every model that is there has a version that answers. */
+  /** Whether every model that is there has a version that answers; with a folder there must be one. */
   get ready(): boolean {
-    return this.#models.size > 0 && [...this.#models.keys()].every((name) => this.get(name) !== null);
+    return (
+      (this.#folder === null || this.#models.size > 0) &&
+      [...this.#models.keys()].every((name) => this.get(name) !== null)
+    );
   }
 
   /** Looks for what has come, gone or changed; one call at a time. */
@@ -142,7 +147,8 @@ export class Repository {
   }
 
   async #scan(): Promise<void> {
-    const found = await this.#find();
+    if (this.#folder === null) return;
+    const found = await this.#find(this.#folder);
     for (const { name, version, path } of found) {
       const file = await stat(path, { bigint: true }).catch(() => null);
       if (file === null) continue;
@@ -161,12 +167,12 @@ export class Repository {
   }
 
   /** The model files in the folder; a single one at its top is the model 'model', version 1. */
-  async #find(): Promise<Found[]> {
+  async #find(folder: string): Promise<Found[]> {
     const list = (path: string) => readdir(path, { withFileTypes: true });
-    const top = await list(this.#folder).catch((cause: Error) => {
+    const top = await list(folder).catch((cause: Error) => {
       throw new TapegradError(
         'serve',
-        `cannot read the model repository ${this.#folder}: ${cause.message}`,
+        `cannot read the model repository ${folder}: ${cause.message}`,
         `pass a folder of name/version/${FILE}`,
         { cause },
       );
@@ -175,12 +181,12 @@ export class Repository {
       entries.filter((e) => (e.isDirectory() || e.isSymbolicLink()) && pattern.test(e.name)).map((e) => e.name);
     const nested = await Promise.all(
       folders(top, NAME).map(async (name) => {
-        const versions = folders(await list(join(this.#folder, name)).catch(() => []), VERSION);
-        return versions.map((version) => ({ name, version, path: join(this.#folder, name, version, FILE) }));
+        const versions = folders(await list(join(folder, name)).catch(() => []), VERSION);
+        return versions.map((version) => ({ name, version, path: join(folder, name, version, FILE) }));
       }),
     );
     const files = top.filter((e) => e.isFile() && e.name.endsWith('.safetensors'));
-    const single = files.length === 1 ? [{ name: 'model', version: '1', path: join(this.#folder, files[0].name) }] : [];
+    const single = files.length === 1 ? [{ name: 'model', version: '1', path: join(folder, files[0].name) }] : [];
     const all = [...single, ...nested.flat()];
     return all.sort((a, b) => a.name.localeCompare(b.name) || Number(a.version) - Number(b.version));
   }

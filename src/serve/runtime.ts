@@ -1,4 +1,4 @@
-import { data, noGrad, tensor } from '../index.js';
+import { data, noGrad, type Tensor, tensor } from '../index.js';
 import { loadModelFile, type ModelFile } from '../io/index.js';
 import type { LoadedModel } from './messages.js';
 import { checkValues, type Signature } from './protocol.js';
@@ -35,11 +35,7 @@ export class Runtime {
     return noGrad(() => {
       const steps = [tensor(values, { shape: [rows, features] })];
       try {
-        if (!checked) {
-          // Vectors sum faster than JavaScript compares; a sum that overflows is looked into, too.
-          steps.unshift(steps[0].sum());
-          if (!Number.isFinite(steps[0].itemSync())) checkValues(values, features, this.signature);
-        }
+        if (!checked && !hasFiniteSum(steps[0])) checkValues(values, features, this.signature);
         for (const p of preparation) steps.push(p.transform(steps.at(-1)!));
         steps.push(model.forward(steps.at(-1)!));
         return steps.at(-1)!.dataSync();
@@ -48,5 +44,15 @@ export class Runtime {
         for (const t of steps) t.dispose();
       }
     });
+  }
+}
+
+/** False where a number is not finite, and where finite ones overflow: vectors sum faster than JavaScript compares. */
+function hasFiniteSum(x: Tensor): boolean {
+  const sum = x.sum();
+  try {
+    return Number.isFinite(sum.itemSync());
+  } finally {
+    sum.dispose();
   }
 }

@@ -77,7 +77,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       app.log.error({ cause: detail }, 'an inference worker died; another one is started');
     },
   });
-  const repository = new Repository(resolved.models, pool, {
+  const repository = new Repository(resolved.multiModel ? null : resolved.models, pool, {
     onLoaded: (version) => {
       metrics.loaded(version);
       monitor.watch(version);
@@ -149,7 +149,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
     if (adminNeedsToken(resolved)) await guard(admin, packages, resolved.tokens, (token) => token.admin === true);
     adminRoutes(admin, services, monitor);
     await Promise.all([app.ready(), admin.ready()]);
-    if (!resolved.multiModel) await repository.start(resolved.scanInterval);
+    await repository.start(resolved.scanInterval);
     monitor.start(resolved.driftInterval);
     await admin.listen({ host: resolved.adminHost, port: resolved.adminPort });
     await app.listen({ host: resolved.host, port: resolved.port });
@@ -167,7 +167,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
     get models() {
       return repository.loaded.map(({ name, version }) => ({ name, version }));
     },
-    scan: () => (resolved.multiModel ? Promise.resolve() : repository.scan()),
+    scan: () => repository.scan(),
     close,
     pool,
   };

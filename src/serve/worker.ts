@@ -27,8 +27,6 @@ import { Scratch } from './scratch.js';
 const FLUSH = 2;
 /** Rows that are shown to monitoring in a tenth of a second, for each model. */
 const SAMPLED = 20;
-/** From so many values on it pays to check them with the model's own kernels. */
-const LARGE_VALUES = 16_384;
 /** Of more samples than this the chosen classes are not kept. */
 const CHOSEN = 64;
 
@@ -72,8 +70,8 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
         ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
         : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
     // What is wrong with one request must not fail the others of its batch.
-    const checked = parsed.checked || !alone || parsed.values.length < LARGE_VALUES;
-    if (checked && !parsed.checked) checkValues(parsed.values, parsed.features, signature);
+    if (!parsed.checked && !alone) checkValues(parsed.values, parsed.features, signature);
+    const checked = parsed.checked || !alone;
     return { ...parsed, checked, job, runtime, preprocess: performance.now() - started };
   } catch (error) {
     return problemOf(job, error);

@@ -107,20 +107,28 @@ describe('the command', () => {
 });
 
 describe("SageMaker's container contract", () => {
-  it('is kept by a process: folder, variables, ping, invocations, SIGTERM', async () => {
+  /** `serve` as SageMaker starts it: by variables alone. */
+  async function container(env: Record<string, string>) {
     const base = folder();
-    mkdirSync(join(base, 'model'));
-    await saveModel(model, join(base, 'model', 'small.safetensors'));
-    const port = await freePort();
-    const { child } = await serve([], {
-      SAGEMAKER_BASE_DIR: base,
-      SAGEMAKER_BIND_TO_PORT: String(port),
+    const port = String(await freePort());
+    const start = () =>
+      serve([], {
+        SAGEMAKER_BASE_DIR: base,
+        SAGEMAKER_BIND_TO_PORT: port,
+        SAGEMAKER_MODEL_SERVER_WORKERS: '1',
+        ...env,
+      });
+    return { base, url: `http://127.0.0.1:${port}`, start };
+  }
+  it('is kept by a process: folder, variables, ping, invocations, SIGTERM', async () => {
+    const { base, url, start } = await container({
       SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT: 'text/csv',
       SAGEMAKER_MAX_PAYLOAD_IN_MB: '1',
-      SAGEMAKER_MODEL_SERVER_WORKERS: '1',
       SAGEMAKER_MODEL_SERVER_TIMEOUT: '30',
     });
-    const url = `http://127.0.0.1:${port}`;
+    mkdirSync(join(base, 'model'));
+    await saveModel(model, join(base, 'model', 'small.safetensors'));
+    const { child } = await start();
     expect((await fetch(`${url}/ping`)).status).toBe(200);
     const answer = await post(`${url}/invocations`, { instances: rows });
     expect(answer.headers.get('content-type')).toContain('text/csv');
@@ -132,15 +140,8 @@ describe("SageMaker's container contract", () => {
     expect(await ended(child)).toBe(0);
   });
   it('loads and unloads models on request with SAGEMAKER_MULTI_MODEL', async () => {
-    const base = folder();
-    const port = await freePort();
-    const { child } = await serve([], {
-      SAGEMAKER_BASE_DIR: base,
-      SAGEMAKER_BIND_TO_PORT: String(port),
-      SAGEMAKER_MULTI_MODEL: 'true',
-      SAGEMAKER_MODEL_SERVER_WORKERS: '1',
-    });
-    const url = `http://127.0.0.1:${port}`;
+    const { base, url, start } = await container({ SAGEMAKER_MULTI_MODEL: 'true' });
+    const { child } = await start();
     await expect.poll(async () => (await fetch(`${url}/ping`)).status).toBe(200);
     // The folder comes after the container.
     const at = join(base, 'models', '1f0c', 'model');

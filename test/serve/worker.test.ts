@@ -161,6 +161,19 @@ describe('a worker', () => {
       expect(new Float32Array(answers[0].body.slice(answers[0].jsonLength).buffer)).toEqual(predict(model, values));
     }
   });
+  it('refuses a request with numbers that are none, and no other one of its pass', async () => {
+    const input = { name: 'input', shape: [1, 5], datatype: 'FP32', parameters: { binary_data_size: 20 } };
+    const json = JSON.stringify({ inputs: [input] });
+    const job = (values: readonly number[]) => ({
+      body: Uint8Array.from(Buffer.concat([Buffer.from(json), Buffer.from(Float32Array.from(values).buffer)])),
+      jsonLength: json.length,
+    });
+    for (const maxRows of [0, 8]) {
+      const { answers } = await run([job(rows[0]), job([1, 2, Infinity, 4, 5]), job(rows[1])], maxRows);
+      expect(answers.map((a) => a.status)).toEqual([200, 400, 200]);
+      expect(text(answers[1])).toContain('feature 2 of row 0 is Infinity');
+    }
+  });
   it('forgets a model', async () => {
     emitter.emit('message', { type: 'unload', model: 2 } satisfies ToWorker);
     const { answers } = await run([{ body: bytes(inferBody(rows.slice(0, 1))), model: 2 }]);

@@ -25,7 +25,13 @@ const mlp = (...sizes: number[]) =>
   );
 const labels = (n: number, classes: number) => tensor(Array.from({ length: n }, (_, i) => i % classes));
 
-function training(model: nn.Module, x: Tensor, y: Tensor, loss: nn.MSELoss | nn.CrossEntropyLoss, lr: number): Runner {
+function training(
+  model: nn.TensorModule,
+  x: Tensor,
+  y: Tensor,
+  loss: nn.MSELoss | nn.CrossEntropyLoss,
+  lr: number,
+): Runner {
   const optimizer = new optim.SGD(model.parameters(), { lr });
   const run = () => {
     const value = loss.forward(model.forward(x), y);

@@ -22,6 +22,7 @@ export { type ErrorDetails, TapegradError } from './errors.js';
 export { Tensor } from './methods.js';
 export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
+export { Summary, type SummaryRow, summary } from './nn/summary.js';
 export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';

@@ -26,7 +26,8 @@ export class Tensor {
   gradient: Tensor | null = null;
   /** The gradient that has reached this leaf in the running pass. @internal */
   pending: Tensor | null = null;
-  #leafGrad = false;
+  /** Whether a leaf wants a gradient. 'frozen' remembers that it did once, so that a frozen parameter stays a parameter. */
+  #leafGrad: boolean | 'frozen' = false;
   #storage: Storage | null;
   /** The last two dimensions lie swapped in the storage: a transpose that nobody needed in place yet. */
   #flipped: boolean;
@@ -75,7 +76,7 @@ export class Tensor {
 
   /** Whether `backward` computes a gradient for this tensor; may be set on leaves. */
   get requiresGrad(): boolean {
-    return this.#leafGrad || this.node !== null;
+    return this.#leafGrad === true || this.node !== null;
   }
 
   set requiresGrad(value: boolean) {
@@ -88,7 +89,12 @@ export class Tensor {
         'call detach() for a tensor without a gradient',
       );
     }
-    this.#leafGrad = value;
+    this.#leafGrad = value || (this.trainable ? 'frozen' : false);
+  }
+
+  /** Whether this is a leaf that requires a gradient, or did until it was frozen. @internal */
+  get trainable(): boolean {
+    return this.#leafGrad !== false;
   }
 
   /** Whether this tensor was made by the user rather than by a differentiable operation. */
@@ -225,7 +231,7 @@ export class Tensor {
     const notes = [
       ...(backend.readSync === undefined ? [`shape=${show(this.shape)}`] : []),
       ...(backend === backendOf('cpu') ? [] : [`device='${backend.device}'`]),
-      ...(this.node !== null ? [`op=${this.node.rule.name}`] : this.#leafGrad ? ['requiresGrad=true'] : []),
+      ...(this.node !== null ? [`op=${this.node.rule.name}`] : this.requiresGrad ? ['requiresGrad=true'] : []),
     ];
     const body = backend.readSync === undefined ? '…' : format(backend.readSync(this.storage), this.shape);
     return `tensor(${[body, ...notes].join(', ')})`;

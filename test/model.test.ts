@@ -76,7 +76,21 @@ describe('a model file that lies', () => {
   it.each<[string, unknown, Record<string, Tensor>, string]>([
     ['no JSON', '{', {}, 'no JSON'],
     ['no object', 'null', {}, 'version undefined'],
-    ['a newer version', { version: 2, architecture: linear }, weights(), 'update tapegrad'],
+    ['a newer version', { version: 3, architecture: linear }, weights(), 'update tapegrad'],
+    [
+      'sharing of nothing',
+      { version: 2, architecture: linear, shared: { weight: 'x' } },
+      weights(),
+      "'weight' and 'x'",
+    ],
+    [
+      'sharing of other shapes',
+      { version: 2, architecture: linear, shared: { weight: 'bias' } },
+      weights(),
+      'together',
+    ],
+    ['no sharing', { version: 2, architecture: linear, shared: 3 }, weights(), 'shared is 3'],
+    ['a frozen nothing', { version: 1, architecture: linear, frozen: ['x'] }, weights(), "frozen parameter 'x'"],
     ['an unknown layer', { version: 1, architecture: { type: 'Conv2d' } }, {}, "'Conv2d'; known are Linear"],
     ['a name of Object', { version: 1, architecture: { type: 'constructor' } }, {}, "'constructor'"],
     ['no layer', { version: 1, architecture: 3 }, {}, 'the model is 3'],

@@ -11,7 +11,7 @@ import { errorOf, expectClose, sampleTensor } from './helpers.js';
 
 const folder = () => mkdtempSync(join(tmpdir(), 'tapegrad-'));
 
-async function agrees(model: nn.Module, x: Tensor, exported = x.shape): Promise<void> {
+async function agrees(model: nn.TensorModule, x: Tensor, exported = x.shape): Promise<void> {
   const path = join(folder(), 'model.onnx');
   await exportOnnx(model, exported, path);
   const session = await ort.InferenceSession.create(path);
@@ -23,7 +23,7 @@ async function agrees(model: nn.Module, x: Tensor, exported = x.shape): Promise<
 }
 
 describe('exportOnnx', () => {
-  it.each<[string, nn.Module]>([
+  it.each<[string, nn.TensorModule]>([
     ['Linear', new nn.Linear(5, 3)],
     ['Linear without bias', new nn.Linear(5, 3, { bias: false })],
     ['ReLU', new nn.ReLU()],

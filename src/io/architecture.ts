@@ -1,5 +1,5 @@
 import { describe, fail } from '../errors.js';
-import { Linear, type Module, ReLU, Sequential, Sigmoid, Tanh } from '../nn/index.js';
+import { Linear, type Module, ReLU, Sequential, Sigmoid, Tanh, type TensorModule } from '../nn/index.js';
 
 // What a model is made of, as JSON: one table of the layers that can be written down.
 
@@ -12,7 +12,7 @@ interface Layer {
   readonly describe: (m: never, op: string) => Readonly<Record<string, unknown>>;
   /** The shapes of the parameters, by name below `path`. @throws TapegradError for attributes that make no sense */
   readonly shapes: (d: Described, path: string) => [name: string, shape: readonly number[]][];
-  readonly make: (d: Described) => Module;
+  readonly make: (d: Described) => TensorModule;
 }
 
 const of =
@@ -20,7 +20,7 @@ const of =
   (m: Module): boolean =>
     m.constructor === Class;
 
-const plain = (Class: new () => Module): Layer => ({
+const plain = (Class: new () => TensorModule): Layer => ({
   is: of(Class),
   describe: () => ({}),
   shapes: () => [],
@@ -83,7 +83,7 @@ export function shapesOf(d: unknown, path = ''): [string, readonly number[]][] {
 }
 
 /** A described module, whose description `shapesOf` has checked. */
-export const make = (d: Described): Module => layers[d.type].make(d);
+export const make = (d: Described): TensorModule => layers[d.type].make(d);
 
 /** The layers of a checked description, one after the other, each with the path of its parameters. */
 export function flatten(d: Described, path = ''): [layer: Described, path: string][] {

@@ -2,7 +2,8 @@ import type { Preparation } from '../data/index.js';
 import { fromPreparation, isPreparation, preparationJSON } from '../data/prepare.js';
 import { checkProfile, type TrainingProfile } from '../data/profile.js';
 import { checkOptions, describe, fail, show } from '../errors.js';
-import { Module } from '../nn/index.js';
+import { Module, type TensorModule } from '../nn/index.js';
+import { allParameters, assignParameter } from '../nn/module.js';
 import { sameShape } from '../shape.js';
 import { type Described, damaged, describeModule, flatten, make, shapesOf } from './architecture.js';
 import { readFile, writeAtomically } from './files.js';
@@ -12,7 +13,8 @@ import { fromSafetensors, toSafetensors } from './safetensors.js';
 // it, as JSON with a version. Other readers of safetensors see the weights.
 
 const KEY = 'tapegrad';
-const VERSION = 1;
+/** 2 where parameters are shared, which readers of version 1 would not know. */
+const VERSIONS = [1, 2];
 
 /** What belongs to a model beside its weights. */
 export interface ModelExtras {
@@ -26,7 +28,7 @@ export interface ModelExtras {
 
 /** A model file as it was read. */
 export interface ModelFile extends Required<Omit<ModelExtras, 'profile'>> {
-  readonly model: Module;
+  readonly model: TensorModule;
   readonly profile: TrainingProfile | null;
   /** How many numbers a sample has, and how many its prediction; null where any number goes. */
   readonly inputFeatures: number | null;
@@ -55,9 +57,13 @@ export async function saveModel(model: Module, path: string, extras: ModelExtras
         'pass fitted StandardScaler, MinMaxScaler and Imputer objects in the order in which they are applied',
       );
   });
+  const sharing = sharedParameters(model);
+  const frozen = model.namedParameters().flatMap(([name, p]) => (p.requiresGrad ? [] : [name]));
   const description = {
-    version: VERSION,
+    version: Object.keys(sharing).length > 0 ? 2 : 1,
     architecture,
+    ...(Object.keys(sharing).length > 0 ? { shared: sharing } : {}),
+    ...(frozen.length > 0 ? { frozen } : {}),
     ...(preparation.length > 0 ? { preparation: preparation.map(preparationJSON) } : {}),
     ...(profile === undefined ? {} : { profile }),
     ...(labels.length > 0 ? { labels } : {}),
@@ -77,7 +83,7 @@ export async function saveModel(model: Module, path: string, extras: ModelExtras
  * @throws TapegradError for other files, for layers or versions that this release does not know, and for weights that do
  *   not belong to the architecture
  */
-export async function loadModel(path: string): Promise<Module> {
+export async function loadModel(path: string): Promise<TensorModule> {
   return (await loadModelFile(path)).model;
 }
 
@@ -101,6 +107,7 @@ export async function loadModelFile(source: string | Uint8Array): Promise<ModelF
   if (surplus.length > 0) damaged(`the architecture has no ${surplus.join(', ')}`);
   const extras = readExtras('loadModel', description);
   const model = make(description.architecture);
+  restoreParameters(model, description);
   model.loadStateDict(tensors);
   return { model, ...extras };
 }
@@ -110,6 +117,36 @@ interface Description {
   readonly preparation?: unknown;
   readonly profile?: unknown;
   readonly labels?: unknown;
+  /** The paths of parameters that are others once more, with the paths of those. */
+  readonly shared?: unknown;
+  /** The paths of parameters that required no gradient. */
+  readonly frozen?: unknown;
+}
+
+/** The later paths of shared parameters, each with the first one. */
+function sharedParameters(model: Module): Record<string, string> {
+  const first = new Map(model.namedParameters().map(([name, p]) => [p, name]));
+  return Object.fromEntries(
+    allParameters(model).flatMap(([name, p]) => (first.get(p) === name ? [] : [[name, first.get(p)!]])),
+  );
+}
+
+/** Shares and freezes the parameters of a new model as the description says. @throws TapegradError for paths that are not there */
+function restoreParameters(model: Module, { shared = {}, frozen = [] }: Description): void {
+  if (typeof shared !== 'object' || shared === null || !Array.isArray(frozen))
+    damaged(`shared is ${describe(shared)} and frozen ${describe(frozen)}`);
+  for (const [name, first] of Object.entries(shared)) {
+    const parameters = new Map(allParameters(model));
+    const [own, other] = [parameters.get(name), parameters.get(first)];
+    if (own === undefined || other === undefined || !sameShape(own.shape, other.shape))
+      damaged(`'${name}' and ${describe(first)} do not go together as one parameter`);
+    assignParameter(model, name, other);
+  }
+  const parameters = new Map(allParameters(model));
+  for (const name of frozen) {
+    const p = parameters.get(name) ?? damaged(`the frozen parameter ${describe(name)} is not there`);
+    p.requiresGrad = false;
+  }
 }
 
 /** Checks what belongs to a model against the model's own sizes. */
@@ -153,7 +190,11 @@ function parse(text: string): Description {
     damaged(`its description is no JSON: ${(cause as Error).message}`);
   }
   const { version } = (description ?? {}) as Record<string, unknown>;
-  if (version !== VERSION)
-    fail('loadModel', `the file has version ${describe(version)}, this release reads ${VERSION}`, 'update tapegrad');
+  if (!VERSIONS.includes(version as number))
+    fail(
+      'loadModel',
+      `the file has version ${describe(version)}, this release reads ${VERSIONS.join(' and ')}`,
+      'update tapegrad',
+    );
   return description as Description;
 }

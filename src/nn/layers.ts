@@ -4,17 +4,16 @@ import type { Tensor } from '../methods.js';
 import { applyLinear } from '../ops/matmul.js';
 import * as F from './functional.js';
 import * as init from './init.js';
-import { Module } from './module.js';
+import { Module, type TensorModule } from './module.js';
+import { checkParameter, Parameter } from './parameter.js';
 
 /**
  * y = x·weightᵀ + bias: x [.., inFeatures] gives [.., outFeatures]. As torch.nn.Linear, with its initial values: uniform
  * within ±1/√inFeatures.
  */
 export class Linear extends Module {
-  /** [outFeatures, inFeatures] */
-  readonly weight: Tensor;
-  /** [outFeatures] */
-  readonly bias: Tensor | null;
+  #weight: Tensor;
+  #bias: Tensor | null;
 
   /**
    * @param options `bias` (default true): whether to add one
@@ -30,13 +29,39 @@ export class Linear extends Module {
     checkInteger('Linear', 'outFeatures', outFeatures);
     checkOptions('Linear', options, ['bias']);
     const bound = 1 / Math.sqrt(inFeatures);
-    this.weight = init.uniform(zeros([outFeatures, inFeatures], { requiresGrad: true }), -bound, bound);
-    this.bias =
-      options.bias === false ? null : init.uniform(zeros([outFeatures], { requiresGrad: true }), -bound, bound);
+    this.#weight = new Parameter(init.uniform(zeros([outFeatures, inFeatures]), -bound, bound));
+    this.#bias = options.bias === false ? null : new Parameter(init.uniform(zeros([outFeatures]), -bound, bound));
   }
 
+  /** [outFeatures, inFeatures]. Another layer's weight may be assigned, to share it. @throws TapegradError on assigning anything but a parameter of this shape */
+  get weight(): Tensor {
+    return this.#weight;
+  }
+
+  set weight(value: Tensor) {
+    this.#weight = checkParameter('Linear', 'weight', value, [this.outFeatures, this.inFeatures]);
+  }
+
+  /** [outFeatures], or null without one. @throws TapegradError on assigning anything but null or a parameter of this shape */
+  get bias(): Tensor | null {
+    return this.#bias;
+  }
+
+  set bias(value: Tensor | null) {
+    this.#bias = value === null ? null : checkParameter('Linear', 'bias', value, [this.outFeatures]);
+  }
+
+  /** x [.., inFeatures] gives [.., outFeatures]. @throws TapegradError for another number of features */
   override forward(x: Tensor): Tensor {
-    return F.linear(x, this.weight, this.bias);
+    return F.linear(x, this.#weight, this.#bias);
+  }
+
+  protected override members(): [string, unknown][] {
+    return [['weight', this.#weight], ['bias', this.#bias], ...Object.entries(this)];
+  }
+
+  protected override extraRepr(): string {
+    return `inFeatures=${this.inFeatures}, outFeatures=${this.outFeatures}, bias=${this.#bias !== null}`;
   }
 }
 
@@ -61,12 +86,12 @@ export class Tanh extends Module {
   }
 }
 
-/** Modules one after the other; their parameters are called '0.weight', '0.bias', '2.weight' … */
+/** Modules one after the other; their parameters are called '0.weight', '0.bias', '2.weight' … As torch.nn.Sequential. */
 export class Sequential extends Module {
-  readonly modules: readonly Module[];
+  readonly modules: readonly TensorModule[];
 
-  /** @throws TapegradError for an argument that is no module */
-  constructor(...modules: Module[]) {
+  /** @throws TapegradError for an argument that is not a module */
+  constructor(...modules: TensorModule[]) {
     super();
     modules.forEach((m, i) => {
       if (!(m instanceof Module))
@@ -75,36 +100,44 @@ export class Sequential extends Module {
     this.modules = modules;
   }
 
+  /** The first module takes x, each other one what the one before gave. */
   override forward(x: Tensor): Tensor {
     const { modules } = this;
     let h = x;
     for (let i = 0; i < modules.length; i++) {
       const m = modules[i];
-      const fused = isPlain(m, Linear) && i + 1 < modules.length && isPlain(modules[i + 1], ReLU);
+      const fused = m instanceof Linear && isOriginal(m) && i + 1 < modules.length && isReLU(modules[i + 1]);
       const input = h;
       if (fused) i++;
       h = fused ? applyLinear(input, m.weight, m.bias, true) : m.forward(input);
       // What one known layer gave and another one took was seen by nobody: it dies with the graph, or here without one.
       if (input.hidden && h.node === null) input.backend.free(input.raw);
-      h.hidden = h !== x && i + 1 < modules.length && isKnown(m) && isKnown(modules[i + 1]);
+      h.hidden = h !== x && i + 1 < modules.length && isOriginal(m) && isOriginal(modules[i + 1]);
     }
     return h;
   }
 
-  /** @internal */
-  protected override childName(_field: string, index: number): string {
-    return String(index);
+  protected override members(): [string, unknown][] {
+    const { modules } = this;
+    const others = Object.entries(this).filter(([, value]) => value !== modules);
+    return [...modules.map((m, i): [string, unknown] => [String(i), m]), ...others];
   }
 }
 
-/** Layers of ours, whose results are fresh tensors and whose inputs nobody keeps. */
-const KNOWN: readonly (new (...args: never[]) => Module)[] = [Linear, ReLU, Sigmoid, Tanh];
+/**
+ * The forwards of the layers whose results are fresh tensors and whose inputs nobody keeps, as they were defined here: a
+ * subclass, a hook or a patch of the class may show them to somebody.
+ */
+const originals: ReadonlySet<Module['forward']> = /* @__PURE__ */ new Set(
+  /* @__PURE__ */ (() => [Linear, ReLU, Sigmoid, Tanh].map((known) => known.prototype.forward))(),
+);
+const reluForward = /* @__PURE__ */ (() => ReLU.prototype.forward)();
 
-/** Whether a module computes what its class says, and not what a subclass or a patch made of it. */
-function isPlain<M extends Module>(m: Module, known: new (...args: never[]) => M): m is M {
-  return m.forward === known.prototype.forward;
+/** Whether a module computes what we defined, and not what a subclass, a hook or a patch made of it. */
+function isOriginal(m: Module): boolean {
+  return originals.has(m.forward);
 }
 
-function isKnown(m: Module): boolean {
-  return KNOWN.some((known) => isPlain(m, known));
+function isReLU(m: Module): boolean {
+  return m.forward === reluForward;
 }

@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/mode.js';
 import { checkInteger, checkNumber, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
-import { Module, type StateDict } from '../nn/module.js';
+import { Module, type StateDict, type TensorModule } from '../nn/module.js';
 import { builtin } from '../node.js';
 import { SGD } from '../optim/sgd.js';
 import { type Resumable, readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.js';
@@ -78,7 +78,7 @@ const OPTIONS = [
  * @throws TapegradError for options that do not go together, a loss that is no longer finite, and a checkpoint that
  * does not fit
  */
-export async function fit(model: Module, options: FitOptions): Promise<History> {
+export async function fit(model: TensorModule, options: FitOptions): Promise<History> {
   check(model, options);
   const { train, optimizer, epochs, checkpoint, earlyStopping } = options;
   const progress = options.progress === false ? silent : terminalProgress();
@@ -126,7 +126,7 @@ export async function fit(model: Module, options: FitOptions): Promise<History> 
 }
 
 async function trainEpoch(
-  model: Module,
+  model: TensorModule,
   options: FitOptions,
   epoch: number,
   tell: (batch: number, note: string) => void,
@@ -169,7 +169,7 @@ async function trainEpoch(
 }
 
 async function validate(
-  model: Module,
+  model: TensorModule,
   { validation, loss, metrics = {} }: FitOptions,
 ): Promise<EpochReport['validation']> {
   if (validation === undefined) return null;

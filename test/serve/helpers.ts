@@ -50,7 +50,7 @@ export function smallModel(seed = 1): { model: nn.Sequential; inputs: Tensor; pr
 export const start = (models: string, options: Partial<ServeOptions> = {}): Promise<Server> =>
   serve({ models, port: 0, adminPort: 0, logLevel: 'silent', workers: 1, ...options });
 
-export const predict = (model: nn.Module, x: Tensor): Float32Array => noGrad(() => model.forward(x)).dataSync();
+export const predict = (model: nn.TensorModule, x: Tensor): Float32Array => noGrad(() => model.forward(x)).dataSync();
 
 /** A JSON request of the protocol. */
 export const inferBody = (rows: readonly (readonly number[])[], more: object = {}): object => ({

@@ -1,0 +1,47 @@
+import { describe, fail } from '../errors.js';
+import type { Module } from './module.js';
+
+/** Sees a module, what its forward took and what it gave; what it returns takes the output's place, unless undefined. */
+export type ForwardHook = (module: Module, inputs: readonly unknown[], output: unknown) => unknown;
+
+type Forward = (...inputs: unknown[]) => unknown;
+
+interface Hooked {
+  /** The module's own `forward` before the first hook, or undefined where that of its class counts. */
+  readonly before: PropertyDescriptor | undefined;
+  readonly hooks: Set<{ readonly hook: ForwardHook }>;
+}
+
+const hooked = /* @__PURE__ */ new WeakMap<Module, Hooked>();
+
+/** Puts a forward that calls the hooks in front of a module's own, for as long as it has hooks. */
+export function hookForward(module: Module, hook: ForwardHook): { remove(): void } {
+  if (typeof hook !== 'function')
+    fail('registerForwardHook', `the hook is ${describe(hook)}`, 'pass a function of module, inputs and output');
+  let entry = hooked.get(module);
+  if (entry === undefined) {
+    const forward = module.forward as unknown as Forward;
+    const hooks: Hooked['hooks'] = new Set();
+    entry = { before: Object.getOwnPropertyDescriptor(module, 'forward'), hooks };
+    hooked.set(module, entry);
+    const withHooks: Forward = (...inputs) => {
+      let output = forward.apply(module, inputs);
+      for (const { hook } of [...hooks]) output = replaced(hook(module, inputs, output), output);
+      return output;
+    };
+    Object.defineProperty(module, 'forward', { value: withHooks, configurable: true, writable: true });
+  }
+  const { before, hooks } = entry;
+  const own = { hook };
+  hooks.add(own);
+  return {
+    remove() {
+      if (!hooks.delete(own) || hooks.size > 0) return;
+      hooked.delete(module);
+      if (before === undefined) delete (module as { forward?: unknown }).forward;
+      else Object.defineProperty(module, 'forward', before);
+    },
+  };
+}
+
+const replaced = (result: unknown, output: unknown): unknown => (result === undefined ? output : result);

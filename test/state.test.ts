@@ -1,0 +1,345 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { data, fit, nn, noGrad, ones, optim, randn, summary, type Tensor, tensor, zeros } from 'tapegrad';
+import { load, loadModel, save, saveModel } from 'tapegrad/io';
+import { describe, expect, it } from 'vitest';
+import { errorOf } from './helpers.js';
+
+const folder = () => mkdtempSync(join(tmpdir(), 'tapegrad-state-'));
+const names = (m: nn.Module) => m.namedParameters().map(([name]) => name);
+const message = async (fn: () => unknown) => (await errorOf(fn)).message;
+
+/** A module whose fields are given. */
+class Holder extends nn.Module {
+  constructor(fields: object) {
+    super();
+    Object.assign(this, fields);
+  }
+  forward(x: Tensor): Tensor {
+    return x;
+  }
+}
+
+class Norm extends nn.Module {
+  scale = new nn.Parameter(ones([2]));
+  mean = new nn.Buffer(zeros([2]));
+  seen = new nn.Buffer(zeros([1]), { persistent: false });
+  inner = new nn.Linear(2, 1, { bias: false });
+  forward(x: Tensor): Tensor {
+    return this.inner.forward(x.sub(this.mean).mul(this.scale));
+  }
+}
+
+describe('what belongs to a module', () => {
+  it('is parameters, buffers and leaves made to require a gradient', () => {
+    const m = new Norm();
+    expect(names(m)).toEqual(['scale', 'inner.weight']);
+    expect(m.namedBuffers().map(([name]) => name)).toEqual(['mean', 'seen']);
+    expect(Object.keys(m.stateDict())).toEqual(['scale', 'mean', 'inner.weight']);
+    expect(names(new Holder({ w: ones([2], { requiresGrad: true }), x: ones([2]) }))).toEqual(['w']);
+  });
+  it('is not a result that is kept in a field', () => {
+    const m = new Holder({ fc: new nn.Linear(2, 1) });
+    Object.assign(m, { features: (m as unknown as { fc: nn.Linear }).fc.forward(ones([3, 2])) });
+    expect(names(m)).toEqual(['fc.weight', 'fc.bias']);
+    expect(Object.keys(m.stateDict())).toEqual(['fc.weight', 'fc.bias']);
+  });
+  it('is found in arrays, objects and Maps, however they are nested', () => {
+    const l = () => new nn.Linear(1, 1, { bias: false });
+    const m = new Holder({
+      list: [[l()], [ones([1], { requiresGrad: true })]],
+      object: { a: { b: l() } },
+      map: new Map<unknown, unknown>([
+        ['x', l()],
+        [3, [l()]],
+      ]),
+    });
+    expect(names(m)).toEqual(['list.1.0', 'list.0.0.weight', 'object.a.b.weight', 'map.x.weight', 'map.3.0.weight']);
+    m.eval();
+    expect(m.namedModules().every(([, inner]) => !inner.training)).toBe(true);
+  });
+  it.each<[string, object, string]>([
+    ['a Set', { all: new Set([new nn.Linear(1, 1)]) }, "'all' holds a Linear in a Set"],
+    ['a Map with objects as keys', { m: new Map([[{}, new nn.Parameter(ones([1]))]]) }, 'a Map under the key'],
+    ['the keys of a Map', { m: new Map([[new nn.Linear(1, 1), 1]]) }, 'the keys of a Map'],
+    [
+      'another object',
+      {
+        h: new (class Helper {
+          b = new nn.Buffer(ones([1]));
+        })(),
+      },
+      'a buffer in a field of a Helper',
+    ],
+  ])('is refused in %s', async (_, fields, text) => {
+    for (const ask of [(m: nn.Module) => m.parameters(), (m: nn.Module) => m.stateDict(), (m: nn.Module) => m.eval()])
+      expect(await message(() => ask(new Holder(fields)))).toContain(text);
+  });
+  it('may be known to another object too', () => {
+    const fc = new nn.Linear(1, 1);
+    const m = new Holder({ fc, optimizer: new optim.SGD(fc.parameters(), { lr: 1 }), list: new Set([fc]) });
+    expect(names(m)).toEqual(['fc.weight', 'fc.bias']);
+  });
+  it('has one path: cycles and equal paths are refused, cyclic data is not', async () => {
+    const outer = new Holder({});
+    Object.assign(outer, { inner: new Holder({ parent: outer }) });
+    expect(await message(() => outer.parameters())).toContain("the module at 'inner.parent' contains itself");
+    const p = () => new nn.Parameter(ones([1]));
+    expect(await message(() => new Holder({ a: { b: p() }, 'a.b': p() }).stateDict())).toContain("the path 'a.b'");
+    const loop: unknown[] = [1];
+    loop.push(loop);
+    expect(new Holder({ loop, p: p() }).parameters()).toHaveLength(1);
+  });
+});
+
+describe('freezing', () => {
+  it('changes gradients and nothing else', async () => {
+    const m = new nn.Sequential(new nn.Linear(3, 2), new nn.ReLU(), new nn.Linear(2, 1));
+    const full = new nn.Sequential(new nn.Linear(3, 2), new nn.ReLU(), new nn.Linear(2, 1)).stateDict();
+    for (const p of (m.modules[0] as nn.Linear).parameters()) p.requiresGrad = false;
+    expect(names(m)).toEqual(['0.weight', '0.bias', '2.weight', '2.bias']);
+    expect(m.parameters().map((p) => p.requiresGrad)).toEqual([false, false, true, true]);
+    const path = join(folder(), 'm.safetensors');
+    await save(m, path);
+    expect(Object.keys(await load(path))).toEqual(names(m));
+    m.loadStateDict(full, { strict: false });
+    expect((m.modules[0] as nn.Linear).weight.toArraySync()).toEqual(full['0.weight'].toArraySync());
+    m.to('float64');
+    expect(m.parameters().every((p) => p.device === 'float64')).toBe(true);
+    m.to('cpu');
+    m.forward(ones([1, 3]))
+      .sum()
+      .backward();
+    expect(m.parameters().map((p) => p.grad !== null)).toEqual([false, false, true, true]);
+  });
+  it('survives saveModel', async () => {
+    const path = join(folder(), 'm.safetensors');
+    const m = new nn.Sequential(new nn.Linear(3, 2), new nn.Linear(2, 1));
+    m.parameters()[1].requiresGrad = false;
+    await saveModel(m, path);
+    const again = await loadModel(path);
+    expect(again.parameters().map((p) => p.requiresGrad)).toEqual([true, false, true, true]);
+    expect(again.forward(ones([1, 3])).itemSync()).toBe(m.forward(ones([1, 3])).itemSync());
+  });
+});
+
+describe('buffers', () => {
+  it('are saved, loaded and moved, and not trained', () => {
+    const m = new Norm();
+    const state = { ...m.stateDict(), mean: tensor([3, 4]) };
+    m.loadStateDict(state);
+    expect(m.mean.toArraySync()).toEqual([3, 4]);
+    m.to('float64');
+    expect([m.mean.device, m.seen.device]).toEqual(['float64', 'float64']);
+    m.to('cpu')
+      .forward(ones([1, 2]))
+      .sum()
+      .backward();
+    expect(m.mean.grad).toBeNull();
+    expect(m.mean.requiresGrad).toBe(false);
+  });
+  it('refuse a gradient', async () => {
+    expect(await message(() => Object.assign(new nn.Buffer(ones([1])), { requiresGrad: true }))).toContain(
+      'not trained',
+    );
+    expect(await message(() => new nn.Parameter([1] as never))).toContain('[Parameter] the argument is [1]');
+  });
+  it('come with their module, as in PyTorch', () => {
+    const m = new Holder({ a: new Norm(), w: new nn.Parameter(ones([1])) });
+    expect(Object.keys(m.stateDict())).toEqual(['w', 'a.scale', 'a.mean', 'a.inner.weight']);
+  });
+});
+
+describe('a parameter', () => {
+  it('has no part in the history of what it was made from', () => {
+    const x = ones([2], { requiresGrad: true });
+    const p = new nn.Parameter(x.mul(2));
+    expect(p.isLeaf && p.requiresGrad).toBe(true);
+    p.sum().backward();
+    expect(x.grad).toBeNull();
+    expect(p.grad?.toArraySync()).toEqual([1, 1]);
+  });
+  it('may be assigned to a layer, checked', async () => {
+    const l = new nn.Linear(3, 2);
+    const set = (value: unknown) => message(() => Object.assign(l, { weight: value }));
+    expect(await set(ones([2, 3]))).toContain('[Linear.weight] the value is a tensor that is not a parameter');
+    expect(await set(new nn.Parameter(ones([3, 2])))).toContain('shape [3, 2]; assign a parameter of shape [2, 3]');
+    expect(await set(l.weight.mul(1))).toContain('the result of an operation');
+    expect(await set(null)).toContain('the value is null');
+    l.weight = new nn.Parameter(ones([2, 3]));
+    l.bias = null;
+    expect(l.forward(ones([1, 3])).toArraySync()).toEqual([[3, 3]]);
+    expect(names(l)).toEqual(['weight']);
+  });
+});
+
+describe('shared parameters', () => {
+  const tied = () => {
+    const [a, b] = [new nn.Linear(3, 3), new nn.Linear(3, 3)];
+    b.weight = a.weight;
+    return new nn.Sequential(a, new nn.Tanh(), b, a);
+  };
+  it('stay shared through saveModel', async () => {
+    const path = join(folder(), 'm.safetensors');
+    const m = tied();
+    await saveModel(m, path);
+    const again = await loadModel(path);
+    expect(names(again)).toEqual(names(m));
+    expect(again.parameters()).toHaveLength(3);
+    const x = randn([2, 3]);
+    expect(again.forward(x).toArraySync()).toEqual(m.forward(x).toArraySync());
+    new optim.SGD(again.parameters(), { lr: 1 }); // every one of them is a leaf of its own
+    again.forward(x).sum().backward();
+    m.forward(x).sum().backward();
+    expect(again.parameters()[0].grad?.toArraySync()).toEqual(m.parameters()[0].grad?.toArraySync());
+  });
+  it('stay shared through save, load and to', async () => {
+    const path = join(folder(), 'm.safetensors');
+    const m = tied();
+    await save(m, path);
+    const again = tied();
+    again.loadStateDict(await load(path));
+    again.to('float64').to('cpu');
+    expect(again.parameters()).toHaveLength(3);
+    expect((again.modules[2] as nn.Linear).weight).toBe((again.modules[0] as nn.Linear).weight);
+    expect(again.parameters()[0].toArraySync()).toEqual(m.parameters()[0].toArraySync());
+  });
+  it('are there if one of their paths is, and refuse two values', async () => {
+    const m = tied();
+    const { '2.weight': _, '3.weight': __, '3.bias': ___, ...less } = m.stateDict();
+    expect(m.loadStateDict(less).missingKeys).toEqual([]);
+    const bad = { ...m.stateDict(), '2.weight': zeros([3, 3]) };
+    const before = m.parameters()[0].toArraySync();
+    expect(await message(() => m.loadStateDict(bad))).toContain("'0.weight' and '2.weight' are one parameter");
+    expect(m.parameters()[0].toArraySync()).toEqual(before);
+  });
+  it('stay shared in a resumed run', async () => {
+    const checkpoint = join(folder(), 'c');
+    const [x, y] = [randn([8, 3]), randn([8, 3])];
+    const loader = () => new data.DataLoader(new data.TensorDataset(x, y), { batchSize: 4 });
+    const run = async (m: nn.Sequential, epochs: number) => {
+      const optimizer = new optim.SGD(m.parameters(), { lr: 0.1, momentum: 0.9 });
+      await fit(m, {
+        train: loader(),
+        loss: new nn.MSELoss(),
+        optimizer,
+        epochs,
+        checkpoint,
+        resume: true,
+        progress: false,
+      });
+      return m;
+    };
+    await run(tied(), 1);
+    const m = await run(tied(), 2);
+    expect((m.modules[2] as nn.Linear).weight).toBe((m.modules[0] as nn.Linear).weight);
+  });
+});
+
+describe('forward hooks', () => {
+  const model = () => new nn.Sequential(new nn.Linear(2, 3), new nn.Tanh(), new nn.Linear(3, 2), new nn.ReLU());
+  it('see values that live as long as they are kept', () => {
+    const m = model();
+    const seen: Tensor[] = [];
+    for (const inner of m.modules)
+      inner.registerForwardHook((_, [input], output) => void seen.push(input as Tensor, output as Tensor));
+    noGrad(() => m.forward(ones([1, 2])));
+    m.forward(ones([1, 2]))
+      .sum()
+      .backward();
+    expect(seen).toHaveLength(16);
+    for (const t of seen) expect(t.dataSync().every(Number.isFinite)).toBe(true);
+    expect(seen[2].toArraySync()).toEqual(seen[1].toArraySync());
+  });
+  it('may replace the output, and go with their handle', () => {
+    const m = model();
+    const before = m.forward(ones([1, 2])).toArraySync();
+    const handles = [
+      m.modules[3].registerForwardHook((_, __, y) => (y as Tensor).mul(0)),
+      m.modules[3].registerForwardHook((_, __, y) => (y as Tensor).add(1)),
+    ];
+    expect(m.forward(ones([1, 2])).toArraySync()).toEqual([[1, 1]]);
+    handles[1].remove();
+    handles[1].remove();
+    expect(m.forward(ones([1, 2])).toArraySync()).toEqual([[0, 0]]);
+    handles[0].remove();
+    expect(Object.hasOwn(m.modules[3], 'forward')).toBe(false);
+    expect(m.forward(ones([1, 2])).toArraySync()).toEqual(before);
+  });
+  it('restore a forward of the module own', () => {
+    const m = new Holder({ forward: () => 'own' });
+    m.registerForwardHook(() => 'hooked').remove();
+    expect((m as unknown as { forward: () => unknown }).forward()).toBe('own');
+  });
+  it('must be functions', async () => {
+    expect(await message(() => model().registerForwardHook(3 as never))).toContain('the hook is 3');
+  });
+  it('are not needed to look at what a patched class gives', () => {
+    const seen: Tensor[] = [];
+    const own = nn.Tanh.prototype.forward;
+    nn.Tanh.prototype.forward = function (x) {
+      const y = own.call(this, x);
+      seen.push(x, y);
+      return y;
+    };
+    try {
+      noGrad(() => model().forward(ones([1, 2])));
+      model()
+        .forward(ones([1, 2]))
+        .sum()
+        .backward();
+    } finally {
+      nn.Tanh.prototype.forward = own;
+    }
+    for (const t of seen) expect(t.dataSync()).toHaveLength(3);
+  });
+});
+
+describe('printing a module', () => {
+  it('gives the tree as PyTorch', () => {
+    class Net extends nn.Module {
+      fc1 = new nn.Linear(10, 5);
+      heads = { a: new nn.Sequential(new nn.ReLU(), new nn.Linear(5, 1, { bias: false })) };
+      forward(x: Tensor) {
+        return x;
+      }
+    }
+    expect(String(new Net())).toBe(`Net(
+  (fc1): Linear(inFeatures=10, outFeatures=5, bias=true)
+  (heads.a): Sequential(
+    (0): ReLU()
+    (1): Linear(inFeatures=5, outFeatures=1, bias=false)
+  )
+)`);
+  });
+  it('summary counts and shows shapes, and leaves the model as it was', () => {
+    const m = new nn.Sequential(new nn.Linear(4, 3), new nn.ReLU(), new nn.Linear(3, 2));
+    m.modules[2].eval();
+    m.parameters()[0].requiresGrad = false;
+    const s = summary(m, [5, 4]);
+    expect(s.rows).toEqual([
+      { path: '', type: 'Sequential', outputShape: [5, 2], parameters: 0 },
+      { path: '0', type: 'Linear', outputShape: [5, 3], parameters: 15 },
+      { path: '1', type: 'ReLU', outputShape: [5, 3], parameters: 0 },
+      { path: '2', type: 'Linear', outputShape: [5, 2], parameters: 8 },
+    ]);
+    expect([s.parameters, s.trainable]).toEqual([23, 11]);
+    expect(m.namedModules().map(([, inner]) => inner.training)).toEqual([true, true, true, false]);
+    expect(m.modules.some((inner) => Object.hasOwn(inner, 'forward'))).toBe(false);
+    expect(String(s)).toMatch(/0: Linear {2,}\[5, 3\] +15\n/);
+    expect(String(s)).toContain('parameters: 23, trainable: 11, float32: 92 bytes');
+    expect(summary(m, randn([1, 4])).rows[0].outputShape).toEqual([1, 2]);
+  });
+  it('summary refuses what is not a model or an input', async () => {
+    expect(await message(() => summary({} as never, [1]))).toContain('[summary] the model is');
+    expect(await message(() => summary(new nn.ReLU(), 3 as never))).toContain('[summary] the input is 3');
+  });
+});
+
+describe('a module on its way elsewhere', () => {
+  it('throws instead of losing its numbers', async () => {
+    expect(await message(() => JSON.stringify(new nn.Linear(1, 1)))).toContain('toSafetensors');
+    expect(() => structuredClone(new nn.Linear(1, 1))).toThrow(/could not be cloned/);
+  });
+});

@@ -158,6 +158,15 @@ describe('preparing', () => {
     ['an unknown strategy', () => new data.Imputer({ strategy: 'median' as never }), "'mean', 'constant'"],
     ['broken JSON', () => data.StandardScaler.fromJSON({ mean: [1], std: [] }), 'std is []'],
     ['broken JSON', () => data.MinMaxScaler.fromJSON({} as never), 'min is undefined'],
+    ['another length', () => data.StandardScaler.fromJSON({ mean: [1], std: [1, 2] }), '1 means and 2 deviations'],
+    ['another length', () => data.MinMaxScaler.fromJSON({ min: [1, 2], max: [3] }), '2 minima and 1 maxima'],
+    ['a negative deviation', () => data.StandardScaler.fromJSON({ mean: [1, 1], std: [0, -1] }), 'std[1] is -1; pass'],
+    ['a crossed range', () => data.MinMaxScaler.fromJSON({ min: [0, 2], max: [0, 1] }), 'min[1] is 2 and max[1] 1'],
+    ['a shuffle that is none', () => data.trainTestSplit(x, { shuffle: 'no' as never }), "shuffle is 'no'; pass true"],
+    ['an unknown option', () => data.trainTestSplit(x, { test_size: 0.5 } as never), "'test_size'"],
+    ['a share of 0', () => data.trainTestSplit(x, { testSize: 0 }), 'leaves 0 for the test and 3'],
+    ['a width of 0', () => data.splitColumns(x, [2, 0]), 'widths[1] is 0'],
+    ['no features', () => data.splitColumns('x' as never, [1]), "the features are 'x'; pass a tensor of shape"],
   ])('refuses %s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
   });

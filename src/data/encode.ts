@@ -73,8 +73,10 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
       `testSize ${share} of ${n} samples leaves ${test} for the test and ${n - test} for training`,
       'choose a share between 0 and 1 that leaves both at least one',
     );
+  const { shuffle = true } = options;
+  if (typeof shuffle !== 'boolean') fail('trainTestSplit', `shuffle is ${describe(shuffle)}`, 'pass true or false');
   const stream = options.seed === undefined ? generator : new Generator(options.seed);
-  const order = options.shuffle === false ? Int32Array.from({ length: n }, (_, i) => i) : stream.permutation(n);
+  const order = shuffle ? stream.permutation(n) : Int32Array.from({ length: n }, (_, i) => i);
   return tensors.flatMap((t) => {
     const host = knownValues(t);
     const part = (from: number, to: number) => takeRows('trainTestSplit', t, host, order, from, to);

@@ -143,6 +143,9 @@ export class StandardScaler extends Affine<{ mean: readonly number[]; std: reado
     const std = checkNumbers('StandardScaler.fromJSON', 'std', json?.std);
     if (mean.length !== std.length)
       fail('StandardScaler.fromJSON', `${mean.length} means and ${std.length} deviations`, 'pass what toJSON() gave');
+    const negative = std.findIndex((s) => s < 0);
+    if (negative >= 0)
+      fail('StandardScaler.fromJSON', `std[${negative}] is ${std[negative]}`, 'pass what toJSON() gave');
     return new StandardScaler().learn({ mean, std });
   }
 }
@@ -171,6 +174,13 @@ export class MinMaxScaler extends Affine<{ min: readonly number[]; max: readonly
     const max = checkNumbers('MinMaxScaler.fromJSON', 'max', json?.max);
     if (min.length !== max.length)
       fail('MinMaxScaler.fromJSON', `${min.length} minima and ${max.length} maxima`, 'pass what toJSON() gave');
+    const crossed = max.findIndex((m, j) => m < min[j]);
+    if (crossed >= 0)
+      fail(
+        'MinMaxScaler.fromJSON',
+        `min[${crossed}] is ${min[crossed]} and max[${crossed}] ${max[crossed]}`,
+        'pass what toJSON() gave',
+      );
     return new MinMaxScaler().learn({ min, max });
   }
 }

@@ -1,46 +1,79 @@
 const EDGE = 3;
 const THRESHOLD = 1000;
+/** Of more elements than this, times dimensions, whole blocks are left out: texts of megabytes are read by nobody. */
+const MOST = 2 ** 22;
 
-/** Numbers as PyTorch prints them: four digits, one width, long dimensions shortened once there are more than 1000 elements. */
+/**
+ * Numbers as PyTorch prints them: four digits, one width, long dimensions shortened once there are more than 1000 elements.
+ * Of many short dimensions, which PyTorch would print whole, the first ones show one block each.
+ */
 export function format(values: ArrayLike<number>, shape: readonly number[]): string {
-  const short = values.length > THRESHOLD;
-  const shown: number[] = [];
-  visit(shape, short, (i) => shown.push(values[i]));
+  const ndim = shape.length;
+  const places = placesOf(shape, values.length > THRESHOLD);
+  const shown = indicesOf(shape, places).map((i) => values[i]);
   const write = writer(shown);
-  const width = Math.max(...shown.map((v) => write(v).length));
-  const block = (depth: number, from: number): string => {
-    if (depth === shape.length) return write(values[from]).padStart(shape.length === 0 ? 0 : width);
-    const step = shape.slice(depth + 1).reduce((p, d) => p * d, 1);
-    const parts = positions(shape[depth], short).map((i) => (i < 0 ? '...' : block(depth + 1, from + i * step)));
-    const last = depth === shape.length - 1;
-    const gap = last ? ', ' : `,${'\n'.repeat(shape.length - depth - 1)}${' '.repeat('tensor('.length + depth + 1)}`;
-    return `[${parts.join(gap)}]`;
-  };
-  return block(0, 0);
-}
-
-/** The positions to print along a dimension; -1 stands for those left out. */
-function positions(length: number, short: boolean): number[] {
-  const all = Array.from({ length }, (_, i) => i);
-  return short && length > 2 * EDGE ? [...all.slice(0, EDGE), -1, ...all.slice(length - EDGE)] : all;
-}
-
-function visit(shape: readonly number[], short: boolean, each: (index: number) => void, depth = 0, from = 0): void {
-  if (depth === shape.length) {
-    each(from);
-    return;
+  let parts = shown.map(write);
+  if (ndim === 0) return parts[0];
+  let width = 0;
+  for (const part of parts) width = Math.max(width, part.length);
+  parts = parts.map((part) => part.padStart(width));
+  // From the last dimension to the first, without recursion: there may be thousands.
+  for (let d = ndim - 1; d >= 0; d--) {
+    const count = places[d].filter((i) => i >= 0).length;
+    if (places[d].length === 1) {
+      parts = parts.map((part) => `[${part}]`);
+      continue;
+    }
+    const gap = d === ndim - 1 ? ', ' : `,${'\n'.repeat(ndim - d - 1)}${' '.repeat('tensor('.length + d + 1)}`;
+    const blocks: string[] = [];
+    for (let from = 0; from < parts.length; from += count) {
+      let next = from;
+      blocks.push(`[${places[d].map((i) => (i < 0 ? '...' : parts[next++])).join(gap)}]`);
+    }
+    parts = blocks;
   }
-  const step = shape.slice(depth + 1).reduce((p, d) => p * d, 1);
-  for (const i of positions(shape[depth], short)) if (i >= 0) visit(shape, short, each, depth + 1, from + i * step);
+  return parts[0];
+}
+
+/** The positions to print along each dimension; -1 stands for those left out. */
+function placesOf(shape: readonly number[], short: boolean): number[][] {
+  const places = shape.map((length) => {
+    if (!short || length <= 2 * EDGE) return Array.from({ length }, (_, i) => i);
+    const first = Array.from({ length: EDGE }, (_, i) => i);
+    return [...first, -1, ...first.map((i) => length - EDGE + i)];
+  });
+  let count = places.reduce((product, p) => product * p.filter((i) => i >= 0).length, 1);
+  const most = MOST / (64 + shape.length);
+  for (let d = 0; count > most && d < shape.length - 1; d++) {
+    count /= places[d].filter((i) => i >= 0).length;
+    if (shape[d] > 1) places[d] = [0, -1];
+  }
+  return places;
+}
+
+/** The row-major indices of what is shown. */
+function indicesOf(shape: readonly number[], places: readonly number[][]): number[] {
+  let indices = [0];
+  shape.forEach((length, d) => {
+    if (length === 1) return;
+    const along = places[d].filter((i) => i >= 0);
+    indices = indices.flatMap((from) => along.map((i) => from * length + i));
+  });
+  return indices;
 }
 
 function writer(values: readonly number[]): (v: number) => string {
-  const finite = values.filter((v) => Number.isFinite(v)).map(Math.abs);
-  const nonzero = finite.filter((v) => v !== 0);
-  const top = Math.max(0, ...finite);
-  const least = nonzero.length > 0 ? Math.min(...nonzero) : 1;
+  let top = 0;
+  let least = Infinity;
+  let integers = true;
+  for (const v of values) {
+    if (!Number.isFinite(v)) continue;
+    top = Math.max(top, Math.abs(v));
+    if (v !== 0) least = Math.min(least, Math.abs(v));
+    integers &&= Number.isInteger(v);
+  }
+  if (least === Infinity) least = 1;
   const special = (v: number) => (Number.isNaN(v) ? 'nan' : v > 0 ? 'inf' : '-inf');
-  const integers = finite.every((v) => Number.isInteger(v));
   const scientific = integers ? top >= 1e8 : top / least > 1e3 || top > 1e8 || least < 1e-4;
   const exponent = (v: number) => v.toExponential(4).replace(/e([+-])(\d)$/, 'e$10$2');
   const plain = integers

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { arange, data, manualSeed, tensor, zeros } from '../src/index.js';
+import { arange, data, full, manualSeed, rand, tensor, zeros } from '../src/index.js';
 import { errorOf } from './helpers.js';
 
 describe('DataLoader', () => {
@@ -158,7 +158,194 @@ describe('preparing', () => {
     ['an unknown strategy', () => new data.Imputer({ strategy: 'median' as never }), "'mean', 'constant'"],
     ['broken JSON', () => data.StandardScaler.fromJSON({ mean: [1], std: [] }), 'std is []'],
     ['broken JSON', () => data.MinMaxScaler.fromJSON({} as never), 'min is undefined'],
+    ['another length', () => data.StandardScaler.fromJSON({ mean: [1], std: [1, 2] }), '1 means and 2 deviations'],
+    ['another length', () => data.MinMaxScaler.fromJSON({ min: [1, 2], max: [3] }), '2 minima and 1 maxima'],
+    ['a negative deviation', () => data.StandardScaler.fromJSON({ mean: [1, 1], std: [0, -1] }), 'std[1] is -1; pass'],
+    ['a crossed range', () => data.MinMaxScaler.fromJSON({ min: [0, 2], max: [0, 1] }), 'min[1] is 2 and max[1] 1'],
+    ['a shuffle that is none', () => data.trainTestSplit(x, { shuffle: 'no' as never }), "shuffle is 'no'; pass true"],
+    ['an unknown option', () => data.trainTestSplit(x, { test_size: 0.5 } as never), "'test_size'"],
+    ['a share of 0', () => data.trainTestSplit(x, { testSize: 0 }), 'leaves 0 for the test and 3'],
+    ['a width of 0', () => data.splitColumns(x, [2, 0]), 'widths[1] is 0'],
+    ['no features', () => data.splitColumns('x' as never, [1]), "the features are 'x'; pass a tensor of shape"],
   ])('refuses %s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
+  });
+});
+
+describe('oneHot', () => {
+  it('takes many labels, -0 for 0, and the classes that are asked for', () => {
+    const n = 200_000;
+    const many = data.oneHot(tensor(Float32Array.from({ length: n }, (_, i) => i % 3)));
+    expect(many.shape).toEqual([n, 3]);
+    expect([...many.dataSync().subarray(3 * n - 6)]).toEqual([1, 0, 0, 0, 1, 0]);
+    expect(many.sum().itemSync()).toBe(n);
+    expect(data.oneHot(tensor([-0, 1])).toArraySync()).toEqual([
+      [1, 0],
+      [0, 1],
+    ]);
+    expect(data.oneHot(tensor([1]), 3).toArraySync()).toEqual([[0, 1, 0]]);
+    const largest = data.oneHot(tensor([2 ** 24 - 1]));
+    expect(largest.shape).toEqual([1, 2 ** 24]);
+    expect(largest.dataSync()[2 ** 24 - 1]).toBe(1);
+  });
+  it.each<[string, () => unknown, string]>([
+    ['many fractions', () => data.oneHot(rand([200_000]).add(0.25).div(2)), 'label 0 is 0.'],
+    [
+      'a fraction',
+      () => data.oneHot(tensor([0, 1.5])),
+      'label 1 is 1.5 for at most 16777216 classes; labels are whole',
+    ],
+    ['a negative label', () => data.oneHot(tensor([-1])), 'label 0 is -1'],
+    ['NaN', () => data.oneHot(tensor([0, NaN])), 'label 1 is NaN'],
+    ['an infinite label', () => data.oneHot(tensor([Infinity]), 3), 'label 0 is Infinity for 3 classes'],
+    ['as many as classes', () => data.oneHot(tensor([2]), 2), 'whole numbers from 0 to 1'],
+    ['a label above 2^24', () => data.oneHot(tensor([2 ** 24])), 'label 0 is 16777216'],
+    ['classes above 2^24', () => data.oneHot(tensor([1]), 2 ** 24 + 1), 'classes is 16777217; pass at most 2^24'],
+    ['0 classes', () => data.oneHot(tensor([0]), 0), 'classes is 0'],
+    ['too many elements', () => data.oneHot(zeros([128]), 2 ** 24), 'shape [128, 16777216] has 2147483648 elements'],
+    ['an array', () => data.oneHot([1] as never), 'the labels are [1]; pass a tensor'],
+    ['a scalar', () => data.oneHot(tensor(1)), 'of shape []'],
+  ])('refuses %s', async (_, run, text) => {
+    const error = await errorOf(run);
+    expect(error.op).toBe('oneHot');
+    expect(error.message).toContain(text);
+  });
+});
+
+describe('values that are not finite', () => {
+  const infinite = (v: number) =>
+    tensor([
+      [1, 2],
+      [3, v],
+      [NaN, 4],
+    ]);
+  it.each([Infinity, -Infinity])('%d is no gap', async (v) => {
+    const text = `feature 1 of sample 1 is ${v}; `;
+    const fitted = new data.Imputer().fit(tensor([[1, 2]]));
+    const refusals: [string, () => unknown][] = [
+      ['Imputer.fit', () => new data.Imputer().fit(infinite(v))],
+      ['Imputer.fit', () => new data.Imputer({ strategy: 'constant' }).fit(infinite(v))],
+      ['Imputer.fit', () => data.impute(infinite(v))],
+      ['Imputer.transform', () => fitted.transform(infinite(v))],
+      ['StandardScaler.fit', () => new data.StandardScaler().fit(infinite(v))],
+      ['MinMaxScaler.fit', () => new data.MinMaxScaler().fit(infinite(v))],
+      ['trainingProfile', () => data.trainingProfile(infinite(v))],
+    ];
+    for (const [op, run] of refusals) {
+      const error = await errorOf(run);
+      expect(error.op).toBe(op);
+      expect(error.message).toContain(text);
+      expect(error.message).toContain('remove infinite values');
+    }
+    expect((await errorOf(() => data.trainingProfile(zeros([3, 1]), infinite(v)))).message).toContain(
+      `output 1 of sample 1 is ${v}; remove infinite values; NaN counts as missing`,
+    );
+  });
+  it('pass through scalers that were fitted without them', () => {
+    const x = tensor([[1], [3]]);
+    for (const scaler of [new data.StandardScaler().fit(x), new data.MinMaxScaler().fit(x)])
+      expect(scaler.transform(tensor([[NaN], [Infinity], [-Infinity]])).toArraySync()).toEqual([
+        [NaN],
+        [Infinity],
+        [-Infinity],
+      ]);
+  });
+  it('cannot be what fills a gap', async () => {
+    expect((await errorOf(() => new data.Imputer({ strategy: 'constant', value: 1e39 }))).message).toContain(
+      'value is 1e+39; pass a number that float32 can hold',
+    );
+    expect((await errorOf(() => new data.Imputer({ strategy: 'constant', value: NaN }))).message).toContain('is NaN');
+    for (const bad of [[1e39], [NaN], ['1'], []])
+      expect((await errorOf(() => data.Imputer.fromJSON({ fill: bad as never }))).op).toBe('Imputer.fromJSON');
+  });
+});
+
+describe('features that hardly vary', () => {
+  const std = (values: readonly number[] | Float32Array) =>
+    new data.StandardScaler().fit(tensor(Float32Array.from(values), { shape: [values.length, 1] })).toJSON().std[0];
+  it('are constant within rounding errors, by the limit of scikit-learn', () => {
+    for (const v of [1e8, 0.1, -3.3e38, 1e-40, 0]) {
+      expect(std(new Float32Array(1001).fill(v)), String(v)).toBe(0);
+      expect(
+        new data.StandardScaler()
+          .fitTransform(full([1001, 1], v))
+          .dataSync()
+          .every((z) => z === 0),
+      ).toBe(true);
+    }
+    // One step of float32 in a million: below n · mean · eps.
+    const n = 1_000_000;
+    const nearly = new Float32Array(n).fill(1e8);
+    nearly[5] = 1e8 + 8;
+    expect(8 / Math.sqrt(n)).toBeLessThan(n * 1e8 * Number.EPSILON);
+    expect(std(nearly)).toBe(0);
+    // The same step in a hundred is a difference.
+    expect(std(nearly.subarray(0, 100))).toBeCloseTo(8 * Math.sqrt(0.01 * 0.99), 6);
+    expect(std([1e8, 1e8 + 8])).toBe(4);
+    expect(std([-1e-30, 1e-30])).toBeCloseTo(Math.fround(1e-30), 45);
+  });
+  it('do not overflow where they vary much', () => {
+    const x = tensor([[-3e38], [3e38]]);
+    expect(new data.StandardScaler().fitTransform(x).toArraySync()).toEqual([[-1], [1]]);
+    expect(new data.MinMaxScaler().fitTransform(x).toArraySync()).toEqual([[0], [1]]);
+  });
+});
+
+describe('trainingProfile', () => {
+  const x = tensor([
+    [3, NaN],
+    [1, 2],
+    [2, 4],
+  ]);
+  it('sorts the columns, counts gaps and classes', () => {
+    expect(
+      data.trainingProfile(
+        x,
+        tensor([
+          [1, 0],
+          [0, 1],
+          [1, 1],
+        ]),
+        { names: ['a', 'b'] },
+      ),
+    ).toEqual({
+      rows: 3,
+      features: [
+        { name: 'a', points: [1, 2, 3], missing: 0 },
+        { name: 'b', points: [2, 4], missing: 1 },
+      ],
+      outputs: [
+        { name: 'output_0', points: [0, 1, 1], missing: 0 },
+        { name: 'output_1', points: [0, 1, 1], missing: 0 },
+      ],
+      classes: [2, 1],
+    });
+    const one = data.trainingProfile(arange(101).reshape([101, 1]), zeros([101, 1]), { points: 3 });
+    expect(one.features).toEqual([{ name: 'feature_0', points: [0, 50, 100], missing: 0 }]);
+    expect(one.classes).toEqual([]);
+    expect(data.trainingProfile(x).outputs).toEqual([]);
+    expect(data.trainingProfile(tensor([[7]])).features[0].points).toEqual([7]);
+    expect(data.trainingProfile(arange(3000).reshape([3000, 1])).features[0].points).toHaveLength(1000);
+    expect(data.trainingProfile(zeros([100, 2000])).features[0].points).toHaveLength(51);
+  });
+  it.each<[string, () => unknown, string]>([
+    ['an array', () => data.trainingProfile([[1]] as never), 'the features are [[1]]; pass a tensor of shape [samples'],
+    ['a vector', () => data.trainingProfile(zeros([3])), 'the features are of shape [3]'],
+    ['outputs in an array', () => data.trainingProfile(x, [[1]] as never), 'the outputs are [[1]]; pass a tensor'],
+    ['outputs in a vector', () => data.trainingProfile(x, zeros([3])), 'the outputs are of shape [3]'],
+    ['outputs of others', () => data.trainingProfile(x, zeros([2, 1])), 'outputs of shape [2, 1]; pass the outputs of'],
+    ['fewer names', () => data.trainingProfile(x, undefined, { names: ['a'] }), '1 names for 2 features'],
+    [
+      'a text for names',
+      () => data.trainingProfile(x, undefined, { names: 'ab' as never }),
+      "names is 'ab'; pass an arr",
+    ],
+    ['a name that is none', () => data.trainingProfile(x, undefined, { names: [1, 2] as never }), 'names is [1, 2]'],
+    ['one point', () => data.trainingProfile(x, undefined, { points: 1 }), 'points is 1'],
+    ['an unknown option', () => data.trainingProfile(x, undefined, { name: [] } as never), "'name'"],
+  ])('refuses %s', async (_, run, text) => {
+    const error = await errorOf(run);
+    expect(error.op).toBe('trainingProfile');
+    expect(error.message).toContain(text);
   });
 });

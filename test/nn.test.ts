@@ -230,9 +230,6 @@ describe('metrics', () => {
       'for 1 classes',
     );
     expect((await errorOf(() => metrics.r2Score(tensor([1]), tensor([1, 2])))).message).toContain('[1]');
-    expect((await errorOf(() => metrics.r2Score(tensor([1, 2]), tensor([1, 1])))).message).toContain(
-      'all targets are equal',
-    );
   });
   it('leave no graph behind', () => {
     expect(noGrad(() => logits.argmax(1)).requiresGrad).toBe(false);

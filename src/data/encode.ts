@@ -1,30 +1,47 @@
 import { tensor } from '../create.js';
-import { checkInteger, checkNumber, checkOptions, fail, show } from '../errors.js';
+import { checkInteger, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { Generator, generator } from '../random.js';
+import { checkShape } from '../shape.js';
 import { commonRows, featureValues, knownValues, takeRows } from './rows.js';
+
+/** From here on float32 has no longer every whole number, so that a label may stand for its neighbour. */
+const MOST_CLASSES = 2 ** 24;
 
 /**
  * Class indices [n] as rows [n, classes] with a single 1.
  * @param classes default: one more than the largest label
- * @throws TapegradError for labels that are not whole numbers in 0 … classes - 1
+ * @throws TapegradError for labels that are not whole numbers in 0 … classes - 1, more than 2^24 classes, and more elements
+ * than a tensor may have
  */
 export function oneHot(labels: Tensor, classes?: number): Tensor {
   if (!(labels instanceof Tensor) || labels.ndim !== 1)
     fail(
       'oneHot',
-      `the labels are ${labels instanceof Tensor ? `of shape ${show(labels.shape)}` : 'no tensor'}`,
-      'pass class indices of shape [n]',
+      `the labels are ${labels instanceof Tensor ? `of shape ${show(labels.shape)}` : describe(labels)}`,
+      'pass a tensor of class indices, of shape [n]',
     );
+  const most = classes === undefined ? MOST_CLASSES : checkInteger('oneHot', 'classes', classes);
+  if (most > MOST_CLASSES)
+    fail('oneHot', `classes is ${most}`, `pass at most 2^24 (${MOST_CLASSES}): float32 labels tell no more apart`);
   const values = labels.hostValues('oneHot');
-  const count = checkInteger('oneHot', 'classes', classes ?? Math.max(...new Set(values)) + 1);
+  let largest = 0;
+  values.forEach((v, i) => {
+    if (!Number.isInteger(v) || v < 0 || v >= most)
+      fail(
+        'oneHot',
+        `label ${i} is ${v} for ${classes === undefined ? 'at most ' : ''}${most} classes`,
+        `labels are whole numbers from 0 to ${most - 1}`,
+      );
+    if (v > largest) largest = v;
+  });
+  const count = classes ?? largest + 1;
+  const shape = checkShape('oneHot', [values.length, count]);
   const out = new Float32Array(values.length * count);
   values.forEach((v, i) => {
-    if (!Number.isInteger(v) || v < 0 || v >= count)
-      fail('oneHot', `label ${i} is ${v} for ${count} classes`, `labels are whole numbers from 0 to ${count - 1}`);
     out[i * count + v] = 1;
   });
-  return tensor(out, { shape: [values.length, count], device: labels.device });
+  return tensor(out, { shape, device: labels.device });
 }
 
 export interface SplitOptions {
@@ -56,8 +73,10 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
       `testSize ${share} of ${n} samples leaves ${test} for the test and ${n - test} for training`,
       'choose a share between 0 and 1 that leaves both at least one',
     );
+  const { shuffle = true } = options;
+  if (typeof shuffle !== 'boolean') fail('trainTestSplit', `shuffle is ${describe(shuffle)}`, 'pass true or false');
   const stream = options.seed === undefined ? generator : new Generator(options.seed);
-  const order = options.shuffle === false ? Int32Array.from({ length: n }, (_, i) => i) : stream.permutation(n);
+  const order = shuffle ? stream.permutation(n) : Int32Array.from({ length: n }, (_, i) => i);
   return tensors.flatMap((t) => {
     const host = knownValues(t);
     const part = (from: number, to: number) => takeRows('trainTestSplit', t, host, order, from, to);

@@ -1,13 +1,15 @@
 import { tensor } from '../create.js';
 import { checkChoice, checkNumber, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
-import { checkFeatures, featureValues } from './rows.js';
+import { checkFeatures, featureValues, isInfinite, refuseValues } from './rows.js';
 
 // Preparations are fitted on training data and then applied to everything else. toJSON holds all that was learnt;
 // fromJSON brings it back.
 
 function checkNumbers(op: string, name: string, value: unknown): number[] {
-  if (!Array.isArray(value) || value.length === 0 || !value.every((v) => Number.isFinite(v))) {
+  // What was learnt from float32 numbers is within their range.
+  const known = (v: unknown) => typeof v === 'number' && Number.isFinite(Math.fround(v));
+  if (!Array.isArray(value) || value.length === 0 || !value.every(known)) {
     fail(op, `${name} is ${describe(value)}`, 'pass what toJSON() gave');
   }
   return value.slice();
@@ -16,14 +18,8 @@ function checkNumbers(op: string, name: string, value: unknown): number[] {
 /** The columns of features [n, f] without gaps. */
 function columnsOf(op: string, x: Tensor): { column: (j: number) => Float64Array; columns: number } {
   const { values, rows, columns } = featureValues(op, x);
-  values.forEach((v, i) => {
-    if (!Number.isFinite(v))
-      fail(
-        op,
-        `feature ${i % columns} of sample ${Math.floor(i / columns)} is ${v}`,
-        'fill gaps with an Imputer first, and remove infinite values',
-      );
-  });
+  const remedy = 'fill gaps with an Imputer first, and remove infinite values';
+  refuseValues(op, values, columns, (v) => !Number.isFinite(v), remedy);
   const column = (j: number) => Float64Array.from({ length: rows }, (_, i) => values[i * columns + j]);
   return { column, columns };
 }
@@ -51,7 +47,10 @@ abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
   /** Learns from features [n, f]. @throws TapegradError for other shapes and for values that are not finite */
   abstract fit(x: Tensor): this;
 
-  /** Scales features [n, f]. @throws TapegradError before fit, or for another number of features */
+  /**
+   * Scales features [n, f]. A gap stays NaN, which an Imputer can fill afterwards, and an infinite value stays infinite.
+   * @throws TapegradError before fit, or for another number of features
+   */
   transform(x: Tensor): Tensor {
     return this.#map(
       'transform',
@@ -104,7 +103,20 @@ abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
   }
 }
 
-/** Subtracts each feature's mean and divides by its standard deviation (over n, as scikit-learn; 1 for a constant feature). */
+/**
+ * The standard deviation over n, or 0 where the numbers differ by no more than the mean's rounding error: dividing by that
+ * would make large features of it. The limit is scikit-learn's.
+ */
+function deviation(column: Float64Array, mean: number): number {
+  const n = column.length;
+  const variance = column.reduce((s, v) => s + (v - mean) ** 2, 0) / n;
+  return variance <= n * Number.EPSILON * variance + (n * mean * Number.EPSILON) ** 2 ? 0 : Math.sqrt(variance);
+}
+
+/**
+ * Subtracts each feature's mean and divides by its standard deviation (over n, as scikit-learn). A feature that is constant,
+ * but for rounding errors, has the deviation 0 and is divided by 1.
+ */
 export class StandardScaler extends Affine<{ mean: readonly number[]; std: readonly number[] }> {
   protected override readonly title = 'StandardScaler';
 
@@ -113,7 +125,7 @@ export class StandardScaler extends Affine<{ mean: readonly number[]; std: reado
     const moments = Array.from({ length: columns }, (_, j) => {
       const c = column(j);
       const mean = c.reduce((s, v) => s + v, 0) / c.length;
-      return { mean, std: Math.sqrt(c.reduce((s, v) => s + (v - mean) ** 2, 0) / c.length) };
+      return { mean, std: deviation(c, mean) };
     });
     return this.learn({ mean: moments.map((m) => m.mean), std: moments.map((m) => m.std) });
   }
@@ -131,6 +143,9 @@ export class StandardScaler extends Affine<{ mean: readonly number[]; std: reado
     const std = checkNumbers('StandardScaler.fromJSON', 'std', json?.std);
     if (mean.length !== std.length)
       fail('StandardScaler.fromJSON', `${mean.length} means and ${std.length} deviations`, 'pass what toJSON() gave');
+    const negative = std.findIndex((s) => s < 0);
+    if (negative >= 0)
+      fail('StandardScaler.fromJSON', `std[${negative}] is ${std[negative]}`, 'pass what toJSON() gave');
     return new StandardScaler().learn({ mean, std });
   }
 }
@@ -159,6 +174,13 @@ export class MinMaxScaler extends Affine<{ min: readonly number[]; max: readonly
     const max = checkNumbers('MinMaxScaler.fromJSON', 'max', json?.max);
     if (min.length !== max.length)
       fail('MinMaxScaler.fromJSON', `${min.length} minima and ${max.length} maxima`, 'pass what toJSON() gave');
+    const crossed = max.findIndex((m, j) => m < min[j]);
+    if (crossed >= 0)
+      fail(
+        'MinMaxScaler.fromJSON',
+        `min[${crossed}] is ${min[crossed]} and max[${crossed}] ${max[crossed]}`,
+        'pass what toJSON() gave',
+      );
     return new MinMaxScaler().learn({ min, max });
   }
 }
@@ -170,22 +192,28 @@ export interface ImputeOptions {
   value?: number;
 }
 
-/** Fills gaps (NaN) in features [n, f]. */
+/** What to do about an infinite value, which would make a feature's mean infinite. */
+const INFINITE = 'only NaN stands for a gap: remove infinite values, or make them NaN';
+
+/** Fills gaps (NaN) in features [n, f]. Infinite values are no gaps, and refused. */
 export class Imputer {
   readonly #strategy: 'mean' | 'constant';
   readonly #value: number;
   #fill: readonly number[] | null = null;
 
-  /** @throws TapegradError for an unknown strategy or a value that is not finite */
+  /** @throws TapegradError for an unknown strategy or a value that is not finite, also as float32 */
   constructor(options: ImputeOptions = {}) {
     checkOptions('Imputer', options, ['strategy', 'value']);
     this.#strategy = checkChoice('Imputer', 'strategy', options.strategy ?? 'mean', ['mean', 'constant']);
     this.#value = checkNumber('Imputer', 'value', options.value ?? 0);
+    if (isInfinite(Math.fround(this.#value)))
+      fail('Imputer', `value is ${this.#value}`, 'pass a number that float32 can hold: at most 3.4028235e38');
   }
 
-  /** Learns what to fill in from features [n, f]. @throws TapegradError for other shapes, and for a feature without any value */
+  /** Learns what to fill in from features [n, f]. @throws TapegradError for other shapes, infinite values, and for a feature without any value */
   fit(x: Tensor): this {
     const { values, rows, columns } = featureValues('Imputer.fit', x);
+    refuseValues('Imputer.fit', values, columns, isInfinite, INFINITE);
     this.#fill = Array.from({ length: columns }, (_, j) => {
       if (this.#strategy === 'constant') return this.#value;
       let sum = 0;
@@ -203,11 +231,12 @@ export class Imputer {
     return this;
   }
 
-  /** Features [n, f] without gaps. @throws TapegradError before fit, or for another number of features */
+  /** Features [n, f] without gaps. @throws TapegradError before fit, for another number of features, and for infinite values */
   transform(x: Tensor): Tensor {
     const fill = this.toJSON().fill;
     checkFeatures('Imputer.transform', x, fill.length);
     const values = x.hostValues('Imputer.transform');
+    refuseValues('Imputer.transform', values, fill.length, isInfinite, INFINITE);
     return tensor(
       values.map((v, i) => (Number.isNaN(v) ? fill[i % fill.length] : v)),
       { shape: x.shape, device: x.device },

@@ -1,6 +1,6 @@
 import { checkInteger, checkOptions, describe, fail, show } from '../errors.js';
-import type { Tensor } from '../methods.js';
-import { featureValues } from './rows.js';
+import { Tensor } from '../methods.js';
+import { checkFeatures, featureValues, isInfinite, refuseValues } from './rows.js';
 
 // What training data looked like, small enough to travel with the model: monitoring compares what arrives later with it.
 
@@ -34,8 +34,15 @@ const MOST_POINTS = 1000;
 const FEWEST_POINTS = 51;
 const MOST_NUMBERS = 65_000;
 
-function columnProfiles(op: string, x: Tensor, names: readonly string[], wanted: number | undefined): ColumnProfile[] {
+function columnProfiles(
+  op: string,
+  what: 'feature' | 'output',
+  x: Tensor,
+  names: readonly string[],
+  wanted: number | undefined,
+): ColumnProfile[] {
   const { values, rows, columns } = featureValues(op, x);
+  refuseValues(op, values, columns, isInfinite, 'remove infinite values; NaN counts as missing', what);
   const most = wanted ?? Math.max(FEWEST_POINTS, Math.min(MOST_POINTS, Math.floor(MOST_NUMBERS / columns)));
   return Array.from({ length: columns }, (_, j) => {
     const column = new Float32Array(rows);
@@ -63,10 +70,19 @@ export function trainingProfile(inputs: Tensor, outputs?: Tensor, options: Profi
   const op = 'trainingProfile';
   checkOptions(op, options, ['names', 'points']);
   if (options.points !== undefined) checkInteger(op, 'points', options.points, 2);
+  checkFeatures(op, inputs);
   const features = inputs.shape[1];
   const names = options.names ?? Array.from({ length: features }, (_, j) => `feature_${j}`);
-  if (inputs.ndim === 2 && names.length !== features)
+  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
+    fail(op, `names is ${describe(names)}`, 'pass an array of texts');
+  if (names.length !== features)
     fail(op, `${names.length} names for ${features} features`, 'pass one name for each feature');
+  if (outputs !== undefined && (!(outputs instanceof Tensor) || outputs.ndim !== 2))
+    fail(
+      op,
+      `the outputs are ${outputs instanceof Tensor ? `of shape ${show(outputs.shape)}` : describe(outputs)}`,
+      'pass a tensor of shape [samples, outputs]',
+    );
   if (outputs !== undefined && outputs.shape[0] !== inputs.shape[0])
     fail(
       op,
@@ -78,12 +94,13 @@ export function trainingProfile(inputs: Tensor, outputs?: Tensor, options: Profi
     );
   const profile = {
     rows: inputs.shape[0],
-    features: columnProfiles(op, inputs, names, options.points),
+    features: columnProfiles(op, 'feature', inputs, names, options.points),
     outputs:
       outputs === undefined
         ? []
         : columnProfiles(
             op,
+            'output',
             outputs,
             Array.from({ length: outputs.shape[1] }, (_, j) => `output_${j}`),
             options.points,

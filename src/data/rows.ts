@@ -1,4 +1,4 @@
-import { fail, show } from '../errors.js';
+import { describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 
 /** The chosen rows of numbers that lie `width` to a row. */
@@ -66,7 +66,7 @@ export function checkFeatures(op: string, x: Tensor, columns?: number): void {
   if (!(x instanceof Tensor) || x.ndim !== 2)
     fail(
       op,
-      `the features are ${x instanceof Tensor ? `of shape ${show(x.shape)}` : 'no tensor'}`,
+      `the features are ${x instanceof Tensor ? `of shape ${show(x.shape)}` : describe(x)}`,
       'pass a tensor of shape [samples, features]',
     );
   if (columns !== undefined && x.shape[1] !== columns)
@@ -80,3 +80,20 @@ export function featureValues(op: string, x: Tensor): { values: Float32Array; ro
   checkFeatures(op, x);
   return { values: x.hostValues(op), rows: x.shape[0], columns: x.shape[1] };
 }
+
+/** Refuses the first of the numbers, `columns` to a sample, that is `bad`: it names the feature and the sample. */
+export function refuseValues(
+  op: string,
+  values: ArrayLike<number>,
+  columns: number,
+  bad: (v: number) => boolean,
+  remedy: string,
+  what = 'feature',
+): void {
+  for (let i = 0; i < values.length; i++) {
+    if (bad(values[i])) fail(op, `${what} ${i % columns} of sample ${Math.floor(i / columns)} is ${values[i]}`, remedy);
+  }
+}
+
+/** For refuseValues, where NaN stands for a gap. */
+export const isInfinite = (v: number): boolean => v === Infinity || v === -Infinity;

@@ -10,18 +10,66 @@ export interface CsvOptions {
   delimiter?: string;
   /** Texts that stand for a gap and become NaN. Default '', 'NA', 'NaN', 'nan', 'null'. */
   missing?: readonly string[];
+  /** The names of the columns to read, in this order; '0', '1' … without a header. Default: all. */
+  columns?: readonly string[];
+  /** The names of columns to leave out, such as those of texts; in place of `columns`. */
+  skip?: readonly string[];
 }
 
 export interface CsvTable {
-  /** The columns' names; '0', '1' … without a header. */
+  /** The names of the columns that were read; '0', '1' … without a header. */
   columns: string[];
   /** The numbers, [rows, columns]. */
   values: Tensor;
 }
 
-/** The numbers in CSV text (RFC 4180). @throws TapegradError for ragged lines, no lines, and texts that are no numbers, naming where */
+const OPTIONS = ['header', 'delimiter', 'missing', 'columns', 'skip'];
+
+function checkTexts(name: string, value: unknown): void {
+  if (!Array.isArray(value) || !value.every((v) => typeof v === 'string'))
+    fail('parseCsv', `${name} is ${describe(value)}`, 'pass an array of texts');
+}
+
+function check(text: unknown, options: CsvOptions): void {
+  if (typeof text !== 'string')
+    fail('parseCsv', `the text is ${describe(text)}`, 'pass a string; readCsv reads a file');
+  checkOptions('parseCsv', options, OPTIONS);
+  const { header = true, delimiter = ',', ...lists } = options;
+  if (typeof header !== 'boolean') fail('parseCsv', `header is ${describe(header)}`, 'pass true or false');
+  if (typeof delimiter !== 'string' || delimiter === '')
+    fail('parseCsv', `delimiter is ${describe(delimiter)}`, "pass a text such as ';'");
+  for (const [name, value] of Object.entries(lists)) if (value !== undefined) checkTexts(name, value);
+  if (options.columns !== undefined && options.skip !== undefined)
+    fail('parseCsv', 'both columns and skip are given', 'name the columns to read, or those to leave out');
+}
+
+/** The places of the columns to read. */
+function choose(names: readonly string[], { columns, skip = [] }: CsvOptions): number[] {
+  const given = columns ?? skip;
+  const option = columns === undefined ? 'skip' : 'columns';
+  given.forEach((name, i) => {
+    if (!names.includes(name))
+      fail('parseCsv', `${option} has the unknown name ${describe(name)}`, `the columns are ${quoted(names)}`);
+    if (given.indexOf(name) !== i)
+      fail('parseCsv', `${option} has the name ${describe(name)} twice`, 'name each column once');
+    if (columns !== undefined && names.indexOf(name) !== names.lastIndexOf(name))
+      fail('parseCsv', `the file has the column ${describe(name)} twice`, 'give its columns different names');
+  });
+  const places =
+    columns?.map((name) => names.indexOf(name)) ?? [...names.keys()].filter((i) => !skip.includes(names[i]));
+  if (places.length === 0)
+    fail('parseCsv', `${option} ${quoted(given)} leaves no column`, `the columns are ${quoted(names)}`);
+  return places;
+}
+
+const quoted = (names: readonly string[]): string => names.map((name) => `'${name}'`).join(', ') || 'none';
+
+/**
+ * The numbers in CSV text (RFC 4180); `columns` or `skip` leave out columns of texts.
+ * @throws TapegradError for ragged lines, no lines, unknown columns, and texts that are no numbers, naming where
+ */
 export async function parseCsv(text: string, options: CsvOptions = {}): Promise<CsvTable> {
-  checkOptions('parseCsv', options, ['header', 'delimiter', 'missing']);
+  check(text, options);
   const { header = true, delimiter = ',', missing = ['', 'NA', 'NaN', 'nan', 'null'] } = options;
   const { parse } = await import('csv-parse/sync');
   let records: string[][];
@@ -30,22 +78,26 @@ export async function parseCsv(text: string, options: CsvOptions = {}): Promise<
   } catch (cause) {
     fail('parseCsv', (cause as Error).message, 'every line must have the same number of fields', { cause });
   }
-  const columns = (header ? records.shift() : records[0]?.map((_, i) => String(i))) ?? [];
+  const names = (header ? records.shift() : records[0]?.map((_, i) => String(i))) ?? [];
   if (records.length === 0) fail('parseCsv', 'there are no lines of numbers', 'check the file and the header option');
-  const values = new Float32Array(records.length * columns.length);
+  const places = choose(names, options);
+  const values = new Float32Array(records.length * places.length);
   records.forEach((record, r) => {
-    record.forEach((field, c) => {
+    places.forEach((c, j) => {
+      const field = record[c];
       const value = missing.includes(field) ? NaN : field === '' ? undefined : Number(field);
       if (value === undefined || (Number.isNaN(value) && !missing.includes(field))) {
+        const name = describe(names[c]);
         fail(
           'parseCsv',
-          `row ${r}, column '${columns[c]}' is ${describe(field)}`,
-          'only numbers become tensors; encode texts as numbers, or list them under missing',
+          `row ${r}, column ${name} is ${describe(field)}`,
+          `only numbers become tensors: leave the column out with { skip: [${name}] }, choose others with { columns: […] }, encode texts as numbers, or list them under missing`,
         );
       }
-      values[r * columns.length + c] = value;
+      values[r * places.length + j] = value;
     });
   });
+  const columns = places.map((c) => names[c]);
   return { columns, values: tensor(values, { shape: [records.length, columns.length] }) };
 }
 

@@ -1,8 +1,10 @@
-import { describe, fail } from '../errors.js';
+import { checkInteger, describe, fail } from '../errors.js';
 
 // How far a sample has moved from a reference. All take finite numbers in rising order.
 
 function checkSorted(op: string, name: string, values: ArrayLike<number>): void {
+  if (typeof values?.length !== 'number')
+    fail(op, `the ${name} is ${describe(values)}`, 'pass an array of finite numbers in rising order');
   if (values.length === 0) fail(op, `the ${name} is empty`, 'pass at least one number');
   for (let i = 0; i < values.length; i++) {
     if (!Number.isFinite(values[i]) || (i > 0 && values[i] < values[i - 1]))
@@ -10,12 +12,12 @@ function checkSorted(op: string, name: string, values: ArrayLike<number>): void 
   }
 }
 
-/** How many of the sorted values are at most `limit`. */
-function countTo(values: ArrayLike<number>, limit: number): number {
+/** How many of the sorted values are below `limit`, or with `equal` at most that. */
+function countTo(values: ArrayLike<number>, limit: number, equal: boolean): number {
   let [low, high] = [0, values.length];
   while (low < high) {
-    const middle = (low + high) >> 1;
-    if (values[middle] <= limit) low = middle + 1;
+    const middle = Math.floor((low + high) / 2);
+    if (values[middle] < limit || (equal && values[middle] === limit)) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -29,14 +31,21 @@ const LEAST_SHARE = 1e-4;
  * above 0.25 a considerable shift.
  * @param actual counts by bin
  * @param expected counts by bin
- * @throws TapegradError for different numbers of bins, or counts that add up to nothing
+ * @throws TapegradError for different numbers of bins, counts that are negative or not finite, or add up to nothing
  */
 export function psiOfCounts(actual: readonly number[], expected: readonly number[]): number {
-  const total = (counts: readonly number[]) => counts.reduce((sum, n) => sum + n, 0);
-  const [a, e] = [total(actual), total(expected)];
+  const total = (name: string, counts: readonly number[]) => {
+    if (!Array.isArray(counts)) fail('psiOfCounts', `${name} is ${describe(counts)}`, 'pass an array of counts');
+    return counts.reduce((sum, n, i) => {
+      if (!Number.isFinite(n) || n < 0)
+        fail('psiOfCounts', `${name} has ${describe(n)} in bin ${i}`, 'pass counts of at least 0');
+      return sum + n;
+    }, 0);
+  };
+  const [a, e] = [total('actual', actual), total('expected', expected)];
   if (actual.length !== expected.length || !(a > 0) || !(e > 0))
     fail(
-      'psi',
+      'psiOfCounts',
       `${actual.length} and ${expected.length} bins with ${a} and ${e} values`,
       'pass counts of the same bins, not all 0',
     );
@@ -46,17 +55,34 @@ export function psiOfCounts(actual: readonly number[], expected: readonly number
   }, 0);
 }
 
+/** Where the bins of a sorted reference end: at its quantiles, and on both sides of values that fill a bin alone. */
+function cutsOf(reference: ArrayLike<number>, bins: number): { limit: number; equal: boolean }[] {
+  const n = reference.length;
+  const quantiles = Array.from({ length: bins - 1 }, (_, i) => reference[Math.ceil(((i + 1) / bins) * n) - 1]);
+  const alone = new Set<number>();
+  for (let from = 0; from < n; ) {
+    const to = countTo(reference, reference[from], true);
+    // A value that is there once is never taken for a constant, not even in a reference that has fewer values than bins.
+    if (to - from > 1 && (to - from) * bins >= n) alone.add(reference[from]);
+    from = to;
+  }
+  const limits = [...new Set([...quantiles, ...alone])].sort((a, b) => a - b);
+  return limits.flatMap((limit) => [...(alone.has(limit) ? [{ limit, equal: false }] : []), { limit, equal: true }]);
+}
+
 /**
- * The population stability index over bins between the reference's quantiles (deciles by default).
- * @throws TapegradError for empty or unsorted samples
+ * The population stability index over bins between the reference's quantiles (deciles by default). A value that is repeated
+ * until it fills a bin (all of a constant reference, the zeros of a mostly empty one) has a bin of its own, so that what
+ * lies below it or above it counts as a shift.
+ * @throws TapegradError for empty or unsorted samples, and fewer than 2 bins
  */
 export function psi(sample: ArrayLike<number>, reference: ArrayLike<number>, bins = 10): number {
+  checkInteger('psi', 'bins', bins, 2);
   checkSorted('psi', 'sample', sample);
   checkSorted('psi', 'reference', reference);
-  const quantile = (q: number) => reference[Math.min(reference.length - 1, Math.ceil(q * reference.length) - 1)];
-  const edges = [...new Set(Array.from({ length: bins - 1 }, (_, i) => quantile((i + 1) / bins)))];
+  const cuts = cutsOf(reference, bins);
   const counts = (values: ArrayLike<number>) => {
-    const upTo = [...edges.map((edge) => countTo(values, edge)), values.length];
+    const upTo = [...cuts.map(({ limit, equal }) => countTo(values, limit, equal)), values.length];
     return upTo.map((n, i) => n - (i > 0 ? upTo[i - 1] : 0));
   };
   return psiOfCounts(counts(sample), counts(reference));
@@ -94,7 +120,7 @@ function kolmogorov(x: number): number {
  * The two-sample Kolmogorov-Smirnov test: the greatest distance between the distribution functions, and the asymptotic
  * probability of one at least so great by chance, as scipy.stats.ks_2samp and scipy.special.kolmogorov.
  * @param referenceSize how many values the reference stands for. Default: as many as it has
- * @throws TapegradError for empty or unsorted samples
+ * @throws TapegradError for empty or unsorted samples, and a size that is no whole number of at least 1
  */
 export function kolmogorovSmirnov(
   sample: ArrayLike<number>,
@@ -103,6 +129,7 @@ export function kolmogorovSmirnov(
 ): { statistic: number; pValue: number } {
   checkSorted('kolmogorovSmirnov', 'sample', sample);
   checkSorted('kolmogorovSmirnov', 'reference', reference);
+  checkInteger('kolmogorovSmirnov', 'referenceSize', referenceSize);
   let statistic = 0;
   walk(sample, reference, (fa, fb) => {
     statistic = Math.max(statistic, Math.abs(fa - fb));

@@ -1,16 +1,19 @@
 export { kolmogorovSmirnov, psi, psiOfCounts, wasserstein } from './drift.js';
+export { type R2Options, type R2Score, r2Score } from './r2.js';
 
 import { noGrad } from '../autograd/mode.js';
-import { checkInteger, fail, show } from '../errors.js';
-import type { Tensor } from '../methods.js';
+import { checkInteger, describe, fail, show } from '../errors.js';
+import { Tensor } from '../methods.js';
 
-/** The classes that logits [n, classes] choose, and the labels [n], checked. */
-async function choices(
-  op: string,
-  logits: Tensor,
-  labels: Tensor,
-  classes = logits.shape[1],
-): Promise<[ArrayLike<number>, ArrayLike<number>]> {
+/** The counts of a confusion matrix of so many classes fill 2 GB. */
+const MOST_CLASSES = 2 ** 14;
+
+/** Requires logits [n, classes] and labels [n]. */
+function checkShapes(op: string, logits: Tensor, labels: Tensor): void {
+  for (const [name, value] of Object.entries({ logits, labels })) {
+    if (!(value instanceof Tensor))
+      fail(op, `the ${name} are ${describe(value)}`, 'pass tensors; tensor(values) makes one');
+  }
   if (logits.ndim !== 2 || labels.ndim !== 1 || labels.shape[0] !== logits.shape[0]) {
     fail(
       op,
@@ -19,6 +22,15 @@ async function choices(
       { shapes: [logits.shape, labels.shape] },
     );
   }
+}
+
+/** The classes that checked logits choose, and the labels, which are classes. */
+async function choices(
+  op: string,
+  logits: Tensor,
+  labels: Tensor,
+  classes: number,
+): Promise<[ArrayLike<number>, ArrayLike<number>]> {
   const chosen = noGrad(() => logits.argmax(1));
   const [predicted, actual] = await Promise.all([chosen.data(), labels.data()]);
   actual.forEach((v, i) => {
@@ -28,41 +40,36 @@ async function choices(
   return [predicted, actual];
 }
 
-/** The share of rows of logits [n, classes] whose largest entry is at their label [n]: a number in 0..1. @throws TapegradError for other shapes or labels */
+/**
+ * The share of rows of logits [n, classes] whose largest entry is at their label [n]: a number in 0..1. A row with NaN
+ * chooses the first NaN, as argmax and NumPy do.
+ * @throws TapegradError for other shapes or labels
+ */
 export async function accuracy(logits: Tensor, labels: Tensor): Promise<number> {
-  const [predicted, actual] = await choices('accuracy', logits, labels);
+  checkShapes('accuracy', logits, labels);
+  const [predicted, actual] = await choices('accuracy', logits, labels, logits.shape[1]);
   let right = 0;
   for (let i = 0; i < actual.length; i++) if (predicted[i] === actual[i]) right++;
   return right / actual.length;
 }
 
-/** Counts by label (rows) and predicted class (columns): [classes][classes]. @throws TapegradError for other shapes or labels */
+/**
+ * Counts by label (rows) and predicted class (columns): [classes][classes]. A row of logits with NaN chooses the first NaN.
+ * @throws TapegradError for other shapes or labels, fewer classes than logits, and more than 16384 classes
+ */
 export async function confusionMatrix(logits: Tensor, labels: Tensor, classes: number): Promise<number[][]> {
   checkInteger('confusionMatrix', 'classes', classes);
+  checkShapes('confusionMatrix', logits, labels);
   if (logits.shape[1] > classes)
     fail(
       'confusionMatrix',
       `logits of shape ${show(logits.shape)} for ${classes} classes`,
       'pass as many classes as the logits have columns',
     );
+  if (classes > MOST_CLASSES)
+    fail('confusionMatrix', `classes is ${classes}`, `the matrix has at most ${MOST_CLASSES} rows`);
   const [predicted, actual] = await choices('confusionMatrix', logits, labels, classes);
   const counts = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
   for (let i = 0; i < actual.length; i++) counts[actual[i]][predicted[i]]++;
   return counts;
-}
-
-/** The coefficient of determination 1 - Σ(t - p)² / Σ(t - mean t)² of predictions and targets of one shape. @throws TapegradError for different sizes or a constant target */
-export async function r2Score(prediction: Tensor, target: Tensor): Promise<number> {
-  if (prediction.size !== target.size)
-    fail(
-      'r2Score',
-      `the prediction has shape ${show(prediction.shape)}, the target ${show(target.shape)}`,
-      'pass as many predictions as targets',
-      { shapes: [prediction.shape, target.shape] },
-    );
-  const [p, t] = await Promise.all([prediction.data(), target.data()]);
-  const mean = t.reduce((sum, v) => sum + v, 0) / t.length;
-  const total = t.reduce((sum, v) => sum + (v - mean) ** 2, 0);
-  if (total === 0) fail('r2Score', 'all targets are equal', 'the score needs targets that vary');
-  return 1 - t.reduce((sum, v, i) => sum + (v - p[i]) ** 2, 0) / total;
 }

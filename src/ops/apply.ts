@@ -94,6 +94,17 @@ export function applyBinary(row: NamedBinary | NamedCompare, a: Tensor, operand:
   return record(row, 'saves' in row ? row.saves : 'nothing', [a, b], out, null);
 }
 
+/** Indices are float32 numbers, which are exact up to 2^24. */
+function checkIndices(op: string, length: number, shape: readonly number[]): void {
+  if (length > 2 ** 24)
+    fail(
+      op,
+      `${length} elements of shape [${shape.join(', ')}] have indices that float32 cannot hold`,
+      'reduce at most 2^24 elements at once: reshape to [rows, columns], and go along one dimension after the other',
+      { shapes: [shape] },
+    );
+}
+
 export function applyReduce(
   row: NamedReduce,
   x: Tensor,
@@ -113,6 +124,7 @@ export function applyReduce(
     .concat(dims);
   const source = adjacent ? x.storage : permuted(x, order);
   const length = sizeOf(dims.map((d) => x.shape[d]));
+  if (row.result === 'index') checkIndices(row.name, length, x.shape);
   const inner = adjacent && n > 0 ? sizeOf(x.shape.slice(dims[n - 1] + 1)) : 1;
   const out = new Tensor(shape, x.backend.reduce(row, source, x.size / length / inner, length, inner));
   return record(row, row.saves, [x], out, kept);

@@ -13,7 +13,7 @@ export interface ReduceMethods {
   max(dim?: number | readonly number[], keepdim?: boolean): Tensor;
   /** The smallest over `dim` (all by default); NaN if one is NaN. Equal minima share the gradient, as torch.amin. @throws TapegradError for a dimension that is not there */
   min(dim?: number | readonly number[], keepdim?: boolean): Tensor;
-  /** The index of the first largest element along one dimension, or in row-major order without `dim`. Not differentiable. @throws TapegradError for a dimension that is not there, or more than one */
+  /** The index of the first largest element along one dimension, or in row-major order without `dim`. NaN counts as the largest. Not differentiable. @throws TapegradError for a dimension that is not there, more than one, or more than 2^24 elements, whose indices are no float32 numbers */
   argmax(dim?: number, keepdim?: boolean): Tensor;
 }
 

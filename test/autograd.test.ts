@@ -112,7 +112,7 @@ describe('noGrad', () => {
   });
   it('follows asynchronous code and touches nothing beside it', async () => {
     const x = leaf([1]);
-    const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
+    const pause = () => new Promise((resolve) => setImmediate(resolve));
     const seen: boolean[] = [];
     const one = noGrad(async () => {
       await pause();

@@ -6,11 +6,19 @@ import { difference } from './close.js';
 
 export { sample, sampleTensor } from './samples.js';
 
-/** Where every row of the op table is compared with the reference. */
+/** The backend, if it is the implementation that the test is about: a fallback would be compared with itself. */
+function atWork(implementation: string, backend: Backend): Backend {
+  expect(backend.info().backend).toBe(implementation);
+  return backend;
+}
+
+/** Where every row of the op table is compared with the reference, and in kernels-oracle.test.ts with mathematics. */
 export const fallbackSteps: { readonly name: string; readonly start: () => Backend }[] = [
-  { name: 'wasm-relaxed-simd', start: () => startCpu({ build: 'wasm-relaxed-simd' }) },
-  { name: 'wasm-simd', start: () => startCpu({ build: 'wasm-simd' }) },
-  { name: 'reference instead of wasm', start: () => startCpu({ obstacle: 'a test says so' }) },
+  ...(['wasm-relaxed-simd', 'wasm-simd'] as const).map((build) => ({
+    name: build,
+    start: () => atWork(build, startCpu({ build })),
+  })),
+  { name: 'reference instead of wasm', start: () => atWork('reference', startCpu({ obstacle: 'a test says so' })) },
 ];
 
 /** Runs `body` with another implementation of the cpu. */

@@ -54,7 +54,8 @@ describe('the model repository', () => {
       writeFileSync(bad, 'no safetensors at all');
       publishFile(repository, 'small', '3', bad);
       await server.scan();
-      await new Promise((r) => setTimeout(r, 50));
+      const asked = seen.length;
+      await vi.waitFor(() => expect(seen.length).toBeGreaterThan(asked + 8), { timeout: 20_000 });
       on = false;
       await asking;
       expect([...new Set(seen)]).toEqual(['1', '2']);
@@ -176,7 +177,9 @@ describe('under pressure', () => {
       await publish(repository, 'slow', '1', slow());
       await server.scan();
       const asked = Array.from({ length: 30 }, () => post(`${server.url}/v2/models/slow/infer`, slowBody));
-      await new Promise((r) => setTimeout(r, 40));
+      let answered = 0;
+      for (const one of asked) void one.finally(() => answered++);
+      await vi.waitFor(() => expect(server.pool.depth + answered).toBe(30), { timeout: 20_000, interval: 1 });
       await server.pool.kill(0);
       const codes = (await Promise.all(asked)).map((r) => r.status);
       expect(codes.filter((c) => c === 503).length).toBeLessThanOrEqual(1);
@@ -197,7 +200,7 @@ describe('under pressure', () => {
       const asked = Array.from({ length: 10 }, () =>
         post(`${server.url}/v2/models/slow/infer`, slowBody).finally(() => answered++),
       );
-      while (server.pool.depth + answered < 10) await new Promise((r) => setTimeout(r, 1));
+      await vi.waitFor(() => expect(server.pool.depth + answered).toBe(10), { timeout: 20_000, interval: 1 });
       const length = new TextEncoder().encode(JSON.stringify(slowBody)).length;
       const upload = connect(Number(new URL(server.url).port), '127.0.0.1');
       upload.write(`POST /v2/models/slow/infer HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n\r\n`);
@@ -207,8 +210,12 @@ describe('under pressure', () => {
       });
       // Its head has arrived once a later request is answered.
       expect((await fetch(`${server.url}/v2/health/live`)).status).toBe(200);
-      const closed = server.close();
-      await new Promise((r) => setTimeout(r, 200));
+      let over = false;
+      const closed = server.close().then(() => {
+        over = true;
+      });
+      await vi.waitFor(() => expect(answered).toBe(10), { timeout: 20_000 });
+      expect(over).toBe(false);
       upload.write(JSON.stringify(slowBody));
       await closed;
       expect((await Promise.all(asked)).map((r) => r.status)).toEqual(new Array(10).fill(200));

@@ -142,7 +142,7 @@ describe("SageMaker's container contract", () => {
   it('loads and unloads models on request with SAGEMAKER_MULTI_MODEL', async () => {
     const { base, url, start } = await container({ SAGEMAKER_MULTI_MODEL: 'true' });
     const { child } = await start();
-    await expect.poll(async () => (await fetch(`${url}/ping`)).status).toBe(200);
+    await expect.poll(async () => (await fetch(`${url}/ping`)).status, { timeout: 20_000 }).toBe(200);
     // The folder comes after the container.
     const at = join(base, 'models', '1f0c', 'model');
     mkdirSync(at, { recursive: true });
@@ -231,8 +231,9 @@ describe('deploy sagemaker', () => {
     const state = await sagemaker.send(new DescribeEndpointCommand({ EndpointName: 'digits' }));
     expect(state.EndpointStatus).toBe('InService');
     expect(await count()).toEqual([1, 1]);
-    // An instance type that moto does not know: what was made before the refusal goes again.
-    await new Promise((r) => setTimeout(r, 1100));
+    // An instance type that moto does not know: what was made before the refusal goes again. Names carry the second.
+    const named = Math.floor(Date.now() / 1000);
+    await vi.waitFor(() => expect(Math.floor(Date.now() / 1000)).toBeGreaterThan(named), { timeout: 5000 });
     const second = await run(flags(file, '--instance-type', 'ml.unknown.large'), env);
     expect(second.code).toBe(1);
     expect(second.stdout).toMatch(/made model [\s\S]*removed model [\s\S]*removed s3:/);
@@ -308,7 +309,7 @@ await saveModel(model, \`\${repository}/sum/\${version}/model.safetensors\`);
     expect(await client.ready()).toBe(false);
     for (const version of ['1', '2']) {
       await train(version);
-      while (!(await client.ready('sum', version))) await new Promise((r) => setTimeout(r, 20));
+      await vi.waitFor(async () => expect(await client.ready('sum', version)).toBe(true), { timeout: 30_000 });
       const answer = await client.infer('sum', [[1, 2, 3]]);
       expect(answer.version).toBe(version);
       expect(answer.data[0]).toBeCloseTo(6, 3);

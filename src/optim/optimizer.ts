@@ -4,7 +4,7 @@ import type { StateDict } from '../nn/module.js';
 import { type GroupNumbers, packGroups, unpackGroups } from './state.js';
 
 /** Parameters with numbers of their own, as they are passed to an optimizer. */
-export type ParamGroupOptions<O> = Partial<O> & { params: Iterable<Tensor> };
+export type ParamGroupOptions<O> = Partial<O> & { params: Iterable<Tensor> | Tensor };
 
 /** Parameters that are updated by the same numbers, which may be changed between steps. */
 export type ParamGroup<O> = Required<O> & { readonly params: readonly Tensor[] };

@@ -133,6 +133,7 @@ const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: S
     const n = updates.reduce((sum, { parameter }) => sum + parameter.size, 0);
     return { ...sized('sgd', each * n, ...all), detail: `${updates.length} parameters` };
   },
+  finite: ([operands]) => sized('finite', 0, ...operands),
   squaredError: ([a, b], out) => sized('squaredError', 3 * a.size, a, b, out),
   squaredErrorGrad: ([a, b], out) => sized('squaredErrorGrad', 2 * a.size, a, b, out),
   crossEntropy: ([x, index], out) => sized('crossEntropy', SOFTMAX_FLOPS * x.size, x, index, out),

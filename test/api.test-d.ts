@@ -41,7 +41,9 @@ test('wrong uses do not compile', () => {
   // @ts-expect-error argmax takes one dimension
   zeros([1]).argmax([0, 1]);
   // @ts-expect-error lr is required
-  new optim.SGD([], {});
+  new optim.SGD([zeros([1])], {});
+  // @ts-expect-error an unknown number of a group
+  new optim.SGD([{ params: [zeros([1])], lr: 1, momentums: 1 }]);
   // @ts-expect-error unknown option
   new nn.Linear(1, 1, { biass: true });
   // @ts-expect-error an unknown reduction

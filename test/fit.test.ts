@@ -51,7 +51,7 @@ describe('fit', () => {
     // A new process has the same data and other weights, seeds and learning rate: all that counts comes from the file.
     const resumed = setting();
     for (const p of resumed.model.parameters()) nn.init.zeros(p);
-    resumed.options.optimizer.options.lr = 9;
+    resumed.options.optimizer.paramGroups[0].lr = 9;
     (resumed.options.train as data.DataLoader).state = { seed: 7, epoch: 0 };
     manualSeed(99);
     const history = await fit(resumed.model, { ...resumed.options, checkpoint: path, resume: true });
@@ -62,7 +62,7 @@ describe('fit', () => {
     const { model, options } = setting();
     let best = Infinity;
     let kept: number[][] = [];
-    options.optimizer.options.lr = 3; // overshoots soon
+    options.optimizer.paramGroups[0].lr = 3; // overshoots soon
     const history = await fit(model, {
       ...options,
       epochs: 50,

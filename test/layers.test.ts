@@ -64,7 +64,7 @@ describe('layers', () => {
   const layer = new nn.Linear(2, 2);
   nn.init.ones(layer.weight);
   nn.init.constant(layer.bias!, -1);
-  it.each<[string, nn.Module, (t: Tensor) => Tensor]>([
+  it.each<[string, nn.TensorModule, (t: Tensor) => Tensor]>([
     [
       'Linear',
       layer,
@@ -102,7 +102,7 @@ describe('Sequential', () => {
     'two Linears': () => [new nn.Linear(4, 3), new nn.Linear(3, 4), new nn.Tanh()],
     'ReLU first': () => [new nn.ReLU(), new nn.Linear(4, 3, { bias: false }), new nn.ReLU()],
     nesting: () => [new nn.Sequential(new nn.Linear(4, 3), new nn.ReLU()), new nn.Sequential(new nn.Linear(3, 2))],
-  } satisfies Record<string, () => nn.Module[]>;
+  } satisfies Record<string, () => nn.TensorModule[]>;
   it.each(Object.entries(rows))('%s gives the values and gradients of its modules one by one', (_, make) => {
     const modules = make();
     const model = new nn.Sequential(...modules);
@@ -123,7 +123,7 @@ describe('Sequential', () => {
     expect(new nn.Sequential().forward(x)).toBe(x);
   });
   it('computes Linear and ReLU in one pass, and a product without ReLU otherwise', () => {
-    const model = (...modules: nn.Module[]) => {
+    const model = (...modules: nn.TensorModule[]) => {
       const m = new nn.Sequential(...modules);
       return profile(() => m.forward(x)).rows.map((r) => [r.op, r.calls]);
     };
@@ -154,7 +154,7 @@ describe('Sequential', () => {
     const patched = new nn.ReLU();
     patched.forward = (t) => t.neg();
     const input = ones([1, 4]);
-    const run = (...modules: nn.Module[]) => new nn.Sequential(...modules).forward(input).toArraySync();
+    const run = (...modules: nn.TensorModule[]) => new nn.Sequential(...modules).forward(input).toArraySync();
     expect(run(set(new nn.Linear(4, 1)), new nn.ReLU())).toEqual([[0]]);
     expect(run(set(new Doubled(4, 1)), new nn.ReLU())).toEqual([[0]]);
     expect(run(set(new Doubled(4, 1)), patched)).toEqual([[4]]);

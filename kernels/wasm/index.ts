@@ -8,3 +8,4 @@ export * from './gemm';
 export * from './gemm-small';
 export * from './layout';
 export * from './optim';
+export * from './finite';

@@ -110,6 +110,8 @@ export interface SgdUpdate {
   readonly velocity: Storage | null;
   /** Whether the velocity has no value yet. */
   readonly firstStep: boolean;
+  /** Where only the device knows that: one number, 0 as long as no step was applied to the velocity, which is 0 then. */
+  readonly started?: Storage | null;
 }
 
 /** Operations that can be run again. */
@@ -161,8 +163,13 @@ export interface Backend {
   pick(x: Storage, index: Storage, rows: number, cols: number): Storage;
   /** out[r, index[r]] = x[r], 0 elsewhere, for out [rows, cols]. */
   place(x: Storage, index: Storage, rows: number, cols: number): Storage;
-  /** Updates every `parameter` in place, and its `velocity` where there is momentum. */
-  sgd(rule: SgdRule, updates: readonly SgdUpdate[]): void;
+  /**
+   * Updates every `parameter` in place, and its `velocity` where there is momentum. Where there is no readSync, `guard`
+   * holds one number, and everything keeps its bits unless that is 0; elsewhere the caller looks, and passes none.
+   */
+  sgd(rule: SgdRule, updates: readonly SgdUpdate[], guard?: Storage | null): void;
+  /** One number: 0 if every number of every operand is finite, else NaN. */
+  finite(operands: readonly Storage[]): Storage;
   /** scale Σ (a - b)², one number. */
   squaredError(a: Storage, b: Storage, scale: number): Storage;
   /** 2 scale g[0] (a - b). */

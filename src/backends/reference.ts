@@ -1,4 +1,5 @@
 import { map, zip } from '../../kernels/reference/elementwise.js';
+import { allFinite } from '../../kernels/reference/finite.js';
 import { copy, pick, place } from '../../kernels/reference/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredError, squaredErrorGrad } from '../../kernels/reference/loss.js';
 import { matmul } from '../../kernels/reference/matmul.js';
@@ -142,6 +143,10 @@ export class ReferenceBackend implements Backend {
       parameter.version++;
       if (velocity) velocity.version++;
     }
+  }
+
+  finite(operands: readonly Storage[]): Storage {
+    return this.#make(1, (out) => out.fill(operands.every((x) => allFinite(cells(x))) ? 0 : Number.NaN));
   }
 
   squaredError(a: Storage, b: Storage, scale: number): Storage {

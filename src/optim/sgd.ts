@@ -1,8 +1,11 @@
 import type { Backend, SgdUpdate } from '../backends/backend.js';
 import { zeros } from '../create.js';
 import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
-import { Tensor } from '../methods.js';
-import { sameShape } from '../shape.js';
+import type { Tensor } from '../methods.js';
+import type { StateDict } from '../nn/module.js';
+import { verdictOf } from './guard.js';
+import { Optimizer, type ParamGroup, type ParamGroupOptions } from './optimizer.js';
+import { stateTensor } from './state.js';
 
 export interface SGDOptions {
   /** The learning rate α of θ ← θ - α ∇J. */
@@ -17,120 +20,206 @@ export interface SGDOptions {
   nesterov?: boolean;
 }
 
-/** What SGD needs to go on elsewhere: its numbers, and the velocity of each parameter, null before its first step. */
+/** A state as versions before param groups saved it. */
 export interface SGDState {
   options: Required<SGDOptions>;
   velocities: (Tensor | null)[];
 }
 
+/** What is kept of a parameter from its first step with momentum on. */
+interface Momentum {
+  velocity: Tensor;
+  /** One number, 0 before the first step: where a guard on the device decides whether there was one. Else null. */
+  started: Tensor | null;
+}
+
+const KEYS = ['lr', 'momentum', 'dampening', 'weightDecay', 'nesterov'] as const;
+const KNOWN = ['params', ...KEYS];
+
 /**
  * Stochastic gradient descent, with momentum as in torch.optim.SGD: d = g + weightDecay θ; v ← momentum v + (1 -
  * dampening) d, d at first; θ ← θ - lr (nesterov ? d + momentum v : v). Parameters without a gradient stay.
  */
-export class SGD {
-  readonly parameters: readonly Tensor[];
-  /** May be changed between steps, for a schedule. */
-  options: Required<SGDOptions>;
-  #velocities: (Tensor | null)[];
+export class SGD extends Optimizer<SGDOptions> {
+  readonly #momenta = new Map<Tensor, Momentum>();
 
   /**
-   * @param parameters leaves that require a gradient, such as model.parameters()
-   * @throws TapegradError for no parameters, results in the place of leaves, and numbers that are not finite or negative
+   * @param parameters leaves such as model.parameters(), or groups of them, [{ params, lr … }]; those without a gradient
+   *   stay as they are, and one that comes twice in a list counts once
+   * @throws TapegradError for no parameters, results in the place of leaves, a parameter in two groups, and numbers that are
+   *   not finite or negative
    */
-  constructor(parameters: Iterable<Tensor>, options: SGDOptions) {
-    this.parameters = [...new Set(parameters)];
-    if (this.parameters.length === 0)
-      fail('SGD', 'there are no parameters', 'pass model.parameters() of a model whose layers are ordinary fields');
-    this.parameters.forEach((p, i) => {
-      if (!(p instanceof Tensor))
-        fail('SGD', `parameter ${i} is ${describe(p)}`, 'pass tensors, such as model.parameters()');
-      if (!p.requiresGrad || !p.isLeaf)
-        fail(
-          'SGD',
-          `parameter ${i} of shape ${show(p.shape)} is ${p.isLeaf ? 'a tensor that requires no gradient' : 'a result, not a leaf'}`,
-          'pass leaves made with requiresGrad: true',
-        );
-    });
-    this.options = checkRule(options);
-    this.#velocities = this.parameters.map(() => null);
+  constructor(parameters: Iterable<Tensor>, options: SGDOptions);
+  constructor(groups: Iterable<ParamGroupOptions<SGDOptions>>, options?: Partial<SGDOptions>);
+  constructor(parameters: Iterable<Tensor> | Iterable<ParamGroupOptions<SGDOptions>>, options?: Partial<SGDOptions>) {
+    super('SGD', checkRule, parameters, options);
   }
 
-  /** Updates every parameter that has a gradient, in place. @throws TapegradError for a learning rate that is not finite */
-  step(): void {
-    const options = checkRule(this.options);
-    const rule = { ...options, outdated: () => !sameRule(options, this.options) };
+  /**
+   * Updates every parameter that has a gradient, in place; nothing if none has.
+   *
+   * @param options `guard`: a scalar tensor such as finiteGuard(values). Unless it is 0, parameters and momentum keep their
+   *   bits. On the GPU the device decides, and nobody waits for it.
+   * @throws TapegradError for numbers of a group that are not finite or negative, and for a guard or a gradient that is
+   *   somewhere else than its parameter; nothing is changed then
+   */
+  override step(options: { guard?: Tensor } = {}): void {
+    checkOptions('SGD.step', options, ['guard']);
+    const rules = this.paramGroups.map((group) => this.rule(group));
+    const verdict = options.guard === undefined ? 'go' : verdictOf('SGD.step', options.guard);
+    this.#checkPlaces(options.guard);
+    if (verdict === 'stop') return;
+    const guard = verdict === 'go' ? null : verdict;
+    for (let i = 0; i < rules.length; i++) this.#update(this.paramGroups[i], rules[i], guard);
+  }
+
+  #update(group: ParamGroup<SGDOptions>, numbers: Required<SGDOptions>, guard: Tensor | null): void {
+    const count = this.paramGroups.length;
+    const outdated = () => this.paramGroups.length !== count || KEYS.some((key) => numbers[key] !== group[key]);
+    const rule = { ...numbers, outdated };
+    const flag = guard?.storage ?? null;
     let backend: Backend | null = null;
     let updates: SgdUpdate[] = [];
-    for (let i = 0; i < this.parameters.length; i++) {
-      const p = this.parameters[i];
+    for (let i = 0; i < group.params.length; i++) {
+      const p = group.params[i];
       const g = p.gradient;
       if (g === null) continue;
-      const firstStep = this.#velocities[i] === null;
-      if (rule.momentum !== 0 && firstStep) this.#velocities[i] = zeros(p.shape, { device: p.device });
-      else if (!firstStep) this.#velocities[i] = this.#velocities[i]!.to(p.device); // where the parameter has moved to
-      const velocity = rule.momentum !== 0 ? this.#velocities[i]!.storage : null;
       // Parameters that follow each other on one device are updated together.
       if (backend !== null && backend !== p.backend) {
-        backend.sgd(rule, updates);
+        backend.sgd(rule, updates, flag);
         updates = [];
       }
       backend = p.backend;
-      updates.push({ parameter: p.storage, gradient: g.storage, velocity, firstStep });
+      const state = rule.momentum === 0 ? NO_MOMENTUM : this.#momentum(p, guard !== null && rule.dampening !== 0);
+      updates.push({ parameter: p.storage, gradient: g.storage, ...state });
     }
-    backend?.sgd(rule, updates);
+    backend?.sgd(rule, updates, flag);
   }
 
-  /** Forgets the gradients of all parameters. */
-  zeroGrad(): void {
-    for (const p of this.parameters) p.grad = null;
-  }
-
-  /** A copy of everything that the next step depends on beside parameters and gradients. */
-  stateDict(): SGDState {
-    return { options: { ...this.options }, velocities: this.#velocities.map((v) => (v === null ? null : v.clone())) };
-  }
-
-  /** Continues from a saved state. Nothing is changed if it does not fit. @throws TapegradError if it belongs to other parameters */
-  loadStateDict(state: SGDState): void {
-    const { velocities } = state;
-    if (!Array.isArray(velocities) || velocities.length !== this.parameters.length) {
-      fail(
-        'SGD.loadStateDict',
-        `the state has ${Array.isArray(velocities) ? velocities.length : 'no'} velocities for ${this.parameters.length} parameters`,
-        'load the state of an optimizer over the same parameters',
-      );
+  /**
+   * The momentum of a parameter, which is made for its first step. Without dampening a velocity of 0 leads to the same
+   * first step as none, so that only with it somebody must know whether there was one.
+   */
+  #momentum(p: Tensor, uncertain: boolean): Omit<SgdUpdate, 'parameter' | 'gradient'> {
+    let state = this.#momenta.get(p);
+    let firstStep = state === undefined;
+    if (state === undefined) {
+      const { device } = p;
+      state = { velocity: zeros(p.shape, { device }), started: uncertain ? zeros([], { device }) : null };
+      this.#momenta.set(p, state);
+    } else if (state.velocity.backend !== p.backend) {
+      // Where the parameter has moved to.
+      state.velocity = state.velocity.to(p.device);
+      state.started = state.started?.to(p.device) ?? null;
     }
-    velocities.forEach((v, i) => {
-      const { shape } = this.parameters[i];
-      if (v !== null && !(v instanceof Tensor && sameShape(v.shape, shape))) {
+    if (state.started !== null && p.backend.readSync !== undefined) {
+      firstStep = p.backend.readSync(state.started.storage)[0] === 0;
+      state.started = null;
+    }
+    return { velocity: state.velocity.storage, firstStep, started: state.started?.storage };
+  }
+
+  /** Requires gradients that fit their parameters, and the guard where its numbers are needed. */
+  #checkPlaces(guard: Tensor | undefined): void {
+    for (const { params } of this.paramGroups) {
+      for (let i = 0; i < params.length; i++) {
+        const p = params[i];
+        const g = p.gradient;
+        if (g === null) continue;
+        if (g.backend !== p.backend || g.raw.size !== p.raw.size) {
+          const where = `a parameter of shape ${show(p.shape)} on '${p.device}'`;
+          fail(
+            'SGD.step',
+            `${where} has a gradient of shape ${show(g.shape)} on '${g.device}'`,
+            'call zeroGrad() and backward() after moving a model',
+          );
+        }
+        if (guard === undefined || guard.backend === p.backend) continue;
+        if (guard.backend.readSync !== undefined && p.backend.readSync !== undefined) continue;
         fail(
-          'SGD.loadStateDict',
-          `velocity ${i} is ${v instanceof Tensor ? show(v.shape) : describe(v)} for a parameter of shape ${show(shape)}`,
-          'load the state of an optimizer over the same parameters',
+          'SGD.step',
+          `the guard is on '${guard.device}', a parameter on '${p.device}'`,
+          'make it with finiteGuard from tensors on the same device',
         );
       }
+    }
+  }
+
+  /**
+   * A copy of everything that the next step depends on beside parameters and gradients, as tensors by name, for `save`:
+   * 'velocity.3' is that of the parameter 3, in the order of the groups; 'paramGroups' is the JSON of the groups' numbers,
+   * byte by byte.
+   */
+  stateDict(): StateDict {
+    const state: StateDict = { paramGroups: this.packed() };
+    this.all.forEach((p, i) => {
+      const momentum = this.#momenta.get(p);
+      if (momentum === undefined) return;
+      state[`velocity.${i}`] = momentum.velocity.clone();
+      if (momentum.started !== null) state[`started.${i}`] = momentum.started.clone();
     });
-    this.options = checkRule(state.options);
-    this.#velocities = velocities.map((v, i) => (v === null ? null : v.to(this.parameters[i].device).clone()));
+    return state;
+  }
+
+  /**
+   * Continues from a saved state: what stateDict() gave, also by way of a file, here or in a version before param groups.
+   * The groups keep their parameters and get the state's numbers. Nothing is changed if it does not fit.
+   * @throws TapegradError if it belongs to other parameters, or is damaged
+   */
+  loadStateDict(state: StateDict | SGDState): void {
+    const op = 'SGD.loadStateDict';
+    const given = isFormer(state) ? fromFormer(op, state, this.all.length) : { groups: state, tensors: state };
+    const putNumbers = this.unpacked(op, given.groups);
+    const { all } = this;
+    const names = new Set(Object.keys(given.tensors));
+    names.delete('paramGroups');
+    const momenta = all.map((p, i): Momentum | null => {
+      const take = (name: string, shape: readonly number[]) =>
+        names.delete(name) ? stateTensor(op, name, given.tensors[name], shape, p) : null;
+      const [velocity, started] = [take(`velocity.${i}`, p.shape), take(`started.${i}`, [])];
+      return velocity && { velocity, started };
+    });
+    if (names.size > 0) {
+      fail(op, `the state has ${[...names].join(', ')}`, 'load the state of an SGD over the same parameters');
+    }
+    putNumbers();
+    momenta.forEach((momentum, i) => {
+      if (momentum === null) this.#momenta.delete(all[i]);
+      else this.#momenta.set(all[i], momentum);
+    });
   }
 }
 
-function sameRule(rule: Required<SGDOptions>, options: SGDOptions): boolean {
-  const now = checkRule(options);
-  return (Object.keys(rule) as (keyof SGDOptions)[]).every((key) => rule[key] === now[key]);
+const NO_MOMENTUM = { velocity: null, firstStep: false } as const;
+
+function isFormer(state: StateDict | SGDState): state is SGDState {
+  return typeof state === 'object' && state !== null && Array.isArray(state.velocities);
 }
 
-function checkRule(options: SGDOptions): Required<SGDOptions> {
-  checkOptions('SGD', options, ['lr', 'momentum', 'dampening', 'weightDecay', 'nesterov']);
+/** A state of before as one of today. */
+function fromFormer(op: string, { options, velocities }: SGDState, count: number) {
+  if (velocities.length !== count) {
+    fail(
+      op,
+      `the state has ${velocities.length} velocities for ${count} parameters`,
+      'load the state of an optimizer over the same parameters',
+    );
+  }
+  const kept = velocities.flatMap((v, i): [string, Tensor][] => (v === null ? [] : [[`velocity.${i}`, v]]));
+  return { groups: [{ params: count, ...options }], tensors: Object.fromEntries(kept) };
+}
+
+function checkRule(op: string, options: SGDOptions): Required<SGDOptions> {
+  checkOptions(op, options, KNOWN);
   const { lr, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false } = options;
-  checkNumber('SGD', 'lr', lr, 0);
-  checkNumber('SGD', 'momentum', momentum, 0);
-  checkNumber('SGD', 'dampening', dampening);
-  checkNumber('SGD', 'weightDecay', weightDecay, 0);
-  if (typeof nesterov !== 'boolean') fail('SGD', `nesterov is ${describe(nesterov)}`, 'pass true or false');
+  checkNumber(op, 'lr', lr, 0);
+  checkNumber(op, 'momentum', momentum, 0);
+  checkNumber(op, 'dampening', dampening);
+  checkNumber(op, 'weightDecay', weightDecay, 0);
+  if (typeof nesterov !== 'boolean') fail(op, `nesterov is ${describe(nesterov)}`, 'pass true or false');
   if (nesterov && (momentum === 0 || dampening !== 0))
     fail(
-      'SGD',
+      op,
       `nesterov with momentum ${momentum} and dampening ${dampening}`,
       'nesterov needs a momentum above 0 and no dampening',
     );

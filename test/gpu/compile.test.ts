@@ -57,7 +57,7 @@ describe('compile', () => {
       model.loadStateDict(copies); // back to before
       await run(2);
       await run(5, 9); // another batch size
-      optimizer.options = { ...optimizer.options, lr: 0.2 };
+      optimizer.paramGroups[0].lr = 0.2;
       await run(3);
       const w = model.parameters()[0].mul(2); // queued before a replay that changes the parameter
       await run(2);

@@ -313,6 +313,15 @@ export class CpuBackend implements Backend {
     }
   }
 
+  finite(operands: readonly Storage[]): Storage {
+    let verdict = 0;
+    for (let i = 0; i < operands.length && verdict === 0; i++) {
+      this.#heap.begin(operands[i] as Block);
+      verdict = this.#kernels.finite!(this.#at(operands[i]), operands[i].size);
+    }
+    return this.fill(1, verdict);
+  }
+
   /** Runs a scalar loop over the operands' numbers where they lie. */
   #scalar(inputs: Storage[], out: Block, loop: (out: Float32Array, ...inputs: Float32Array[]) => void): void {
     // Fetching an operand can make the memory grow, which replaces every view: first fetch all, then look.

@@ -1,5 +1,6 @@
 import { binary, scale, unary } from '../../../kernels/gpu/elementwise.js';
-import { copy, pick, place, rows } from '../../../kernels/gpu/layout.js';
+import { first, more, verdict } from '../../../kernels/gpu/finite.js';
+import { copy, fill, pick, place, rows } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
 import * as optim from '../../../kernels/gpu/optim.js';
@@ -19,7 +20,7 @@ import type {
   Storage,
   UnaryKernel,
 } from '../backend.js';
-import { GpuMemory } from './memory.js';
+import { type Argument, GpuMemory } from './memory.js';
 import { type Mode, type Runtime, Unavailable } from './runtime.js';
 import type { Cell, GpuStorage } from './storage.js';
 import { WebGlRuntime } from './webgl.js';
@@ -31,6 +32,8 @@ const API: Record<Mode, string> = { webgpu: 'WebGPU', webgl2: 'WebGL2', headless
 const MOST_ROWS = 2 ** 24;
 /** How many numbers one thread folds. */
 const SEGMENT = 128;
+/** How many threads look for numbers that are not finite. */
+const MOST_WALKERS = 16384;
 const MIN = 'x < acc ? x : acc';
 const MAX = 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc';
 
@@ -152,27 +155,66 @@ export class GpuBackend extends GpuMemory implements Backend {
     return this.run(place, rows * cols, x, index, cols);
   }
 
-  sgd(rule: SgdRule, updates: readonly SgdUpdate[]): void {
-    const { lr, momentum, dampening, weightDecay } = rule;
+  sgd(rule: SgdRule, updates: readonly SgdUpdate[], guard: Storage | null = null): void {
+    const { lr, momentum, weightDecay, nesterov } = rule;
     this.noteRule(rule);
-    for (const { parameter, gradient, velocity, firstStep } of updates) {
+    const by = guard && this.present(guard);
+    for (const update of updates) {
+      const { parameter, gradient, velocity } = update;
       const [p, g] = [this.present(parameter), this.present(gradient)];
-      const n = parameter.size;
-      const gradients = [p, g, weightDecay];
-      let next: Cell;
-      if (velocity === null) {
-        next = this.launch(optim.plain, n, [...gradients, lr], p);
-      } else {
-        const before = this.present(velocity);
-        const kept = firstStep ? [0, 0] : [momentum, dampening];
-        const v = this.launch(optim.velocity, n, [...gradients, before, ...kept], before);
-        next = rule.nesterov
-          ? this.launch(optim.nesterov, n, [...gradients, v, lr, momentum], p)
-          : this.launch(optim.withMomentum, n, [...gradients, v, lr], p);
+      const args: Argument[] = [p, g, weightDecay];
+      let kernel = optim.plain;
+      if (velocity !== null) {
+        const v = this.#velocity(rule, update, velocity, args, by);
         this.put(velocity, v);
+        args.push(v);
+        kernel = nesterov ? optim.nesterov : optim.withMomentum;
       }
-      this.put(parameter, next);
+      args.push(lr);
+      if (velocity !== null && nesterov) args.push(momentum);
+      this.put(parameter, this.#guarded(kernel, parameter.size, args, p, by));
     }
+  }
+
+  /** Runs the guarded twin of a kernel where there is a guard; `kept` is what stays if it fails. */
+  #guarded(kernel: optim.Step, size: number, args: readonly Argument[], kept: Cell, guard: Cell | null): Cell {
+    if (guard === null) return this.launch(kernel.plain, size, args, kept);
+    return this.launch(kernel.guarded, size, [...args, guard], kept);
+  }
+
+  /** The next velocity; `args` are the arguments that all kernels begin with. */
+  #velocity(
+    { momentum, dampening }: SgdRule,
+    { firstStep, started }: SgdUpdate,
+    velocity: Storage,
+    args: readonly Argument[],
+    guard: Cell | null,
+  ): Cell {
+    const before = this.present(velocity);
+    if (!started) {
+      const kept = firstStep ? [0, 0] : [momentum, dampening];
+      return this.#guarded(optim.velocity, velocity.size, [...args, before, ...kept], before, guard);
+    }
+    const flag = this.present(started);
+    const given = [...args, before, momentum, dampening, flag];
+    const next = this.#guarded(optim.startingVelocity, velocity.size, given, before, guard);
+    const after = guard === null ? this.launch(fill, 1, [1], flag) : this.launch(optim.start, 1, [guard, flag], flag);
+    this.put(started, after);
+    return next;
+  }
+
+  finite(operands: readonly Storage[]): Storage {
+    const threads = Math.min(MOST_WALKERS, Math.ceil(Math.max(...operands.map((x) => x.size)) / 8));
+    let flags: Cell | null = null;
+    for (const x of operands) {
+      const args: Argument[] = [this.present(x), x.size, threads, Math.ceil(x.size / threads)];
+      const next: Cell =
+        flags === null ? this.launch(first, threads, args) : this.launch(more, threads, [...args, flags]);
+      flags?.release();
+      flags = next;
+    }
+    const flag = this.#fold(fold('finite', MAX, 'largest flag'), flags!, 1, threads, 1);
+    return letGo(this.run(verdict, 1, flag, Number.NaN), flag, flags!);
   }
 
   squaredError(a: Storage, b: Storage, factor: number): Storage {

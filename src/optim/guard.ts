@@ -1,0 +1,37 @@
+import { describe, fail } from '../errors.js';
+import { Tensor } from '../methods.js';
+
+/**
+ * A scalar on the tensors' device: 0 if every number of every tensor is finite, else NaN. Nothing is read back, so that the
+ * device never waits, and no gradient flows through it. `optimizer.step({ guard })` obeys it; added to a loss it marks it.
+ *
+ * @param values such as a loss and its gradients; all on one device
+ * @throws TapegradError for no tensors, and for tensors on several devices
+ */
+export function finiteGuard(values: readonly Tensor[]): Tensor {
+  if (!Array.isArray(values) || values.length === 0) {
+    const what = Array.isArray(values) ? 'there are no tensors' : `the argument is ${describe(values)}`;
+    fail('finiteGuard', what, 'pass an array of tensors, such as the loss and its gradients');
+  }
+  const tensors: readonly unknown[] = values;
+  const operands = tensors.map((t, i) => {
+    if (!(t instanceof Tensor)) fail('finiteGuard', `value ${i} is ${describe(t)}`, 'pass tensors only');
+    if (t.backend !== values[0].backend) {
+      const where = `value ${i} is on '${t.device}', value 0 on '${values[0].device}'`;
+      fail('finiteGuard', where, 'make a guard for each device');
+    }
+    return t.raw;
+  });
+  return new Tensor([], values[0].backend.finite(operands));
+}
+
+/** What a guard says: 'go', 'stop', or the guard itself where only its device knows. @internal */
+export function verdictOf(op: string, guard: Tensor): 'go' | 'stop' | Tensor {
+  if (!(guard instanceof Tensor) || guard.size !== 1) {
+    const what = guard instanceof Tensor ? `of shape [${guard.shape.join(', ')}]` : describe(guard);
+    fail(op, `the guard is ${what}`, 'pass a scalar tensor, such as finiteGuard(values)');
+  }
+  const { backend } = guard;
+  if (backend.readSync === undefined) return guard;
+  return backend.readSync(guard.storage)[0] === 0 ? 'go' : 'stop';
+}

@@ -27,4 +27,14 @@ export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';
 export type { NestedArray } from './tensor.js';
-export { type Batches, type EpochReport, type FitOptions, fit, type History, type Metric } from './train/fit.js';
+export type { Batches } from './train/batches.js';
+export { fit, type History } from './train/fit.js';
+export type {
+  BatchReport,
+  EpochReport,
+  FitOptions,
+  Metric,
+  Metrics,
+  MetricValue,
+  ValidationReport,
+} from './train/options.js';

@@ -142,8 +142,8 @@ describe('the learning rate', () => {
     pull(p, 2);
     optimizer.step();
     expect(p.toArraySync()).toEqual([0]);
-    optimizer.options.lr = 0.125;
-    optimizer.options.momentum = 0;
+    optimizer.paramGroups[0].lr = 0.125;
+    optimizer.paramGroups[0].momentum = 0;
     optimizer.step();
     expect(p.toArraySync()).toEqual([-0.25]);
   });
@@ -213,7 +213,7 @@ describe('a state', () => {
     pull(q, 1, 1);
     other.step();
     for (const state of [other.stateDict(), new optim.SGD([leaf(1), leaf(2)], options).stateDict(), {}]) {
-      const error = await errorOf(() => optimizer.loadStateDict(state as optim.SGDState));
+      const error = await errorOf(() => optimizer.loadStateDict(state as nn.StateDict));
       expect(error.op).toContain('SGD');
     }
     pull(p, 4);

@@ -1,7 +1,8 @@
 import { checkInteger, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { generator, Generator as RandomStream } from '../random.js';
-import { TensorDataset } from './dataset.js';
+import { type BatchOf, TensorDataset } from './dataset.js';
+import { turnIfDue } from './yield.js';
 
 export interface DataLoaderOptions {
   /** Samples a batch. */
@@ -14,8 +15,11 @@ export interface DataLoaderOptions {
   seed?: number;
 }
 
-/** Batches of a dataset, as torch.utils.data.DataLoader: `for (const [x, y] of loader)`, or `for await`. */
-export class DataLoader {
+/**
+ * Batches of a dataset, as torch.utils.data.DataLoader: `for (const [x, y] of loader)`, or `for await`, which lets timers,
+ * requests and frames run between batches.
+ */
+export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
   readonly batchSize: number;
   readonly #shuffle: boolean;
   readonly #dropLast: boolean;
@@ -24,7 +28,7 @@ export class DataLoader {
 
   /** @throws TapegradError for unknown options and a batch size that is no whole number of at least 1 */
   constructor(
-    readonly dataset: TensorDataset,
+    readonly dataset: TensorDataset<T>,
     options: DataLoaderOptions,
   ) {
     if (!(dataset instanceof TensorDataset))
@@ -58,13 +62,17 @@ export class DataLoader {
     this.#epoch = checkInteger('DataLoader', 'state.epoch', state.epoch, 0);
   }
 
-  *[Symbol.iterator](): Generator<Tensor[], void, undefined> {
+  *[Symbol.iterator](): Generator<BatchOf<T>, void, undefined> {
     const order = this.#nextOrder();
     for (let i = 0; i < this.length; i++) yield this.#batch(order, i);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Tensor[], void, undefined> {
-    yield* this[Symbol.iterator]();
+  async *[Symbol.asyncIterator](): AsyncGenerator<BatchOf<T>, void, undefined> {
+    for (const batch of this) {
+      const turn = turnIfDue();
+      if (turn !== null) await turn;
+      yield batch;
+    }
   }
 
   #nextOrder(): Int32Array {
@@ -76,7 +84,7 @@ export class DataLoader {
     return stream.permutation(this.dataset.length);
   }
 
-  #batch(order: Int32Array, index: number): Tensor[] {
+  #batch(order: Int32Array, index: number): BatchOf<T> {
     const from = index * this.batchSize;
     return this.dataset.take(order, from, Math.min(from + this.batchSize, this.dataset.length));
   }

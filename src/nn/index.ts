@@ -4,6 +4,6 @@ export type { ForwardHook } from './hooks.js';
 export * as init from './init.js';
 export { Linear, ReLU, Sequential, Sigmoid, Tanh } from './layers.js';
 export { BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss } from './losses.js';
-export { Module, Module, type StateDict, type StateDict, type TensorModule } from './module.js';
+export { Module, type StateDict, type TensorModule } from './module.js';
 export { Buffer, Parameter } from './parameter.js';
 export * as utils from './utils.js';

@@ -15,6 +15,11 @@ abstract class Loss extends Module {
     };
   }
 
+  /** How the losses of the elements become one number. */
+  get reduction(): F.Reduction {
+    return this.options.reduction;
+  }
+
   abstract override forward(prediction: Tensor, target: Tensor): Tensor;
 }
 

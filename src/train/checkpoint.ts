@@ -2,25 +2,26 @@ import { fail } from '../errors.js';
 import { readFile, writeAtomically } from '../io/files.js';
 import { fromSafetensors, toSafetensors } from '../io/safetensors.js';
 import type { Module, StateDict } from '../nn/module.js';
-import type { SGD, SGDState } from '../optim/sgd.js';
 import { generator } from '../random.js';
-import type { EpochReport } from './fit.js';
+import { fromJson, toJson } from './json.js';
+import { type FormerOptimizer, loadOptimizer, type Optimizer, saveOptimizer } from './optimizer.js';
+import type { EpochReport, Metrics } from './options.js';
 
 /** What fit must know beside the model and the optimizer to go on as if it had never stopped. */
-export interface TrainingState {
-  epochs: EpochReport[];
+export interface TrainingState<M extends Metrics = Metrics> {
+  epochs: EpochReport<M>[];
   /** The best validation loss so far, and how many epochs ago it was; for early stopping. */
   best: { loss: number; epoch: number } | null;
 }
 
-interface Contents extends TrainingState {
-  format: 'tapegrad-checkpoint';
-  version: 1;
-  random: { seed: number; block: number };
-  loader: unknown;
-  options: SGDState['options'];
-  velocities: boolean[];
-}
+/** Version 1 had the optimizer's numbers here, version 2 has them among the tensors. */
+type Contents = TrainingState &
+  Partial<FormerOptimizer> & {
+    format: 'tapegrad-checkpoint';
+    version: 1 | 2;
+    random: { seed: number; block: number };
+    loader: unknown;
+  };
 
 /** Something whose order of batches can be saved; DataLoader is. */
 export interface Resumable {
@@ -38,51 +39,81 @@ const withPrefix = (prefix: string, tensors: StateDict): StateDict =>
   );
 
 /** Writes one safetensors file with everything; a crash leaves the one before. */
-export async function writeCheckpoint(
+export async function writeCheckpoint<M extends Metrics>(
   path: string,
   model: Module,
-  optimizer: SGD,
+  optimizer: Optimizer,
   loader: Partial<Resumable>,
-  state: TrainingState,
+  state: TrainingState<M>,
   best: StateDict | null,
 ): Promise<void> {
-  const { options, velocities } = optimizer.stateDict();
-  const contents: Contents = {
+  const contents = {
     format: 'tapegrad-checkpoint',
-    version: 1,
+    version: 2,
     ...state,
     random: generator.state,
     loader: loader.state ?? null,
-    options,
-    velocities: velocities.map((v) => v !== null),
   };
   const tensors = {
     ...prefixed('model.', model.stateDict()),
     ...prefixed('best.', best ?? {}),
-    ...Object.fromEntries(velocities.flatMap((v, i) => (v ? [[`velocity.${i}`, v]] : []))),
+    ...saveOptimizer(optimizer),
   };
-  await writeAtomically('fit', path, await toSafetensors(tensors, { checkpoint: JSON.stringify(contents) }));
+  await writeAtomically('fit', path, await toSafetensors(tensors, { checkpoint: toJson(contents) }));
 }
 
-/** Brings back what writeCheckpoint wrote. @throws TapegradError if the file is no checkpoint of this model and optimizer */
-export async function readCheckpoint(
+/** Brings back what writeCheckpoint wrote. Nothing is changed if it does not fit. @throws TapegradError if the file is no checkpoint of this model and optimizer */
+export async function readCheckpoint<M extends Metrics>(
   path: string,
   model: Module,
-  optimizer: SGD,
+  optimizer: Optimizer,
   loader: Partial<Resumable>,
-): Promise<{ state: TrainingState; best: StateDict | null }> {
+): Promise<{ state: TrainingState<M>; best: StateDict | null }> {
   const { tensors, metadata } = fromSafetensors(await readFile('fit', path));
-  const contents = JSON.parse(metadata.checkpoint ?? 'null') as Contents | null;
-  if (contents?.format !== 'tapegrad-checkpoint' || contents.version !== 1) {
+  const contents = contentsOf(path, metadata.checkpoint);
+  const { epochs, best: bestSoFar, random, loader: order, version, options, velocities } = contents;
+  const before = Object.fromEntries(Object.entries(model.stateDict()).map(([key, value]) => [key, value.clone()]));
+  model.loadStateDict(withPrefix('model.', tensors));
+  try {
+    loadOptimizer(optimizer, tensors, version === 1 ? { options: options!, velocities: velocities! } : null);
+    if (order !== null && 'state' in loader) loader.state = order;
+  } catch (error) {
+    model.loadStateDict(before);
+    throw error;
+  }
+  generator.state = random;
+  const best = withPrefix('best.', tensors);
+  return {
+    state: { epochs: epochs.map(withoutNull) as EpochReport<M>[], best: bestSoFar && lost(bestSoFar) },
+    best: Object.keys(best).length > 0 ? best : null,
+  };
+}
+
+function contentsOf(path: string, text: string | undefined): Contents {
+  let contents: Contents | null = null;
+  try {
+    contents = fromJson(text ?? 'null') as Contents | null;
+  } catch {
+    // Said below.
+  }
+  if (contents?.format !== 'tapegrad-checkpoint' || ![1, 2].includes(contents.version)) {
     fail('fit', `${path} is no checkpoint that this version can read`, 'remove it, or pass { resume: false }');
   }
-  model.loadStateDict(withPrefix('model.', tensors));
-  optimizer.loadStateDict({
-    options: contents.options,
-    velocities: contents.velocities.map((kept, i) => (kept ? tensors[`velocity.${i}`] : null)),
-  });
-  generator.state = contents.random;
-  if (contents.loader !== null && 'state' in loader) loader.state = contents.loader;
-  const best = withPrefix('best.', tensors);
-  return { state: { epochs: contents.epochs, best: contents.best }, best: Object.keys(best).length > 0 ? best : null };
+  return contents;
+}
+
+// Checkpoints of before 0.2 have null for NaN and for Infinity.
+
+/** The numbers of a report with NaN for null. */
+function withoutNull(report: EpochReport): EpochReport {
+  const numbers = <T extends object>(row: T): T =>
+    Object.fromEntries(Object.entries(row).map(([key, value]) => [key, value ?? Number.NaN])) as T;
+  const { validation, ...rest } = report;
+  return { ...numbers(rest), validation: validation && numbers(validation) };
+}
+
+/** A best loss that was not finite is one that any other beats. */
+function lost(best: { loss: number | null; epoch: number }): { loss: number; epoch: number } {
+  const { loss, epoch } = best;
+  return { loss: loss === null || Number.isNaN(loss) ? Number.POSITIVE_INFINITY : loss, epoch };
 }

@@ -1,0 +1,181 @@
+import { describe, fail, show } from '../errors.js';
+import { Tensor } from '../methods.js';
+import type { TensorModule } from '../nn/module.js';
+import { clipGradNorm } from '../nn/utils.js';
+import { finiteGuard } from '../optim/guard.js';
+import { type Place, placeName } from './batches.js';
+import { isFiniteAnywhere, isFiniteNow, isReadable } from './finite.js';
+import { ownedBy, step } from './optimizer.js';
+import { type FitOptions, lossReduction, type Metrics } from './options.js';
+
+/** The loss of a batch, checked. */
+export function lossOf(
+  loss: FitOptions['loss'],
+  model: TensorModule,
+  x: Tensor,
+  y: Tensor,
+  place: Place,
+): [Tensor, Tensor] {
+  const output: unknown = model.forward(x);
+  if (!(output instanceof Tensor))
+    fail('fit', `the model gave ${describe(output)} for ${placeName(place)}`, 'return a tensor from forward(x)');
+  const cost: unknown = loss.forward(output, y);
+  if (!(cost instanceof Tensor) || cost.size !== 1)
+    fail(
+      'fit',
+      `the loss of ${placeName(place)} is ${cost instanceof Tensor ? `a tensor of shape ${show(cost.shape)}` : describe(cost)}`,
+      'return a tensor with one element: the mean over the batch, or the sum',
+    );
+  return [output, cost];
+}
+
+/**
+ * Trains with one batch after the other. Loss and gradients are looked at before the weights are touched, so that whatever
+ * goes wrong, the weights are those of the last good step. Where the host cannot wait for the device, the device looks.
+ */
+export class Trainer {
+  #names = new Map<Tensor, string>();
+  #owned: readonly Tensor[] = [];
+  /** Parameters that get gradients which nobody uses. */
+  #others: readonly Tensor[] = [];
+  readonly #sums: boolean;
+  readonly #every: number;
+  /** Batches and samples since the last step, and the samples that each batch was counted for. */
+  #batches = 0;
+  #samples = 0;
+  #expected = 0;
+
+  constructor(
+    private readonly model: TensorModule,
+    private readonly options: Pick<
+      FitOptions<Metrics>,
+      'loss' | 'lossReduction' | 'optimizer' | 'accumulate' | 'clipGradNorm'
+    >,
+  ) {
+    this.#sums = lossReduction(options) === 'sum';
+    this.#every = options.accumulate ?? 1;
+  }
+
+  /** Begins an epoch: looks at what there is to train, which may have changed, and forgets batches without a step. */
+  start(): void {
+    this.#names = new Map(this.model.namedParameters().map(([name, p]) => [p, name]));
+    this.#owned = ownedBy(this.options.optimizer);
+    const owned = new Set(this.#owned);
+    this.#others = [...this.#names.keys()].filter((p) => !owned.has(p));
+    this.#batches = 0;
+  }
+
+  /** The sum of the losses of a batch's samples, from the number that its loss is. */
+  total(value: number, samples: number): number {
+    return this.#sums ? value : value * samples;
+  }
+
+  /** @returns the batch's loss. @throws TapegradError if it or a gradient is not finite; no weight has changed then */
+  async batch(x: Tensor, y: Tensor, place: Place): Promise<number> {
+    const [, cost] = lossOf(this.options.loss, this.model, x, y, place);
+    const readable = isReadable(cost);
+    const value = readable ? cost.itemSync() : null;
+    if (value !== null) checkLoss(value, place);
+    if (this.#batches === 0) this.#zero(x.shape[0]);
+    this.#batches++;
+    this.#samples += x.shape[0];
+    this.#backward(cost, x.shape[0]);
+    const due = this.#batches >= this.#every;
+    if (value !== null) {
+      if (due) this.#step(place);
+      return value;
+    }
+    return due ? this.#stepOnDevice(cost, place) : checkLoss(await cost.item(), place);
+  }
+
+  /** Takes the step of the last batches of an epoch, where they are fewer than `accumulate`. */
+  async finish(place: Place): Promise<void> {
+    if (this.#batches === 0) return;
+    if (this.#owned.every(isReadable)) this.#step(place);
+    else await this.#stepOnDevice(null, place);
+  }
+
+  /** @throws TapegradError if a step has carried a weight beyond what a float32 can hold */
+  async checkWeights(epoch: number): Promise<void> {
+    for (const p of this.#owned) {
+      if (p.requiresGrad && !(await isFiniteAnywhere(p)))
+        fail(
+          'fit',
+          `the parameter ${this.#name(p)} is no longer finite after epoch ${epoch}`,
+          'use a smaller learning rate, and go back to the last checkpoint',
+        );
+    }
+  }
+
+  #zero(samples: number): void {
+    this.options.optimizer.zeroGrad();
+    for (const p of this.#others) p.grad = null;
+    this.#samples = 0;
+    this.#expected = samples;
+  }
+
+  /** A mean is weighted by its share of the samples that the step is expected to have: those of equal batches. */
+  #backward(cost: Tensor, samples: number): void {
+    const weight = this.#sums ? 1 : samples / (this.#expected * this.#every);
+    (weight === 1 ? cost : cost.mul(weight)).backward();
+  }
+
+  /** Makes up for batches that were fewer or of other sizes than expected. */
+  #settle(): void {
+    const factor = this.#sums ? 1 : (this.#expected * this.#every) / this.#samples;
+    this.#batches = 0;
+    if (factor === 1) return;
+    for (const p of this.#owned) if (p.gradient !== null) p.grad = p.gradient.mul(factor);
+  }
+
+  #clip(): void {
+    const { clipGradNorm: maxNorm } = this.options;
+    if (maxNorm !== undefined) clipGradNorm(this.#owned, maxNorm);
+  }
+
+  #step(place: Place): void {
+    this.#settle();
+    for (const p of this.#owned) if (p.gradient !== null && !isFiniteNow(p.gradient)) this.#refuse(p, place);
+    this.#clip();
+    step(this.options.optimizer);
+  }
+
+  async #stepOnDevice(cost: Tensor | null, place: Place): Promise<number> {
+    this.#settle();
+    const gradients = this.#owned.flatMap(({ gradient }) => (gradient === null ? [] : [gradient]));
+    const loss = cost?.detach().reshape([]);
+    const guard = finiteGuard(loss ? [loss, ...gradients] : gradients);
+    this.#clip();
+    step(this.options.optimizer, guard);
+    const value = await (loss ? loss.add(guard) : guard).item(); // one answer to wait for: NaN if anything is not finite
+    if (Number.isFinite(value)) return value;
+    if (loss) checkLoss(await loss.item(), place);
+    // Clipping has spread NaN to all gradients.
+    if (this.options.clipGradNorm === undefined)
+      for (const p of this.#owned)
+        if (p.gradient !== null && !(await isFiniteAnywhere(p.gradient))) this.#refuse(p, place);
+    return this.#refuse(null, place);
+  }
+
+  #refuse(p: Tensor | null, place: Place): never {
+    fail(
+      'fit',
+      `${p === null ? 'a gradient' : `the gradient of ${this.#name(p)}`} is not finite in ${placeName(place)}, though the loss is; the weights are those before it`,
+      'look for what has no finite derivative there, such as the root of 0, or use a smaller learning rate',
+    );
+  }
+
+  #name(p: Tensor): string {
+    return `'${this.#names.get(p) ?? `parameter ${this.#owned.indexOf(p)} of the optimizer`}'`;
+  }
+}
+
+function checkLoss(value: number, place: Place): number {
+  if (!Number.isFinite(value))
+    fail(
+      'fit',
+      `the loss is ${value} in ${placeName(place)}`,
+      'use a smaller learning rate, and check the data for NaN; the weights are those before this batch',
+    );
+  return value;
+}

@@ -77,6 +77,8 @@ describe('the layout', () => {
       'tsconfig.json',
       'typedoc.json',
       'vitest.config.ts',
+      'vitest.mutation.config.ts',
+      'stryker.config.json',
     ];
     expect([...top].filter((name) => !allowed.includes(name))).toEqual([]);
   });

@@ -1,4 +1,4 @@
-import type { Backend, SgdUpdate } from '../backends/backend.js';
+import type { Backend, SgdUpdate, Storage } from '../backends/backend.js';
 import { zeros } from '../create.js';
 import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import type { Tensor } from '../methods.js';
@@ -90,8 +90,13 @@ export class SGD extends Optimizer<SGDOptions> {
         updates = [];
       }
       backend = p.backend;
-      const state = rule.momentum === 0 ? NO_MOMENTUM : this.#momentum(p, guard !== null && rule.dampening !== 0);
-      updates.push({ parameter: p.storage, gradient: g.storage, ...state });
+      const parameter = p.storage;
+      const gradient = g.storage;
+      updates.push(
+        rule.momentum === 0
+          ? { parameter, gradient, velocity: null, firstStep: false, started: null }
+          : this.#withMomentum(p, parameter, gradient, guard !== null && rule.dampening !== 0),
+      );
     }
     backend?.sgd(rule, updates, flag);
   }
@@ -100,7 +105,7 @@ export class SGD extends Optimizer<SGDOptions> {
    * The momentum of a parameter, which is made for its first step. Without dampening a velocity of 0 leads to the same
    * first step as none, so that only with it somebody must know whether there was one.
    */
-  #momentum(p: Tensor, uncertain: boolean): Omit<SgdUpdate, 'parameter' | 'gradient'> {
+  #withMomentum(p: Tensor, parameter: Storage, gradient: Storage, uncertain: boolean): SgdUpdate {
     let state = this.#momenta.get(p);
     let firstStep = state === undefined;
     if (state === undefined) {
@@ -116,7 +121,8 @@ export class SGD extends Optimizer<SGDOptions> {
       firstStep = p.backend.readSync(state.started.storage)[0] === 0;
       state.started = null;
     }
-    return { velocity: state.velocity.storage, firstStep, started: state.started?.storage };
+    const velocity = state.velocity.storage;
+    return { parameter, gradient, velocity, firstStep, started: state.started === null ? null : state.started.storage };
   }
 
   /** Requires gradients that fit their parameters, and the guard where its numbers are needed. */
@@ -126,7 +132,8 @@ export class SGD extends Optimizer<SGDOptions> {
         const p = params[i];
         const g = p.gradient;
         if (g === null) continue;
-        if (g.backend !== p.backend || g.raw.size !== p.raw.size) {
+        const [own, other] = [p.raw, g.raw];
+        if (other.backend !== own.backend || other.size !== own.size) {
           const where = `a parameter of shape ${show(p.shape)} on '${p.device}'`;
           fail(
             'SGD.step',
@@ -134,7 +141,7 @@ export class SGD extends Optimizer<SGDOptions> {
             'call zeroGrad() and backward() after moving a model',
           );
         }
-        if (guard === undefined || guard.backend === p.backend) continue;
+        if (guard === undefined || guard.backend === own.backend) continue;
         if (guard.backend.readSync !== undefined && p.backend.readSync !== undefined) continue;
         fail(
           'SGD.step',
@@ -189,8 +196,6 @@ export class SGD extends Optimizer<SGDOptions> {
     });
   }
 }
-
-const NO_MOMENTUM = { velocity: null, firstStep: false } as const;
 
 function isFormer(state: StateDict | SGDState): state is SGDState {
   return typeof state === 'object' && state !== null && Array.isArray(state.velocities);

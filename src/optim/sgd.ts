@@ -75,7 +75,10 @@ export class SGD extends Optimizer<SGDOptions> {
 
   #update(group: ParamGroup<SGDOptions>, numbers: Required<SGDOptions>, guard: Tensor | null): void {
     const count = this.paramGroups.length;
-    const outdated = () => this.paramGroups.length !== count || KEYS.some((key) => numbers[key] !== group[key]);
+    // First steps are not like the others, so that a recording of one stands for one call only.
+    let first = false;
+    const outdated = () =>
+      first || this.paramGroups.length !== count || KEYS.some((key) => numbers[key] !== group[key]);
     const rule = { ...numbers, outdated };
     const flag = guard?.storage ?? null;
     let backend: Backend | null = null;
@@ -92,11 +95,12 @@ export class SGD extends Optimizer<SGDOptions> {
       backend = p.backend;
       const parameter = p.storage;
       const gradient = g.storage;
-      updates.push(
+      const update =
         rule.momentum === 0
           ? { parameter, gradient, velocity: null, firstStep: false, started: null }
-          : this.#withMomentum(p, parameter, gradient, guard !== null && rule.dampening !== 0),
-      );
+          : this.#withMomentum(p, parameter, gradient, guard !== null && rule.dampening !== 0);
+      if (update.firstStep) first = true;
+      updates.push(update);
     }
     backend?.sgd(rule, updates, flag);
   }

@@ -42,21 +42,53 @@ export function clipGradNorm(
   if (owners.length === 0) return full([], 0);
   return noGrad(() => {
     const gradients = owners.map((p) => p.gradient!);
-    const { backend, device } = gradients[0];
-    const mixed = gradients.find((g) => g.backend !== backend);
-    if (mixed !== undefined && gradients.some((g) => g.backend.readSync === undefined)) {
-      fail(op, `there are gradients on '${device}' and '${mixed.device}'`, 'clip those of each device on their own');
+    const readable = gradients.every((g) => g.backend.readSync !== undefined);
+    if (errorIfNonfinite && !readable) {
+      const problem = `errorIfNonfinite on the device '${gradients[0].device}', from which the host cannot read without waiting`;
+      fail(op, problem, 'look at await norm.item() instead, or pass a guard to optimizer.step');
     }
-    const norms = gradients.map((g) => normOf(g, normType).to(device));
-    const total = norms.length === 1 ? norms[0] : joined(norms, normType);
-    if (errorIfNonfinite) requireFinite(op, total, normType);
-    const factor = full([], maxNorm, { device }).div(total.add(EPSILON)).minimum(1);
-    // Where the host can look, gradients that are short enough stay as they are.
-    if (backend.readSync?.(factor.storage)[0] !== 1) {
-      for (const p of owners) replace(p, (g) => g.mul(factor.to(g.device)));
+    if (!readable) return clipOnDevice(op, owners, gradients, maxNorm, normType);
+    const norm = normOnHost(gradients, normType);
+    if (errorIfNonfinite && !Number.isFinite(norm)) {
+      const remedy = 'use a smaller learning rate, or leave errorIfNonfinite out';
+      fail(op, `the norm of order ${normType} is ${norm}`, remedy);
     }
-    return total;
+    // Gradients that are short enough stay as they are.
+    const factor = Math.min(1, maxNorm / (norm + EPSILON));
+    if (factor !== 1) for (const p of owners) replace(p, (g) => g.mul(factor));
+    return full([], norm, { device: gradients[0].device });
   });
+}
+
+/** The norm as a number, for gradients that the host can read, wherever they are. */
+function normOnHost(gradients: readonly Tensor[], p: number): number {
+  const parts = gradients.map((g) => {
+    const part = partOf(g, p);
+    return part.backend.readSync!(part.storage)[0];
+  });
+  if (p === Infinity) return Math.max(...parts);
+  const sum = parts.reduce((a, b) => a + b);
+  return p === 2 ? Math.sqrt(sum) : sum ** (1 / p);
+}
+
+/** Clips with operations of the device only, for which nobody waits. */
+function clipOnDevice(
+  op: string,
+  owners: readonly Tensor[],
+  gradients: readonly Tensor[],
+  maxNorm: number,
+  p: number,
+): Tensor {
+  const { backend, device } = gradients[0];
+  const other = gradients.find((g) => g.backend !== backend);
+  if (other !== undefined) {
+    fail(op, `there are gradients on '${device}' and '${other.device}'`, 'clip those of each device on their own');
+  }
+  const sum = gradients.map((g) => partOf(g, p)).reduce((a, b) => (p === Infinity ? a.maximum(b) : a.add(b)));
+  const norm = p === 2 ? sum.sqrt() : p === 1 || p === Infinity ? sum : sum.pow(1 / p);
+  const factor = full([], maxNorm, { device }).div(norm.add(EPSILON)).minimum(1);
+  for (const owner of owners) replace(owner, (g) => g.mul(factor));
+  return norm;
 }
 
 /**
@@ -87,40 +119,13 @@ function withGradients(op: string, parameters: unknown): Tensor[] {
   }) as Tensor[];
 }
 
-/** (Σ |x|^p)^(1/p), a scalar. */
-function normOf(x: Tensor, p: number): Tensor {
-  return p === Infinity ? x.abs().max() : root(power(x, p).sum(), p);
-}
-
-/** The norm of norms. */
-function joined(norms: readonly Tensor[], p: number): Tensor {
-  if (p === Infinity) return norms.reduce((a, b) => a.maximum(b));
-  return root(
-    norms.map((n) => power(n, p)).reduce((a, b) => a.add(b)),
-    p,
-  );
-}
-
-/** |x|^p; products and roots are more exact than pow. */
-function power(x: Tensor, p: number): Tensor {
-  if (p === 2) return x.mul(x);
-  return p === 1 ? x.abs() : x.abs().pow(p);
-}
-
-function root(x: Tensor, p: number): Tensor {
-  if (p === 2) return x.sqrt();
-  return p === 1 ? x : x.pow(1 / p);
-}
-
-function requireFinite(op: string, total: Tensor, p: number): void {
-  const { backend, device } = total;
-  if (backend.readSync === undefined) {
-    const problem = `errorIfNonfinite on the device '${device}', from which the host cannot read without waiting`;
-    fail(op, problem, 'look at await norm.item() instead, or pass a guard to optimizer.step');
-  }
-  const norm = backend.readSync(total.storage)[0];
-  if (Number.isFinite(norm)) return;
-  fail(op, `the norm of order ${p} is ${norm}`, 'use a smaller learning rate, or leave errorIfNonfinite out');
+/** Σ |x|^p, or max |x|: what the norm is made of. */
+function partOf(x: Tensor, p: number): Tensor {
+  // A product is more exact than a power.
+  const powers = p === 2 ? x.mul(x) : p === 1 || p === Infinity ? x.abs() : x.abs().pow(p);
+  const part = p === Infinity ? powers.max() : powers.sum();
+  powers.dispose();
+  return part;
 }
 
 function replace(p: Tensor, change: (g: Tensor) => Tensor): void {

@@ -1,4 +1,4 @@
-import type { Backend, SgdUpdate } from '../backends/backend.js';
+import type { Backend, SgdUpdate, Storage } from '../backends/backend.js';
 import { zeros } from '../create.js';
 import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import type { Tensor } from '../methods.js';
@@ -75,7 +75,10 @@ export class SGD extends Optimizer<SGDOptions> {
 
   #update(group: ParamGroup<SGDOptions>, numbers: Required<SGDOptions>, guard: Tensor | null): void {
     const count = this.paramGroups.length;
-    const outdated = () => this.paramGroups.length !== count || KEYS.some((key) => numbers[key] !== group[key]);
+    // First steps are not like the others, so that a recording of one stands for one call only.
+    let first = false;
+    const outdated = () =>
+      first || this.paramGroups.length !== count || KEYS.some((key) => numbers[key] !== group[key]);
     const rule = { ...numbers, outdated };
     const flag = guard?.storage ?? null;
     let backend: Backend | null = null;
@@ -90,8 +93,14 @@ export class SGD extends Optimizer<SGDOptions> {
         updates = [];
       }
       backend = p.backend;
-      const state = rule.momentum === 0 ? NO_MOMENTUM : this.#momentum(p, guard !== null && rule.dampening !== 0);
-      updates.push({ parameter: p.storage, gradient: g.storage, ...state });
+      const parameter = p.storage;
+      const gradient = g.storage;
+      const update =
+        rule.momentum === 0
+          ? { parameter, gradient, velocity: null, firstStep: false, started: null }
+          : this.#withMomentum(p, parameter, gradient, guard !== null && rule.dampening !== 0);
+      if (update.firstStep) first = true;
+      updates.push(update);
     }
     backend?.sgd(rule, updates, flag);
   }
@@ -100,7 +109,7 @@ export class SGD extends Optimizer<SGDOptions> {
    * The momentum of a parameter, which is made for its first step. Without dampening a velocity of 0 leads to the same
    * first step as none, so that only with it somebody must know whether there was one.
    */
-  #momentum(p: Tensor, uncertain: boolean): Omit<SgdUpdate, 'parameter' | 'gradient'> {
+  #withMomentum(p: Tensor, parameter: Storage, gradient: Storage, uncertain: boolean): SgdUpdate {
     let state = this.#momenta.get(p);
     let firstStep = state === undefined;
     if (state === undefined) {
@@ -116,7 +125,8 @@ export class SGD extends Optimizer<SGDOptions> {
       firstStep = p.backend.readSync(state.started.storage)[0] === 0;
       state.started = null;
     }
-    return { velocity: state.velocity.storage, firstStep, started: state.started?.storage };
+    const velocity = state.velocity.storage;
+    return { parameter, gradient, velocity, firstStep, started: state.started === null ? null : state.started.storage };
   }
 
   /** Requires gradients that fit their parameters, and the guard where its numbers are needed. */
@@ -126,7 +136,8 @@ export class SGD extends Optimizer<SGDOptions> {
         const p = params[i];
         const g = p.gradient;
         if (g === null) continue;
-        if (g.backend !== p.backend || g.raw.size !== p.raw.size) {
+        const [own, other] = [p.raw, g.raw];
+        if (other.backend !== own.backend || other.size !== own.size) {
           const where = `a parameter of shape ${show(p.shape)} on '${p.device}'`;
           fail(
             'SGD.step',
@@ -134,7 +145,7 @@ export class SGD extends Optimizer<SGDOptions> {
             'call zeroGrad() and backward() after moving a model',
           );
         }
-        if (guard === undefined || guard.backend === p.backend) continue;
+        if (guard === undefined || guard.backend === own.backend) continue;
         if (guard.backend.readSync !== undefined && p.backend.readSync !== undefined) continue;
         fail(
           'SGD.step',
@@ -189,8 +200,6 @@ export class SGD extends Optimizer<SGDOptions> {
     });
   }
 }
-
-const NO_MOMENTUM = { velocity: null, firstStep: false } as const;
 
 function isFormer(state: StateDict | SGDState): state is SGDState {
   return typeof state === 'object' && state !== null && Array.isArray(state.velocities);

@@ -131,6 +131,30 @@ describe('a guarded step on the GPU', () => {
     expect(eager.seen.filter((_, i) => i % 2 === 1)).toEqual([NaN, 0, 0, 0, NaN, 0, 0, 0]);
     expect(eager.seen.at(-2)).not.toBeNaN();
   });
+  onGpu('lets momentum begin in the middle of a compiled run', async () => {
+    await useDevice('gpu');
+    const program = async (wrap: (step: (x: Tensor) => Tensor) => (x: Tensor) => Tensor, guarded: boolean) => {
+      const p = tensor([1, 2], { requiresGrad: true });
+      const optimizer = new optim.SGD([p], { lr: 0.1 });
+      const step = wrap((x) => {
+        const loss = p.mul(p).mul(x).sum();
+        loss.backward();
+        optimizer.step(guarded ? { guard: optim.finiteGuard([loss]) } : {});
+        optimizer.zeroGrad();
+        return loss;
+      });
+      const seen: number[] = [];
+      for (let i = 0; i < 10; i++) {
+        if (i === 4) Object.assign(optimizer.paramGroups[0], { momentum: 0.9, dampening: 0.5 });
+        await step(tensor(i === 4 && guarded ? NaN : 1)).item();
+        seen.push(...(await p.data()));
+      }
+      return seen;
+    };
+    for (const guarded of [false, true]) {
+      expect(await program(compile, guarded)).toEqual(await program((step) => step, guarded));
+    }
+  });
   onGpu('wants a guard on the device of the parameters', async () => {
     const p = zeros([2], { requiresGrad: true, device: (await useDevice('gpu')).type });
     p.grad = tensor([1, 1]);

@@ -190,11 +190,13 @@ export class GpuBackend extends GpuMemory implements Backend {
     args: readonly Argument[],
     guard: Cell | null,
   ): Cell {
+    if (firstStep) this.adopt(velocity);
     const before = this.present(velocity);
     if (!started) {
       const kept = firstStep ? [0, 0] : [momentum, dampening];
       return this.#guarded(optim.velocity, velocity.size, [...args, before, ...kept], before, guard);
     }
+    this.adopt(started);
     const flag = this.present(started);
     const given = [...args, before, momentum, dampening, flag];
     const next = this.#guarded(optim.startingVelocity, velocity.size, given, before, guard);

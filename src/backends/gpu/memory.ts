@@ -106,6 +106,12 @@ export abstract class GpuMemory implements Recordable {
     else this.#notes.replace(storage as GpuStorage, cell);
   }
 
+  /** Lets a storage of zeros that a recorded function made for good outlive the recording, as one from outside. */
+  protected adopt(storage: Storage): void {
+    if (this.#notes?.made.delete(storage as GpuStorage) !== true) return;
+    (storage as GpuStorage).replace(this.#unnoted(() => this.launch(fill, storage.size, [0])));
+  }
+
   /** Remembers by which options parameters were changed. */
   protected noteRule(rule: SgdRule): void {
     this.#notes?.rules.push(rule);

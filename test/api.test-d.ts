@@ -53,3 +53,27 @@ test('wrong uses do not compile', () => {
   // @ts-expect-error shape cannot be assigned
   zeros([1]).shape = [2];
 });
+
+test('metrics and batches are typed by what was passed', async () => {
+  const model = new nn.Linear(1, 1);
+  const loader = new data.DataLoader(new data.TensorDataset(zeros([1, 1]), zeros([1, 1])), { batchSize: 1 });
+  for (const [x, y] of loader) expectTypeOf([x, y]).toEqualTypeOf<Tensor[]>();
+  // @ts-expect-error there are two tensors in a batch
+  for (const [, , third] of loader) expectTypeOf(third);
+  // @ts-expect-error nor three where it is awaited
+  for await (const [, , third] of loader) expectTypeOf(third);
+  const history = await fit(model, {
+    train: loader,
+    validation: loader,
+    loss: new nn.MSELoss(),
+    optimizer: new optim.SGD(model.parameters(), { lr: 0.1 }),
+    epochs: 1,
+    metrics: { mae: (output, target) => output.sub(target).abs().mean(), r2: metrics.r2Score },
+    onEpoch: async ({ validation }) => expectTypeOf(validation!.mae).toEqualTypeOf<number>(),
+    onBatch: ({ loss }) => expectTypeOf(loss).toEqualTypeOf<number>(),
+  });
+  expectTypeOf(history.epochs[0].validation!.mae).toEqualTypeOf<number>();
+  expectTypeOf(history.epochs[0].validation!.loss).toEqualTypeOf<number>();
+  // @ts-expect-error no such metric
+  history.epochs[0].validation!.accuracy;
+});

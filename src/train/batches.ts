@@ -18,7 +18,7 @@ export interface Place {
 export const placeName = ({ what, epoch, batch }: Place): string =>
   `${what === 'validation' ? 'validation ' : ''}batch ${batch} of epoch ${epoch}`;
 
-type Visit = (x: Tensor, y: Tensor, place: Place) => Promise<void>;
+type Visit = (x: Tensor, y: Tensor, place: Place) => void | Promise<void>;
 
 /**
  * Visits all batches of an epoch in turn. Between them the event loop gets its turns, and an abort ends the loop with the
@@ -32,17 +32,26 @@ export async function eachBatch(
   visit: Visit,
 ): Promise<void> {
   let batch = 0;
-  const one = async (given: unknown): Promise<void> => {
+  const next = (given: unknown) => {
     const place = { what, epoch, batch: batch++ };
-    const [x, y] = checkBatch(place, isThenable(given) ? await given : given);
-    await visit(x, y, place);
-    const turn = turnIfDue();
-    if (turn !== null) await turn;
-    signal?.throwIfAborted();
+    const [x, y] = checkBatch(place, given);
+    return visit(x, y, place);
   };
   signal?.throwIfAborted();
-  if (hasAwaitedOrder(batches)) await follow(batches[Symbol.asyncIterator](), signal, one);
-  else for (const given of batches as Iterable<unknown>) await one(given);
+  if (hasAwaitedOrder(batches)) {
+    await follow(batches[Symbol.asyncIterator](), signal, async (given) => {
+      await next(given);
+      await turnIfDue();
+      signal?.throwIfAborted();
+    });
+  } else {
+    for (const given of batches as Iterable<unknown>) {
+      await next(isThenable(given) ? await given : given); // awaited in any case, so that others that train come in between
+      const turn = turnIfDue();
+      if (turn !== null) await turn;
+      signal?.throwIfAborted();
+    }
+  }
   if (batch === 0)
     fail(
       'fit',

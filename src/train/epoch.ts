@@ -18,9 +18,8 @@ export async function trainEpoch<M extends Metrics>(
   let last: Place = { what: 'training', epoch, batch: 0 };
   model.train();
   trainer.start();
-  await eachBatch(train, 'training', epoch, signal, async (x, y, place) => {
-    const n = x.shape[0];
-    const sum = trainer.total(await trainer.batch(x, y, place), n);
+  const note = (value: number, n: number, place: Place): void | Promise<void> => {
+    const sum = trainer.total(value, n);
     total += sum;
     samples += n;
     last = place;
@@ -29,7 +28,14 @@ export async function trainEpoch<M extends Metrics>(
         place.batch + 1,
         `loss ${(total / samples).toFixed(4)} | ${Math.round(samples / ((performance.now() - start) / 1000))} samples/s`,
       );
-    if (onBatch !== undefined) await onBatch({ epoch, batch: place.batch, loss: sum / n, samples: n });
+    if (onBatch !== undefined)
+      return Promise.resolve(onBatch({ epoch, batch: place.batch, loss: sum / n, samples: n })).then(() => {});
+  };
+  await eachBatch(train, 'training', epoch, signal, (x, y, place) => {
+    const n = x.shape[0];
+    const value = trainer.batch(x, y, place);
+    // Promises only where there is something to wait for: a small step takes no longer than a few of them.
+    return typeof value === 'number' ? note(value, n, place) : value.then((late) => note(late, n, place));
   });
   await trainer.finish(last);
   await trainer.checkWeights(epoch);

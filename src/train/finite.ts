@@ -1,7 +1,7 @@
 import type { Tensor } from '../methods.js';
 
-/** Up to so many numbers are looked at one by one sooner than a kernel could be called. */
-const FEW = 4096;
+/** Up to so many numbers are looked at one by one sooner than a kernel is called. */
+const FEW = 64;
 
 /** Whether the host can look at a tensor at once. */
 export const isReadable = (t: Tensor): boolean => t.backend.readSync !== undefined;

@@ -70,8 +70,8 @@ export class Trainer {
     return this.#sums ? value : value * samples;
   }
 
-  /** @returns the batch's loss. @throws TapegradError if it or a gradient is not finite; no weight has changed then */
-  async batch(x: Tensor, y: Tensor, place: Place): Promise<number> {
+  /** @returns the batch's loss, at once where it can be read at once. @throws TapegradError if it or a gradient is not finite; no weight has changed then */
+  batch(x: Tensor, y: Tensor, place: Place): number | Promise<number> {
     const [, cost] = lossOf(this.options.loss, this.model, x, y, place);
     const readable = isReadable(cost);
     const value = readable ? cost.itemSync() : null;
@@ -85,7 +85,7 @@ export class Trainer {
       if (due) this.#step(place);
       return value;
     }
-    return due ? this.#stepOnDevice(cost, place) : checkLoss(await cost.item(), place);
+    return due ? this.#stepOnDevice(cost, place) : cost.item().then((late) => checkLoss(late, place));
   }
 
   /** Takes the step of the last batches of an epoch, where they are fewer than `accumulate`. */

@@ -95,6 +95,7 @@ describe('preparing', () => {
         .transform(tensor([[5, 12]]))
         .toArraySync(),
     ).toEqual([[2, 2]]);
+    expect(s.inverseTransform(tensor([[0.5, 1]])).toArraySync()).toEqual([[2, 11]]);
   });
   it('fills gaps', () => {
     const gaps = tensor([
@@ -110,6 +111,11 @@ describe('preparing', () => {
     expect(data.impute(gaps, { strategy: 'constant', value: -1 }).toArraySync()).toEqual([
       [1, -1],
       [-1, 4],
+      [3, 8],
+    ]);
+    expect(data.impute(gaps, { strategy: 'constant' }).toArraySync()).toEqual([
+      [1, 0],
+      [0, 4],
       [3, 8],
     ]);
     const fitted = new data.Imputer().fit(gaps);
@@ -141,6 +147,11 @@ describe('preparing', () => {
     expect((await errorOf(() => data.trainTestSplit(arange(4), { testSize: 1 }))).message).toContain(
       'leaves 4 for the test and 0',
     );
+    expect(data.trainTestSplit(arange(5), { seed: 1 }).map((t) => t.shape)).toEqual([[3], [2]]);
+    const [again] = data.trainTestSplit(arange(10), { testSize: 0.3, seed: 1, shuffle: true });
+    expect(again.toArraySync()).toEqual(yTrain.toArraySync());
+    expect(yTrain.toArraySync()).not.toEqual([0, 1, 2, 3, 4, 5, 6]);
+    expect(data.splitColumns(x, [1, 1])[0].toArraySync()).toEqual([[1], [2], [3]]);
     expect(data.splitColumns(x, [1, 1])[1].toArraySync()).toEqual([[10], [10], [10]]);
     expect((await errorOf(() => data.splitColumns(x, [1]))).message).toContain('add up to 2');
   });

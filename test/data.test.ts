@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { checkProfile } from '../src/data/profile.js';
 import { arange, data, full, manualSeed, rand, tensor, zeros } from '../src/index.js';
 import { errorOf } from './helpers.js';
 
@@ -338,6 +339,26 @@ describe('trainingProfile', () => {
     expect(data.trainingProfile(tensor([[7]])).features[0].points).toEqual([7]);
     expect(data.trainingProfile(arange(3000).reshape([3000, 1])).features[0].points).toHaveLength(1000);
     expect(data.trainingProfile(zeros([100, 2000])).features[0].points).toHaveLength(51);
+  });
+  it.each<[string, object, string]>([
+    ['no rows', { rows: 0 }, 'has 0 rows'],
+    ['no features', { features: [] }, 'has the features []'],
+    ['outputs that are none', { outputs: 1 }, 'has the outputs 1'],
+    ['a column without a name', { features: [{ points: [1], missing: 0 }] }, 'has a column 0 of features without name'],
+    ['less than nothing missing', { features: [{ name: 'a', points: [1], missing: -1 }] }, 'without name or missing'],
+    [
+      'falling points',
+      { outputs: [{ name: 'a', points: [2, 1], missing: 0 }] },
+      "has points of 'a' that are not finite",
+    ],
+    ['an infinite point', { outputs: [{ name: 'a', points: [Infinity], missing: 0 }] }, "points of 'a'"],
+    ['points that are none', { outputs: [{ name: 'a', points: 'x', missing: 0 }] }, "points of 'a'"],
+    ['half a class', { classes: [0.5] }, 'has the class counts [0.5]'],
+    ['a negative class', { classes: [-1] }, 'has the class counts [-1]'],
+  ])('is not read back with %s', async (_, change, text) => {
+    const profile = data.trainingProfile(x);
+    expect(checkProfile('load', profile)).toBe(profile);
+    expect((await errorOf(() => checkProfile('load', { ...profile, ...change }))).message).toContain(text);
   });
   it.each<[string, () => unknown, string]>([
     ['an array', () => data.trainingProfile([[1]] as never), 'the features are [[1]]; pass a tensor of shape [samples'],

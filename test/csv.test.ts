@@ -44,6 +44,12 @@ describe('a CSV file with a column of texts', () => {
     ]);
     expect((await read({}, 'a\nNA\nNaN\nnan\nnull\n1')).values).toEqual([[NaN], [NaN], [NaN], [NaN], [1]]);
   });
+  it('may have a byte order mark, blanks around its fields and empty lines', async () => {
+    expect(await read({ columns: ['b', 'a'] }, '\ufeffa, b ,c\n\n 1 ,2,x\n\n')).toEqual({
+      columns: ['b', 'a'],
+      values: [[2, 1]],
+    });
+  });
   it('can be a file', async () => {
     const { columns, values } = await readCsv('docs/examples/data/diabetes.csv', { columns: ['progression', 'age'] });
     expect(columns).toEqual(['progression', 'age']);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { checkProfile } from '../src/data/profile.js';
 import { arange, data, full, manualSeed, rand, tensor, zeros } from '../src/index.js';
 import { errorOf } from './helpers.js';
 
@@ -95,6 +96,7 @@ describe('preparing', () => {
         .transform(tensor([[5, 12]]))
         .toArraySync(),
     ).toEqual([[2, 2]]);
+    expect(s.inverseTransform(tensor([[0.5, 1]])).toArraySync()).toEqual([[2, 11]]);
   });
   it('fills gaps', () => {
     const gaps = tensor([
@@ -110,6 +112,11 @@ describe('preparing', () => {
     expect(data.impute(gaps, { strategy: 'constant', value: -1 }).toArraySync()).toEqual([
       [1, -1],
       [-1, 4],
+      [3, 8],
+    ]);
+    expect(data.impute(gaps, { strategy: 'constant' }).toArraySync()).toEqual([
+      [1, 0],
+      [0, 4],
       [3, 8],
     ]);
     const fitted = new data.Imputer().fit(gaps);
@@ -141,6 +148,11 @@ describe('preparing', () => {
     expect((await errorOf(() => data.trainTestSplit(arange(4), { testSize: 1 }))).message).toContain(
       'leaves 4 for the test and 0',
     );
+    expect(data.trainTestSplit(arange(5), { seed: 1 }).map((t) => t.shape)).toEqual([[3], [2]]);
+    const [again] = data.trainTestSplit(arange(10), { testSize: 0.3, seed: 1, shuffle: true });
+    expect(again.toArraySync()).toEqual(yTrain.toArraySync());
+    expect(yTrain.toArraySync()).not.toEqual([0, 1, 2, 3, 4, 5, 6]);
+    expect(data.splitColumns(x, [1, 1])[0].toArraySync()).toEqual([[1], [2], [3]]);
     expect(data.splitColumns(x, [1, 1])[1].toArraySync()).toEqual([[10], [10], [10]]);
     expect((await errorOf(() => data.splitColumns(x, [1]))).message).toContain('add up to 2');
   });
@@ -327,6 +339,26 @@ describe('trainingProfile', () => {
     expect(data.trainingProfile(tensor([[7]])).features[0].points).toEqual([7]);
     expect(data.trainingProfile(arange(3000).reshape([3000, 1])).features[0].points).toHaveLength(1000);
     expect(data.trainingProfile(zeros([100, 2000])).features[0].points).toHaveLength(51);
+  });
+  it.each<[string, object, string]>([
+    ['no rows', { rows: 0 }, 'has 0 rows'],
+    ['no features', { features: [] }, 'has the features []'],
+    ['outputs that are none', { outputs: 1 }, 'has the outputs 1'],
+    ['a column without a name', { features: [{ points: [1], missing: 0 }] }, 'has a column 0 of features without name'],
+    ['less than nothing missing', { features: [{ name: 'a', points: [1], missing: -1 }] }, 'without name or missing'],
+    [
+      'falling points',
+      { outputs: [{ name: 'a', points: [2, 1], missing: 0 }] },
+      "has points of 'a' that are not finite",
+    ],
+    ['an infinite point', { outputs: [{ name: 'a', points: [Infinity], missing: 0 }] }, "points of 'a'"],
+    ['points that are none', { outputs: [{ name: 'a', points: 'x', missing: 0 }] }, "points of 'a'"],
+    ['half a class', { classes: [0.5] }, 'has the class counts [0.5]'],
+    ['a negative class', { classes: [-1] }, 'has the class counts [-1]'],
+  ])('is not read back with %s', async (_, change, text) => {
+    const profile = data.trainingProfile(x);
+    expect(checkProfile('load', profile)).toBe(profile);
+    expect((await errorOf(() => checkProfile('load', { ...profile, ...change }))).message).toContain(text);
   });
   it.each<[string, () => unknown, string]>([
     ['an array', () => data.trainingProfile([[1]] as never), 'the features are [[1]]; pass a tensor of shape [samples'],

@@ -275,6 +275,16 @@ describe('the population stability index', () => {
     expect(psi(constant(50), reference, 2)).toBeCloseTo(psi(constant(500), reference, 2), 12);
     expect(psi([0, 50], reference, 2)).toBe(0);
   });
+  it('has two neighbours, by hand', () => {
+    expect(metrics.wasserstein([0, 1], [1, 3])).toBe(1.5);
+    expect(metrics.wasserstein([2], [2, 2])).toBe(0);
+    const { statistic, pValue } = metrics.kolmogorovSmirnov([1, 2], [1, 2, 3, 4]);
+    expect(statistic).toBe(0.5);
+    const terms = Array.from({ length: 100 }, (_, k) => (-1) ** k * Math.exp((-2 * (k + 1) ** 2 * 4) / 12));
+    expect(pValue).toBeCloseTo(2 * terms.reduce((sum, v) => sum + v, 0), 6);
+    expect(metrics.kolmogorovSmirnov([1, 1], [2], 1000).pValue).toBeCloseTo(2 * Math.exp((-2 * 2000) / 1002), 3);
+    expect(metrics.kolmogorovSmirnov([1, 2], [1, 2]).pValue).toBe(1);
+  });
   it('takes typed arrays', () => {
     expect(psi(new Float32Array(5).fill(0.1), new Float32Array(9).fill(0.1))).toBe(0);
   });
@@ -282,6 +292,9 @@ describe('the population stability index', () => {
     ['one bin', () => psi([1], [1], 1), '[psi] bins is 1; pass a whole number of at least 2'],
     ['no sample', () => psi(undefined as never, [1]), '[psi] the sample is undefined; pass an array'],
     ['no reference', () => psi([1], null as never), '[psi] the reference is null'],
+    ['an empty sample', () => psi([], [1]), '[psi] the sample is empty; pass at least one number'],
+    ['an empty reference', () => metrics.kolmogorovSmirnov([1], []), 'the reference is empty'],
+    ['falling values', () => metrics.wasserstein([1], [1, 1, 0]), 'the reference has 0 at 2; pass finite'],
     ['an infinite value', () => psi([1, Infinity], [1]), 'the sample has Infinity at 1'],
     ['a negative count', () => psiOfCounts([1, -1], [1, 1]), '[psiOfCounts] actual has -1 in bin 1; pass counts'],
     ['a NaN count', () => psiOfCounts([1, 1], [NaN, 1]), 'expected has NaN in bin 0'],

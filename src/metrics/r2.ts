@@ -1,6 +1,7 @@
 import { checkChoice, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 
+/** How r2Score treats several outputs and constant targets. */
 export interface R2Options {
   /**
    * How the scores of several outputs become one: their mean ('uniformAverage', the default), their mean with the targets'
@@ -11,6 +12,7 @@ export interface R2Options {
   forceFinite?: boolean;
 }
 
+/** The type of r2Score: an array with 'rawValues', otherwise a number. */
 export interface R2Score {
   (
     prediction: Tensor,

@@ -13,5 +13,14 @@ interface Builtins {
 /** A module of Node's, or null elsewhere. */
 export function builtin<K extends keyof Builtins>(name: K): Builtins[K] | null {
   const load = typeof process === 'object' ? process.getBuiltinModule : undefined;
-  return load ? (load(name) as Builtins[K]) : null;
+  return load ? ((load(name) as Builtins[K] | undefined) ?? null) : null;
+}
+
+/** What `ask` finds out, or undefined where the runtime refuses, as Deno does without a permission such as --allow-env. */
+export function permitted<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch {
+    return undefined;
+  }
 }

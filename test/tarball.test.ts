@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import terser from '@rollup/plugin-terser';
 import { build } from 'esbuild';
 import { rollup } from 'rollup';
+import { build as vite } from 'vite';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { plain, relaxed } from '../src/backends/cpu/wasm.generated.js';
 import { onGpu } from './gpu/device.js';
@@ -28,6 +29,24 @@ const second = new nn.MSELoss().forward(model.forward(x), tensor([[1], [2]]));
 const { tensors } = fromSafetensors(await toSafetensors(model.stateDict()));
 console.log(second.itemSync() < first.itemSync(), Object.keys(tensors).join());
 `;
+const serverProgram = `
+import { deploySageMaker, readTokens, type ServeOptions, type Server, sageMakerRequests, serve } from 'tapegrad/serve';
+import { InferenceClient } from 'tapegrad/serve/client';
+import 'tapegrad/serve/worker';
+export async function ask(options: ServeOptions): Promise<Float32Array> {
+  const server: Server = await serve({ ...options, tokens: await readTokens('tokens.json') });
+  // @ts-expect-error a server has no such thing, so its type is known
+  server.nothing;
+  return (await new InferenceClient(server.url).infer('small', [[1, 2]])).data;
+}
+export const deploy = [deploySageMaker, sageMakerRequests];
+`;
+/** Uses everything, so that everything is bundled. */
+const everything = `
+import * as tapegrad from 'tapegrad';
+import * as io from 'tapegrad/io';
+console.log(Object.keys(tapegrad).length > 0, Object.keys(io).length > 0, tapegrad.tensor([1, 2]).sum().itemSync());
+`;
 /** Its types say that it is CommonJS, which it is not. */
 const minify = terser as unknown as typeof terser.default;
 
@@ -47,7 +66,7 @@ beforeAll(() => {
   writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'stranger', private: true, type: 'module' }));
   run('npm', ['install', '--no-audit', '--no-fund', '--silent', `./${tarball}`]);
   writeFileSync(join(dir, 'program.ts'), program);
-});
+}, 120_000);
 
 describe('the packed tarball', () => {
   it('holds the build and nothing of the workshop', () => {
@@ -55,18 +74,25 @@ describe('the packed tarball', () => {
     expect(readdirSync(root).sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
     expect(existsSync(join(root, 'dist/src/index.d.ts'))).toBe(true);
   });
-  it('is type-checked by a strict program without our settings', () => {
+  it.each([
+    ['in a browser', { lib: ['ES2022', 'DOM'], types: [] }],
+    ['in Node', { lib: ['ES2022'], types: ['node'], typeRoots: [resolve('node_modules/@types')] }],
+  ])('is type-checked by a strict program %s, without our settings and without optional packages', (_, settings) => {
+    for (const name of ['fastify', 'prom-client', 'typebox', '@aws-sdk', '@opentelemetry', 'gpu.js', 'onnx-proto'])
+      expect(existsSync(join(dir, 'node_modules', name)), name).toBe(false);
     const options = {
       strict: true,
       module: 'NodeNext',
       target: 'ES2022',
-      lib: ['ES2022', 'DOM'],
       noEmit: true,
-      types: [],
       skipLibCheck: false,
+      ...settings,
     };
-    writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['program.ts'] }));
-    run(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', '.']);
+    const config = { compilerOptions: options, include: ['program.ts', 'server.ts'] };
+    writeFileSync(join(dir, 'server.ts'), serverProgram);
+    writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify(config));
+    const tsc = [resolve('node_modules/typescript/bin/tsc'), '-p', '.'];
+    expect(spawnSync(process.execPath, tsc, { cwd: dir, encoding: 'utf8' }).stdout).toBe('');
   });
   it.each(['node', 'browser'] as const)('is bundled and minified for %s, and the bundle runs', async (platform) => {
     const outfile = join(dir, `${platform}.mjs`);
@@ -83,6 +109,57 @@ describe('the packed tarball', () => {
     });
     expect(result.warnings).toEqual([]);
     expect(run(process.execPath, [outfile])).toBe(expected);
+  });
+  describe('is bundled for a browser without a warning', () => {
+    const entry = join(dir, 'everything.js');
+    beforeAll(() => writeFileSync(entry, everything));
+    const printed = (file: string) => run(process.execPath, [file]);
+
+    it('by esbuild', async () => {
+      const options = {
+        bundle: true,
+        format: 'esm',
+        platform: 'browser',
+        logLevel: 'silent',
+        splitting: true,
+      } as const;
+      const outdir = join(dir, 'esbuild');
+      const { warnings } = await build({ entryPoints: [entry], outdir, absWorkingDir: dir, ...options });
+      expect(warnings).toEqual([]);
+      writeFileSync(join(outdir, 'package.json'), '{ "type": "module" }');
+      expect(printed(join(outdir, 'everything.js'))).toBe('true true 3');
+    });
+    it('by Rollup, which is told what is optional as the README says', async () => {
+      const warnings: string[] = [];
+      const resolver = {
+        name: 'exports',
+        resolveId: (id: string) =>
+          /^tapegrad/.test(id) ? join(dir, 'node_modules', id.replace('tapegrad', 'tapegrad/dist'), 'index.js') : null,
+      };
+      const bundle = await rollup({
+        input: entry,
+        plugins: [resolver],
+        external: ['gpu.js', 'onnx-proto', 'csv-parse/sync', 'fflate', 'pickleparser'],
+        onwarn: ({ message }) => warnings.push(message),
+      });
+      await bundle.write({ dir: join(dir, 'rolled'), entryFileNames: '[name].mjs', chunkFileNames: '[name].mjs' });
+      expect(warnings).toEqual([]);
+      expect(printed(join(dir, 'rolled/everything.mjs'))).toBe('true true 3');
+    });
+    it('by Vite', async () => {
+      const warnings: string[] = [];
+      const warn = (message: string) => void warnings.push(message);
+      const nothing = () => {};
+      const log = { info: nothing, warn, warnOnce: warn, error: warn, clearScreen: nothing };
+      await vite({
+        root: dir,
+        configFile: false,
+        customLogger: { ...log, hasErrorLogged: () => false, hasWarned: false },
+        build: { outDir: 'vite', rolldownOptions: { input: entry, output: { entryFileNames: '[name].mjs' } } },
+      });
+      expect(warnings).toEqual([]);
+      expect(existsSync(join(dir, 'vite/everything.mjs'))).toBe(true);
+    });
   });
   it('says what to install for the GPU', () => {
     const ask = "import { useDevice } from 'tapegrad'; useDevice('gpu').catch((e) => console.log(e.message));";

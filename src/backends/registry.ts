@@ -1,11 +1,12 @@
 import { checkChoice, describe, fail, TapegradError } from '../errors.js';
-import { builtin } from '../node.js';
+import { builtin, permitted } from '../node.js';
 import type { Backend, Device, DeviceInfo, MemoryInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
 import { MAX_THREADS } from './cpu/pool.js';
 import { type Build, chooseBuild } from './cpu/wasm.js';
 import { GpuBackend } from './gpu/index.js';
 import { ReferenceBackend } from './reference.js';
+import { warnOnce } from './warn.js';
 
 const started = new Map<Device, Backend>();
 let current: Device = 'cpu';
@@ -23,10 +24,11 @@ let chosenThreads: number | null = null;
 
 function threadsWanted(): number {
   if (chosenThreads !== null) return chosenThreads;
-  const asked = typeof process === 'object' ? process.env?.TAPEGRAD_THREADS : undefined;
+  const asked = permitted(() => (typeof process === 'object' ? process.env?.TAPEGRAD_THREADS : undefined));
   if (asked !== undefined && asked !== '')
     return checkThreads('TAPEGRAD_THREADS', /^\d+$/.test(asked) ? Number(asked) : asked);
-  const cores = builtin('node:os')?.availableParallelism() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
+  const cores =
+    permitted(() => builtin('node:os')?.availableParallelism()) ?? globalThis.navigator?.hardwareConcurrency ?? 1;
   return Math.min(cores, MAX_THREADS);
 }
 
@@ -53,18 +55,30 @@ export function getNumThreads(): number {
   return backendOf('cpu').threads ?? 1;
 }
 
-/** The best CPU implementation that runs here: WebAssembly, or else plain JavaScript with the reason said. */
+/**
+ * The best CPU implementation that runs here: WebAssembly, or else plain JavaScript with the reason said, to the console
+ * as well.
+ */
 export function startCpu(choice: { build: Build } | { obstacle: string } = chooseBuild()): Backend {
-  if ('obstacle' in choice) return new ReferenceBackend('cpu', `plain JavaScript, because ${choice.obstacle}`);
+  if ('obstacle' in choice) return startSlow(choice.obstacle);
   const threads = threadsWanted();
   try {
     return new CpuBackend(choice.build, threads);
   } catch (error) {
-    return new ReferenceBackend(
-      'cpu',
-      `plain JavaScript, because the WebAssembly kernels did not start: ${String(error)}`,
-    );
+    // Chromium, Firefox and Safari have no words in common here.
+    if (/Content Security Policy|\bCSP\b|unsafe-eval/i.test(String(error))) {
+      return startSlow(
+        "the page's Content-Security-Policy forbids WebAssembly, as it does unless its script-src has 'wasm-unsafe-eval'",
+      );
+    }
+    return startSlow(`the WebAssembly kernels did not start: ${String(error)}`);
   }
+}
+
+function startSlow(obstacle: string): Backend {
+  const reason = `plain JavaScript, because ${obstacle}`;
+  warnOnce('cpu', `operations take up to 50 times longer, as they run in ${reason}`);
+  return new ReferenceBackend('cpu', reason);
 }
 
 /** The running backend of a device, started when it is first needed. */

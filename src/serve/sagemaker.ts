@@ -1,10 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type {
-  CreateEndpointCommandInput,
-  CreateEndpointConfigCommandInput,
-  CreateModelCommandInput,
-} from '@aws-sdk/client-sagemaker';
+import type { CreateEndpointConfigCommandInput } from '@aws-sdk/client-sagemaker';
 import { checkInteger, checkOptions, describe, fail } from '../errors.js';
 import { loadModelFile } from '../io/index.js';
 
@@ -36,11 +32,27 @@ export interface SageMakerOptions {
   log?: (line: string) => void;
 }
 
-/** The three requests of a deployment. */
+/** The three requests of a deployment; written out, as the AWS SDK and its types are optional. */
 export interface SageMakerRequests {
-  readonly createModel: CreateModelCommandInput;
-  readonly createEndpointConfig: CreateEndpointConfigCommandInput;
-  readonly createEndpoint: CreateEndpointCommandInput;
+  readonly createModel: {
+    ModelName: string;
+    ExecutionRoleArn: string;
+    PrimaryContainer: {
+      Image: string;
+      ModelDataSource: { S3DataSource: { S3Uri: string; S3DataType: 'S3Object'; CompressionType: 'None' } };
+    };
+  };
+  readonly createEndpointConfig: {
+    EndpointConfigName: string;
+    ProductionVariants: {
+      VariantName: string;
+      ModelName: string;
+      InstanceType: string;
+      InitialInstanceCount: number;
+      InitialVariantWeight: number;
+    }[];
+  };
+  readonly createEndpoint: { EndpointName: string; EndpointConfigName: string };
 }
 
 const OP = 'deploySageMaker';
@@ -103,7 +115,7 @@ export function sageMakerRequests(
         {
           VariantName: 'AllTraffic',
           ModelName: unique,
-          InstanceType: instanceType as never,
+          InstanceType: instanceType,
           InitialInstanceCount: instanceCount,
           InitialVariantWeight: 1,
         },
@@ -167,7 +179,9 @@ export async function deploySageMaker(
     undo.push([`model ${ModelName}`, () => client.send(new sagemaker.DeleteModelCommand({ ModelName }))]);
     log(`made model ${ModelName}`);
     const { EndpointConfigName } = requests.createEndpointConfig;
-    await client.send(new sagemaker.CreateEndpointConfigCommand(requests.createEndpointConfig));
+    // The SDK has a union of the types of machines that there were when it was made.
+    const input = requests.createEndpointConfig as CreateEndpointConfigCommandInput;
+    await client.send(new sagemaker.CreateEndpointConfigCommand(input));
     undo.push([
       `configuration ${EndpointConfigName}`,
       () => client.send(new sagemaker.DeleteEndpointConfigCommand({ EndpointConfigName })),

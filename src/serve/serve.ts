@@ -1,6 +1,6 @@
 import { resolveOptions, type ServeOptions } from './options.js';
 import { serverPackages } from './packages.js';
-import type { Server } from './server.js';
+import type { Server } from './running.js';
 
 /**
  * Serves the models in a folder over HTTP: the Open Inference Protocol v2, SageMaker's container contract, metrics, drift

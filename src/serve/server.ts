@@ -12,23 +12,8 @@ import { Monitor } from './monitor.js';
 import { adminNeedsToken, type Resolved } from './options.js';
 import { Pool } from './pool.js';
 import { Repository } from './repository.js';
+import type { Server } from './running.js';
 import { trace } from './tracing.js';
-
-/** A running server. */
-export interface Server {
-  /** Where requests go, such as http://127.0.0.1:8080. */
-  readonly url: string;
-  /** Metrics, status page, drift. */
-  readonly adminUrl: string;
-  /** The versions of models that answer. */
-  readonly models: readonly { readonly name: string; readonly version: string }[];
-  /** Looks into the model repository now instead of within a second. */
-  scan(): Promise<void>;
-  /** Takes no more requests, finishes those in flight, and ends. */
-  close(): Promise<void>;
-  /** @internal */
-  readonly pool: Pool;
-}
 
 /** The release of the installed package. */
 async function packageVersion(): Promise<string> {

@@ -1,4 +1,4 @@
-import { builtin } from '../node.js';
+import { builtin, permitted } from '../node.js';
 
 /** What fit tells a progress display. */
 export interface Progress {
@@ -9,12 +9,18 @@ export interface Progress {
 
 const silent: Progress = { start() {}, update() {}, stop() {} };
 
+/** The package for bars; undefined where there is no terminal. It throws where a bundle left the package behind. */
+function load(): typeof import('cli-progress') | undefined {
+  const module = builtin('node:module');
+  if (module === null || !process.stderr?.isTTY) return undefined;
+  // Loaded here and by require, so that nobody without a terminal pays for it and no bundler tries to resolve it.
+  return module.createRequire(import.meta.url)('cli-progress');
+}
+
 /** A bar on the terminal, or nothing where there is no terminal. */
 export function terminalProgress(): Progress {
-  const module = builtin('node:module');
-  if (module === null || !process.stderr.isTTY) return silent;
-  // Loaded here and by require, so that nobody without a terminal pays for it and no bundler tries to resolve it.
-  const { SingleBar } = module.createRequire(import.meta.url)('cli-progress') as typeof import('cli-progress');
+  const { SingleBar } = permitted(load) ?? {};
+  if (SingleBar === undefined) return silent;
   let bar: InstanceType<typeof SingleBar> | null = null;
   return {
     start(title, total) {

@@ -13,6 +13,9 @@ const GPU_IN_SOFTWARE = [
 ];
 const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 
+/** Headers by the first part of a path: 'isolated/…' of each file comes with what shared memory needs. */
+type Headers = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
 /** Headless Chromium, with a GPU in software, and a server of pages for it. */
 export class TestBrowser {
   private constructor(
@@ -20,19 +23,20 @@ export class TestBrowser {
     private readonly server: Server,
   ) {}
 
-  /** @param files what the server has, by path; 'isolated/…' of each comes with the headers for shared memory */
-  static async start(files: ReadonlyMap<string, string>): Promise<TestBrowser> {
+  /**
+   * @param files what the server has, by path
+   * @param special the headers that come with the files below other paths
+   */
+  static async start(files: ReadonlyMap<string, string>, special: Headers = {}): Promise<TestBrowser> {
+    const all: Headers = { isolated: ISOLATED, ...special };
     const server = createServer((request, response) => {
       const path = (request.url ?? '/').slice(1);
-      const isolated = path.startsWith('isolated/');
-      const file = path.replace(/^isolated\//, '');
-      const headers = isolated ? ISOLATED : {};
+      const first = path.split('/')[0];
+      const file = first in all ? path.slice(first.length + 1) : path;
       const text = file === '' ? '<!doctype html><title>tapegrad</title>' : files.get(file);
+      const type = file === '' || file.endsWith('.html') ? 'text/html' : 'text/javascript';
       if (text === undefined) response.writeHead(404).end();
-      else
-        response
-          .writeHead(200, { ...headers, 'content-type': file === '' ? 'text/html' : 'text/javascript' })
-          .end(text);
+      else response.writeHead(200, { ...all[first], 'content-type': type }).end(text);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const args = ['--headless', '--no-sandbox', '--disable-background-networking', ...GPU_IN_SOFTWARE];
@@ -43,13 +47,17 @@ export class TestBrowser {
   /** An empty page, with or without shared memory, into which a script of the server has been loaded. */
   async open(script: string, isolated = false): Promise<Page> {
     const page = await this.browser.newPage();
-    const { port } = this.server.address() as AddressInfo;
-    await page.goto(`http://127.0.0.1:${port}/${isolated ? 'isolated/' : ''}`);
+    await page.goto(this.address(isolated ? 'isolated/' : ''));
     await page.addScriptTag({ url: script, type: 'module' });
     return page;
   }
 
-  /** A page that some other server has, and what its console and its policies complain about. */
+  /** Where a file is. */
+  address(path: string): string {
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/${path}`;
+  }
+
+  /** The page at an address, and what its console and its policies complain about. */
   async visit(url: string): Promise<{ page: Page; complaints: string[] }> {
     const page = await this.browser.newPage();
     const complaints: string[] = [];

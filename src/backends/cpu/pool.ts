@@ -1,5 +1,6 @@
 import { fail } from '../../errors.js';
 import { builtin } from '../../node.js';
+import { warnOnce } from '../warn.js';
 import type { Kernels } from './wasm.js';
 import { ARGS, CONTROL, MAX_ARGS, SLOT, STEPS, workerSource } from './worker.js';
 
@@ -15,6 +16,10 @@ const WARM_UP = 5e7;
 const CHUNKS = 4;
 /** How often to look for the last chunks before going to sleep; some 150 microseconds. */
 const SPINS = 20_000;
+
+/** What a browser's silence means when a worker does not start, and what to do about it. */
+const BLOCKED =
+  "a worker thread was blocked, as it is by the page's Content-Security-Policy unless that has blob: in its worker-src";
 
 interface Worker {
   terminate(): unknown;
@@ -99,7 +104,7 @@ export class Pool {
     try {
       while (this.#workers.size < this.#threads - 1) this.#workers.add(this.#spawn());
     } catch (error) {
-      this.#giveUp(`a worker thread did not start: ${String(error)}`);
+      this.#fewer(`a worker thread did not start: ${String(error)}`);
     }
   }
 
@@ -203,14 +208,24 @@ export class Pool {
     }
     const url = URL.createObjectURL(new Blob([workerSource], { type: 'text/javascript' }));
     const worker = new globalThis.Worker(url);
-    worker.onerror = (event) => this.#gone(worker, event.message);
+    worker.onerror = (event) => {
+      // An error without a word is no error of a script: the browser did not load it.
+      if (event.message) this.#gone(worker, event.message);
+      else if (this.#workers.has(worker)) this.#fewer(BLOCKED);
+    };
     worker.postMessage(data);
     return worker;
   }
 
   /** A worker ended by itself: between jobs nothing is lost. */
   #gone(worker: Worker, why: string): void {
-    if (this.#workers.has(worker)) this.#giveUp(`a worker thread is gone: ${why}`);
+    if (this.#workers.has(worker)) this.#fewer(`a worker thread is gone: ${why}`);
+  }
+
+  /** Goes on with one thread, where nobody gets an error that says so. */
+  #fewer(obstacle: string): void {
+    this.#giveUp(obstacle);
+    warnOnce('threads', `operations run on one thread instead of ${this.#threads}, because ${obstacle}`);
   }
 }
 

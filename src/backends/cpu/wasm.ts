@@ -1,4 +1,4 @@
-import { builtin } from '../../node.js';
+import { builtin, permitted } from '../../node.js';
 import { plain, relaxed } from './wasm.generated.js';
 
 /** The builds of kernels/wasm, the faster first: with fused multiply-add, and without. */
@@ -31,11 +31,11 @@ function knowsRelaxed(): boolean {
   const probe = () => knows(...zero, ...zero, ...zero, ...relaxedMadd, drop);
   if (probe()) return true;
   // Node 20's V8 has relaxed SIMD behind a flag, which counts from the next compilation on.
-  builtin('node:v8')?.setFlagsFromString('--experimental-wasm-relaxed-simd');
+  permitted(() => builtin('node:v8')?.setFlagsFromString('--experimental-wasm-relaxed-simd'));
   return probe();
 }
 
-/** A compiled build, which worker threads instantiate as well, over the memory it works on. */
+/** A compiled build, which worker threads instantiate as well, over the memory it works on. @internal */
 export interface Program {
   readonly kernels: Kernels;
   readonly module: WebAssembly.Module;

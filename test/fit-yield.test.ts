@@ -24,7 +24,7 @@ function work(ms: number): void {
   while (performance.now() < end);
 }
 
-function setting(): [nn.Module, FitOptions] {
+function setting(): [nn.TensorModule, FitOptions] {
   const model = new nn.Linear(4, 1);
   return [
     model,

@@ -56,6 +56,17 @@ export class SGD extends Optimizer<SGDOptions> {
   }
 
   /**
+   * The numbers of the one group; what is assigned here counts from the next step on.
+   * @throws TapegradError with several groups, each of which has numbers of its own
+   */
+  get options(): ParamGroup<SGDOptions> {
+    const { paramGroups } = this;
+    if (paramGroups.length > 1)
+      fail('SGD.options', `there are ${paramGroups.length} groups`, 'use paramGroups[i].lr and the like');
+    return paramGroups[0];
+  }
+
+  /**
    * Updates every parameter that has a gradient, in place; nothing if none has.
    *
    * @param options `guard`: a scalar tensor such as finiteGuard(values). Unless it is 0, parameters and momentum keep their

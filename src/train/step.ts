@@ -1,6 +1,7 @@
+import { leavesOf } from '../autograd/leaves.js';
 import { describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
-import type { TensorModule } from '../nn/module.js';
+import { Module, type TensorModule } from '../nn/module.js';
 import { clipGradNorm } from '../nn/utils.js';
 import { finiteGuard } from '../optim/guard.js';
 import { type Place, placeName } from './batches.js';
@@ -44,6 +45,8 @@ export class Trainer {
   #batches = 0;
   #samples = 0;
   #expected = 0;
+  /** Whether the next batch is the first of an epoch. */
+  #first = true;
 
   constructor(
     private readonly model: TensorModule,
@@ -63,6 +66,7 @@ export class Trainer {
     const owned = new Set(this.#owned);
     this.#others = [...this.#names.keys()].filter((p) => !owned.has(p));
     this.#batches = 0;
+    this.#first = true;
   }
 
   /** The sum of the losses of a batch's samples, from the number that its loss is. */
@@ -76,6 +80,8 @@ export class Trainer {
     const readable = isReadable(cost);
     const value = readable ? cost.itemSync() : null;
     if (value !== null) checkLoss(value, place);
+    if (this.#first) this.#checkLeaves(cost, [x, y]);
+    this.#first = false;
     if (this.#batches === 0) this.#zero(x.shape[0]);
     this.#batches++;
     this.#samples += x.shape[0];
@@ -135,9 +141,34 @@ export class Trainer {
 
   #step(place: Place): void {
     this.#settle();
-    for (const p of this.#owned) if (p.gradient !== null && !isFiniteNow(p.gradient)) this.#refuse(p, place);
+    this.#checkGradients(place);
     this.#clip();
     step(this.options.optimizer);
+  }
+
+  #checkGradients(place: Place): void {
+    const found: Tensor[] = [];
+    for (const { gradient } of this.#owned) if (gradient !== null) found.push(gradient);
+    if (found.length === 0) return;
+    const together = found.every((g) => g.backend === found[0].backend);
+    if (together && finiteGuard(found).itemSync() === 0) return;
+    for (const p of this.#owned) if (p.gradient !== null && !isFiniteNow(p.gradient)) this.#refuse(p, place);
+  }
+
+  /** Says which parameters a loss depends on that neither the model nor the optimizer shows. */
+  #checkLeaves(cost: Tensor, inputs: readonly Tensor[]): void {
+    const { loss } = this.options;
+    const known = new Set([...this.#names.keys(), ...this.#owned, ...inputs]);
+    if (loss instanceof Module) for (const p of loss.parameters()) known.add(p);
+    for (const leaf of leavesOf(cost)) {
+      if (known.has(leaf)) continue;
+      fail(
+        'fit',
+        `the loss depends on a parameter of shape ${show(leaf.shape)} that is found neither in the model nor in the optimizer`,
+        'keep layers and parameters in ordinary fields, not in private ones (#name); pass others to the optimizer, or freeze them with requiresGrad = false',
+        { shapes: [leaf.shape] },
+      );
+    }
   }
 
   async #stepOnDevice(cost: Tensor | null, place: Place): Promise<number> {

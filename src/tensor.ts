@@ -1,13 +1,23 @@
 import type { Node } from './autograd/node.js';
 import type { Backend, Device, Storage } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
-import { fail, show } from './errors.js';
+import { BRAND, COPY, describe, fail, show } from './errors.js';
 import * as lifetime from './lifetime.js';
 import { format } from './print.js';
-import { sizeOf } from './shape.js';
+import { sameShape, sizeOf } from './shape.js';
 
 /** Numbers in nested arrays, as deep as a tensor has dimensions. */
 export type NestedArray = number | NestedArray[];
+
+/** A tensor as JSON.stringify writes it. `tensor` takes it back. */
+export interface TensorJSON {
+  readonly shape: readonly number[];
+  /** Row-major. JSON has no numbers for 'NaN', 'Infinity' and '-Infinity', so these are texts. */
+  readonly data: readonly (number | string)[];
+}
+
+/** Every tensor carries this, because structuredClone would copy the shape without the numbers. It shows this text and throws. */
+const notCloneable = () => 'A tensor cannot be cloned or posted. Send x.shape and await x.data() instead.';
 
 /**
  * An array of float32 numbers with a shape, which remembers how it was made where a gradient may be asked for.
@@ -16,7 +26,7 @@ export type NestedArray = number | NestedArray[];
  * extends. Tensors are immutable but for `requiresGrad` and `grad`; only optimizers and `loadStateDict` change numbers.
  */
 export class Tensor {
-  /** The dimensions; [] for a scalar. */
+  /** The dimensions; [] for a scalar. Frozen. */
   readonly shape: readonly number[];
   /** The step that made this tensor, where gradients flow through it. @internal */
   node: Node | null = null;
@@ -26,12 +36,14 @@ export class Tensor {
   gradient: Tensor | null = null;
   /** The gradient that has reached this leaf in the running pass. @internal */
   pending: Tensor | null = null;
+  /** @internal */
+  readonly cannotBeCloned = notCloneable;
   #leafGrad = false;
   #storage: Storage | null;
   /** The last two dimensions lie swapped in the storage: a transpose that nobody needed in place yet. */
   #flipped: boolean;
 
-  /** @internal */
+  /** @internal @param shape frozen by whoever made it: results share the array of their operand */
   constructor(shape: readonly number[], storage: Storage, flipped = false) {
     this.shape = shape;
     this.#storage = storage;
@@ -39,7 +51,10 @@ export class Tensor {
     lifetime.track(storage);
   }
 
-  /** The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape. */
+  /**
+   * The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape.
+   * @throws TapegradError when set to something of another shape or device, or to no tensor
+   */
   get grad(): Tensor | null {
     const { gradient } = this;
     if (gradient !== null) lifetime.show(gradient.raw);
@@ -47,7 +62,10 @@ export class Tensor {
   }
 
   set grad(value: Tensor | null) {
-    if (value !== null) lifetime.show(value.raw);
+    if (value !== null) {
+      checkGradient(this, value);
+      lifetime.show(value.raw);
+    }
     this.replaceGradient(value);
   }
 
@@ -66,6 +84,11 @@ export class Tensor {
   /** The number of elements. */
   get size(): number {
     return sizeOf(this.shape);
+  }
+
+  /** The number of elements, as PyTorch's method. */
+  numel(): number {
+    return this.size;
   }
 
   /** Where the numbers are. */
@@ -231,9 +254,54 @@ export class Tensor {
     return `tensor(${[body, ...notes].join(', ')})`;
   }
 
+  /**
+   * The shape and the numbers, for JSON.stringify; `tensor(JSON.parse(text))` makes a tensor of them again.
+   * @throws TapegradError on devices that the host can only await
+   */
+  toJSON(): TensorJSON {
+    const values = this.#readSync('toJSON', 'data');
+    return { shape: this.shape, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
+  }
+
+  /** Lets `${x}` and String(x) print, and refuses `x + 1` and `x < 1`, which JavaScript cannot compute. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return this.toString();
+    return fail(
+      'tensor',
+      `a tensor of shape ${show(this.shape)} stands where JavaScript needs a number or a text`,
+      'use methods such as x.add(1) and x.lt(1); await x.item() for its number; String(x) for its text',
+      { shapes: [this.shape] },
+    );
+  }
+
+  /** @internal */
+  get [BRAND](): object {
+    return COPY;
+  }
+
   /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
+  }
+}
+
+function checkGradient(owner: Tensor, gradient: unknown): void {
+  if (!(gradient instanceof Tensor))
+    fail('grad', `the gradient is ${describe(gradient)}`, 'set null or a tensor of the same shape');
+  if (!sameShape(owner.shape, gradient.shape)) {
+    fail(
+      'grad',
+      `a gradient of shape ${show(gradient.shape)} for a tensor of shape ${show(owner.shape)}`,
+      'set a tensor of the same shape; sum() or reshape() it first',
+      { shapes: [gradient.shape, owner.shape] },
+    );
+  }
+  if (owner.backend !== gradient.backend) {
+    fail(
+      'grad',
+      `the gradient is on '${gradient.device}', the tensor on '${owner.device}'`,
+      `move it with .to('${owner.device}')`,
+    );
   }
 }
 

@@ -1,8 +1,9 @@
 import { nextBirth } from '../backends/backend.js';
-import { checkOptions, fail, show } from '../errors.js';
+import { checkOptions, describe, fail, show } from '../errors.js';
 import { drop, hold, isOwn, show as keep, sweepOut, within } from '../lifetime.js';
 import { sameShape } from '../shape.js';
 import { Tensor } from '../tensor.js';
+import { checkGradients, checkRoot, isDetecting } from './anomaly.js';
 import { setRecording } from './mode.js';
 import { Node } from './node.js';
 
@@ -37,6 +38,8 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
 function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
   const leaves: Tensor[] = [];
   const order = root.node === null ? [] : reachable(root.node);
+  const detecting = isDetecting();
+  if (detecting) checkRoot(root, order);
   try {
     send(root.node ?? root, seed, leaves, createGraph);
     for (let n = 0; n < order.length; n++) {
@@ -45,6 +48,7 @@ function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: bo
       if (g === null) continue;
       node.pending = null;
       const gradients = node.run(g, createGraph);
+      if (detecting) checkGradients(node, gradients, order);
       const { edges } = node;
       for (let i = 0; i < edges.length; i++) {
         const edge = edges[i];
@@ -122,7 +126,13 @@ function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: bool
     }
     return new Tensor(root.shape, root.backend.fill(1, 1));
   }
-  if (!(gradient instanceof Tensor)) fail('backward', 'the gradient is no tensor', 'pass a tensor of the same shape');
+  if (!(gradient instanceof Tensor)) {
+    fail(
+      'backward',
+      `the gradient is ${describe(gradient)}`,
+      'pass a tensor of the same shape; options come second: backward(undefined, { … })',
+    );
+  }
   if (!sameShape(gradient.shape, root.shape)) {
     fail(
       'backward',

@@ -1,3 +1,4 @@
+import { SCALAR } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { binaryRows } from './apply.js';
 import { applyGeneral, generalRow } from './record.js';
@@ -50,7 +51,7 @@ const floored = (log: number): number => Math.max(log, LOG_FLOOR);
 export const pick: NamedGeneral<null> = /* @__PURE__ */ generalRow('pick', {
   forward: ([x, index]) => {
     const [rows, cols] = x.shape;
-    return new Tensor([rows], x.backend.pick(x.storage, index.storage, rows, cols));
+    return new Tensor(Object.freeze([rows]), x.backend.pick(x.storage, index.storage, rows, cols));
   },
   saves: 'inputs',
   grad: (g, node) => [applyGeneral(place, [g, node.input(1)], node.shapes[0][1]), null],
@@ -59,7 +60,8 @@ export const pick: NamedGeneral<null> = /* @__PURE__ */ generalRow('pick', {
 
 /** out[r, index[r]] = x[r], 0 elsewhere; the attribute is the number of columns. */
 export const place: NamedGeneral<number> = /* @__PURE__ */ generalRow('place', {
-  forward: ([x, index], cols) => new Tensor([x.size, cols], x.backend.place(x.storage, index.storage, x.size, cols)),
+  forward: ([x, index], cols) =>
+    new Tensor(Object.freeze([x.size, cols]), x.backend.place(x.storage, index.storage, x.size, cols)),
   saves: 'inputs',
   grad: (g, node) => [applyGeneral(pick, [g, node.input(1)], null), null],
   examples: [{ shapes: [[4], [4]], attributes: 3, values: { 1: [2, 0, 1, 1] } }],
@@ -67,7 +69,7 @@ export const place: NamedGeneral<number> = /* @__PURE__ */ generalRow('place', {
 
 /** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
 export const squaredError: NamedGeneral<number> = /* @__PURE__ */ generalRow('squaredError', {
-  forward: ([a, b], scale) => new Tensor([], a.backend.squaredError(a.storage, b.storage, scale)),
+  forward: ([a, b], scale) => new Tensor(SCALAR, a.backend.squaredError(a.storage, b.storage, scale)),
   saves: 'inputs',
   grad: (g, node, scale) => {
     const [a, b] = [node.input(0), node.input(1)];
@@ -114,7 +116,7 @@ const someLabels = { 1: [2, 0, 1, 1] };
 export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ generalRow('crossEntropy', {
   forward: ([x, index]) => {
     const [rows, cols] = x.shape;
-    return new Tensor([rows], x.backend.crossEntropy(x.storage, index.storage, rows, cols));
+    return new Tensor(Object.freeze([rows]), x.backend.crossEntropy(x.storage, index.storage, rows, cols));
   },
   saves: 'inputs',
   grad: (g, node) => {
@@ -137,7 +139,7 @@ export const crossEntropyTotal: NamedGeneral<Fold> = /* @__PURE__ */ generalRow(
     const losses = backend.crossEntropy(x.storage, index.storage, rows, cols);
     const total = backend.reduce(reduce[fold], losses, 1, rows, 1);
     backend.free(losses);
-    return new Tensor([], total);
+    return new Tensor(SCALAR, total);
   },
   saves: 'inputs',
   grad: (g, node, fold) => {

@@ -38,12 +38,12 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     if (a.ndim === 2 && b.ndim === 2) {
       const transposes = { transA: ta !== a.flipped, transB: tb !== b.flipped };
       const plan = { m, n, k, ...transposes, relu: false, offsetsA: ONE, offsetsB: ONE };
-      return new Tensor([m, n], a.backend.matmul(plan, a.raw, b.raw, null));
+      return new Tensor(Object.freeze([m, n]), a.backend.matmul(plan, a.raw, b.raw, null));
     }
     const batchA = a.shape.slice(0, -2);
     const batchB = b.shape.slice(0, -2);
     const batch = broadcastShapes('matmul', batchA, batchB);
-    const shape = [...batch, m, n];
+    const shape = Object.freeze([...batch, m, n]);
     const fold = batchB.length === 0 && !ta && !a.flipped; // one matrix for all: the rows of a are one long matrix
     const plan = {
       m: fold ? sizeOf(batch) * m : m,
@@ -187,7 +187,7 @@ export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow
     const m = x.size / k;
     const plan = { m, n, k, transA: false, transB: !weight.flipped, relu, offsetsA: ONE, offsetsB: ONE };
     const out = x.backend.matmul(plan, x.storage, weight.raw, bias ? bias.storage : null);
-    return new Tensor(x.ndim === 2 ? [m, n] : [...x.shape.slice(0, -1), n], out);
+    return new Tensor(Object.freeze(x.ndim === 2 ? [m, n] : [...x.shape.slice(0, -1), n]), out);
   },
   saves: 'both',
   grad: (gradient, node, { relu }) => {

@@ -1,3 +1,4 @@
+import { isDetecting, trace } from '../autograd/anomaly.js';
 import { isGradEnabled, setRecording } from '../autograd/mode.js';
 import { type BackwardRule, type Edge, Node } from '../autograd/node.js';
 import { describe, fail } from '../errors.js';
@@ -25,6 +26,7 @@ export function record(
   const keep = saves === 'inputs' || saves === 'both';
   const own = saves === 'output' || saves === 'both' ? out : null;
   out.node = new Node(rule, edges, inputs, out.shape, attributes, keep, own);
+  if (isDetecting()) trace(out.node, out);
   return out;
 }
 

@@ -20,6 +20,8 @@ export interface ShapeMethods {
    * @throws TapegradError if the number of elements differs
    */
   reshape(shape: readonly number[]): Tensor;
+  /** The same as `reshape`, under PyTorch's other name. @throws TapegradError if the number of elements differs */
+  view(shape: readonly number[]): Tensor;
   /**
    * Two dimensions exchanged: [.., a, .., b, ..] becomes [.., b, .., a, ..]. Negative ones count from the end.
    * @throws TapegradError for a dimension that is not there
@@ -39,7 +41,7 @@ export const sumFold: Omit<ReduceKernel, 'name'> = {
 };
 
 export const reshape: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('reshape', {
-  forward: ([x], shape) => new Tensor(shape, x.storage),
+  forward: ([x], shape) => new Tensor(Object.freeze(shape), x.storage),
   saves: 'nothing',
   grad: (g, node) => [reshapeTo(g, node.shapes[0])],
   examples: [
@@ -50,8 +52,14 @@ export const reshape: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
 
 export const transpose: NamedGeneral<readonly [number, number]> = /* @__PURE__ */ generalRow('transpose', {
   forward: ([x], [d0, d1]) => {
-    const order = x.shape.map((_, i) => (i === d0 ? d1 : i === d1 ? d0 : i));
-    const shape = order.map((d) => x.shape[d]);
+    const n = x.ndim;
+    const order = new Array<number>(n);
+    const shape = new Array<number>(n);
+    for (let i = 0; i < n; i++) {
+      order[i] = i === d0 ? d1 : i === d1 ? d0 : i;
+      shape[i] = x.shape[order[i]];
+    }
+    Object.freeze(shape);
     // Exchanging the last two dimensions only sets a flag: a product reads either order.
     if (d0 !== d1 && Math.min(d0, d1) === shape.length - 2) return new Tensor(shape, x.raw, !x.flipped);
     return new Tensor(shape, permuted(x, order));
@@ -68,7 +76,8 @@ export const transpose: NamedGeneral<readonly [number, number]> = /* @__PURE__ *
 
 /** Repeats x along new or one-element dimensions, as broadcasting does. */
 export const broadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('broadcastTo', {
-  forward: ([x], shape) => new Tensor(shape, x.backend.copy(x.storage, shape, broadcastStrides(x.shape, shape))),
+  forward: ([x], shape) =>
+    new Tensor(Object.freeze(shape), x.backend.copy(x.storage, shape, broadcastStrides(x.shape, shape))),
   saves: 'nothing',
   grad: (g, node) => [sumTo(g, node.shapes[0])],
   examples: [
@@ -83,19 +92,19 @@ export const sumBack: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
   forward: ([x], shape) => {
     const last = x.shape[x.ndim - 1];
     if (shape.length === 1 && shape[0] === last) {
-      return new Tensor(shape, x.backend.reduce(sumKernel, x.storage, 1, x.size / last, last));
+      return new Tensor(Object.freeze(shape), x.backend.reduce(sumKernel, x.storage, 1, x.size / last, last));
     }
     const strides = broadcastStrides(shape, x.shape);
     // Neighbouring dimensions that are all repeated, or all not, are one dimension here.
     const loops = collapse(x.shape, strides, stridesOf(x.shape));
     let storage = x.storage;
-    let sizes = loops.sizes;
+    let { sizes } = loops;
     for (let i = sizes.length - 1; i >= 0; i--) {
       if (loops.a[i] !== 0) continue;
       storage = x.backend.reduce(sumKernel, storage, sizeOf(sizes.slice(0, i)), sizes[i], sizeOf(sizes.slice(i + 1)));
       sizes = reducedShape(sizes, [i], true);
     }
-    return new Tensor(shape, storage);
+    return new Tensor(Object.freeze(shape), storage);
   },
   saves: 'nothing',
   grad: (g, node) => [broadcastTo(g, node.shapes[0])],
@@ -131,8 +140,8 @@ export function permuted(x: Tensor, order: readonly number[]): Storage {
   );
 }
 
-export function applyReshape(x: Tensor, shape: readonly number[]): Tensor {
-  return applyGeneral(reshape, [x], resolveReshape('reshape', x.shape, shape));
+export function applyReshape(op: string, x: Tensor, shape: readonly number[]): Tensor {
+  return applyGeneral(reshape, [x], resolveReshape(op, x.shape, shape));
 }
 
 export function applyTranspose(op: string, x: Tensor, d0: number, d1: number): Tensor {

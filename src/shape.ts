@@ -3,11 +3,8 @@ import { checkInteger, describe, fail, show } from './errors.js';
 /** The largest number of elements a tensor may have. */
 export const MAX_SIZE = 2 ** 31 - 1;
 
-// Results share the shapes of their operands, so a shape is frozen where it is made. V8 is slow to map, filter and slice
-// frozen arrays; what every operation calls uses loops.
-
 /** The shape of a scalar. */
-export const SCALAR: readonly number[] = Object.freeze([]);
+export const SCALAR: readonly number[] = [];
 
 /** The number of elements of a shape; 1 for a scalar's []. */
 export function sizeOf(shape: readonly number[]): number {
@@ -33,7 +30,7 @@ export function checkShape(op: string, shape: unknown): readonly number[] {
   if (sizeOf(shape) > MAX_SIZE) {
     fail(op, `shape ${show(shape)} has ${sizeOf(shape)} elements`, `a tensor has at most ${MAX_SIZE}`);
   }
-  return Object.freeze(shape.slice());
+  return shape.slice();
 }
 
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {
@@ -61,7 +58,7 @@ export function broadcastShapes(op: string, a: readonly number[], b: readonly nu
     }
     out[ndim - i] = da === 1 ? db : da;
   }
-  return Object.freeze(out);
+  return out;
 }
 
 /** One dimension, negative ones counted from the end, as 0 … ndim - 1. */
@@ -107,7 +104,7 @@ export function reducedShape(shape: readonly number[], dims: readonly number[], 
       if (keepdim) out.push(1);
     }
   }
-  return Object.freeze(out);
+  return out;
 }
 
 /** Row-major strides in elements. */

@@ -26,8 +26,8 @@ const notCloneable = () => 'A tensor cannot be cloned or posted. Send x.shape an
  * extends. Tensors are immutable but for `requiresGrad` and `grad`; only optimizers and `loadStateDict` change numbers.
  */
 export class Tensor {
-  /** The dimensions; [] for a scalar. Frozen. */
-  readonly shape: readonly number[];
+  /** The dimensions, for the library's own eyes: results share those of their operand, and no one may change them. @internal */
+  readonly dims: readonly number[];
   /** The step that made this tensor, where gradients flow through it. @internal */
   node: Node | null = null;
   /** Nobody but the graph can see this tensor, so it dies with it. @internal */
@@ -38,14 +38,15 @@ export class Tensor {
   pending: Tensor | null = null;
   /** @internal */
   readonly cannotBeCloned = notCloneable;
+  #shape: readonly number[] | null = null;
   #leafGrad = false;
   #storage: Storage | null;
   /** The last two dimensions lie swapped in the storage: a transpose that nobody needed in place yet. */
   #flipped: boolean;
 
-  /** @internal @param shape frozen by whoever made it: results share the array of their operand */
+  /** @internal */
   constructor(shape: readonly number[], storage: Storage, flipped = false) {
-    this.shape = shape;
+    this.dims = shape;
     this.#storage = storage;
     this.#flipped = flipped;
     lifetime.track(storage);
@@ -76,14 +77,21 @@ export class Tensor {
     if (before !== null && before.#storage !== null) lifetime.drop(before.#storage);
   }
 
+  /** The dimensions; [] for a scalar. Frozen. */
+  get shape(): readonly number[] {
+    // Not frozen from the start: every operation reads shapes, and V8 reads frozen arrays slowly.
+    this.#shape ??= Object.freeze(this.dims.slice());
+    return this.#shape;
+  }
+
   /** The number of dimensions. */
   get ndim(): number {
-    return this.shape.length;
+    return this.dims.length;
   }
 
   /** The number of elements. */
   get size(): number {
-    return sizeOf(this.shape);
+    return sizeOf(this.dims);
   }
 
   /** The number of elements, as PyTorch's method. */
@@ -129,9 +137,9 @@ export class Tensor {
     if (this.#storage === null) {
       fail(
         'tensor',
-        `this tensor of shape ${show(this.shape)} has been disposed`,
+        `this tensor of shape ${show(this.dims)} has been disposed`,
         'do not use a tensor after dispose()',
-        { shapes: [this.shape] },
+        { shapes: [this.dims] },
       );
     }
     return this.#storage;
@@ -146,7 +154,7 @@ export class Tensor {
   get storage(): Storage {
     const raw = this.raw;
     if (!this.#flipped) return raw;
-    const { shape } = this;
+    const { dims: shape } = this;
     const n = shape.length;
     const rows = shape[n - 2];
     const cols = shape[n - 1];
@@ -176,13 +184,13 @@ export class Tensor {
 
   /** The number of a tensor with one element. */
   async item(): Promise<number> {
-    checkSingle('item', this.shape);
+    checkSingle('item', this.dims);
     return (await this.backend.read(this.storage))[0];
   }
 
   /** The numbers as nested arrays (a number for a scalar). */
   async toArray(): Promise<NestedArray> {
-    return nest(await this.backend.read(this.storage), this.shape);
+    return nest(await this.backend.read(this.storage), this.dims);
   }
 
   /** Like `data`, at once. @throws TapegradError on devices that the host can only await */
@@ -193,13 +201,13 @@ export class Tensor {
 
   /** Like `item`, at once. @throws TapegradError on devices that the host can only await */
   itemSync(): number {
-    checkSingle('itemSync', this.shape);
+    checkSingle('itemSync', this.dims);
     return this.#readSync('itemSync', 'item')[0];
   }
 
   /** Like `toArray`, at once. @throws TapegradError on devices that the host can only await */
   toArraySync(): NestedArray {
-    return nest(this.#readSync('toArraySync', 'toArray'), this.shape);
+    return nest(this.#readSync('toArraySync', 'toArray'), this.dims);
   }
 
   #readSync(op: string, awaited: string): ArrayLike<number> {
@@ -222,9 +230,9 @@ export class Tensor {
     if (values === null) {
       fail(
         op,
-        `the tensor of shape ${show(this.shape)} was computed or changed on the device '${this.device}', which the host cannot read without waiting`,
+        `the tensor of shape ${show(this.dims)} was computed or changed on the device '${this.device}', which the host cannot read without waiting`,
         "use tensor(await x.data()); for parameters, await useDevice('cpu') first, which fetches what was changed in place",
-        { shapes: [this.shape] },
+        { shapes: [this.dims] },
       );
     }
     return values instanceof Float32Array ? values : Float32Array.from(values);
@@ -232,7 +240,7 @@ export class Tensor {
 
   /** The same numbers without a history: gradients stop here. Shares the storage. */
   detach(): Tensor {
-    return new Tensor(this.shape, this.raw, this.#flipped);
+    return new Tensor(this.dims, this.raw, this.#flipped);
   }
 
   /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
@@ -243,14 +251,14 @@ export class Tensor {
 
   /** As PyTorch prints it, with the middle of long dimensions left out. */
   toString(): string {
-    if (this.#storage === null) return `tensor(disposed, shape=${show(this.shape)})`;
+    if (this.#storage === null) return `tensor(disposed, shape=${show(this.dims)})`;
     const { backend } = this;
     const notes = [
-      ...(backend.readSync === undefined ? [`shape=${show(this.shape)}`] : []),
+      ...(backend.readSync === undefined ? [`shape=${show(this.dims)}`] : []),
       ...(backend === backendOf('cpu') ? [] : [`device='${backend.device}'`]),
       ...(this.node !== null ? [`op=${this.node.rule.name}`] : this.#leafGrad ? ['requiresGrad=true'] : []),
     ];
-    const body = backend.readSync === undefined ? '…' : format(backend.readSync(this.storage), this.shape);
+    const body = backend.readSync === undefined ? '…' : format(backend.readSync(this.storage), this.dims);
     return `tensor(${[body, ...notes].join(', ')})`;
   }
 
@@ -260,7 +268,7 @@ export class Tensor {
    */
   toJSON(): TensorJSON {
     const values = this.#readSync('toJSON', 'data');
-    return { shape: this.shape, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
+    return { shape: this.dims, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
   }
 
   /** Lets `${x}` and String(x) print, and refuses `x + 1` and `x < 1`, which JavaScript cannot compute. */
@@ -268,9 +276,9 @@ export class Tensor {
     if (hint === 'string') return this.toString();
     return fail(
       'tensor',
-      `a tensor of shape ${show(this.shape)} stands where JavaScript needs a number or a text`,
+      `a tensor of shape ${show(this.dims)} stands where JavaScript needs a number or a text`,
       'use methods such as x.add(1) and x.lt(1); await x.item() for its number; String(x) for its text',
-      { shapes: [this.shape] },
+      { shapes: [this.dims] },
     );
   }
 
@@ -288,12 +296,12 @@ export class Tensor {
 function checkGradient(owner: Tensor, gradient: unknown): void {
   if (!(gradient instanceof Tensor))
     fail('grad', `the gradient is ${describe(gradient)}`, 'set null or a tensor of the same shape');
-  if (!sameShape(owner.shape, gradient.shape)) {
+  if (!sameShape(owner.dims, gradient.dims)) {
     fail(
       'grad',
-      `a gradient of shape ${show(gradient.shape)} for a tensor of shape ${show(owner.shape)}`,
+      `a gradient of shape ${show(gradient.dims)} for a tensor of shape ${show(owner.dims)}`,
       'set a tensor of the same shape; sum() or reshape() it first',
-      { shapes: [gradient.shape, owner.shape] },
+      { shapes: [gradient.dims, owner.dims] },
     );
   }
   if (owner.backend !== gradient.backend) {

@@ -54,7 +54,7 @@ export function checkRoot(root: Tensor, order: readonly Node[]): void {
   fail(
     'backward',
     node === undefined
-      ? `the tensor of shape ${show(root.shape)} is NaN, and so are numbers that no recorded operation made`
+      ? `the tensor of shape ${show(root.dims)} is NaN, and so are numbers that no recorded operation made`
       : `the forward of ${node.rule.name}, shapes ${shapesOf(node)}, gave NaN first`,
     node === undefined
       ? 'look at the inputs, and run the forward pass inside detectAnomaly as well'
@@ -90,7 +90,7 @@ function strange(t: Tensor): 'NaN' | 'Infinity' | null {
   if (backend.readSync === undefined) {
     fail(
       'detectAnomaly',
-      `the tensor of shape ${show(t.shape)} is on '${t.device}', whose numbers the host can only await`,
+      `the tensor of shape ${show(t.dims)} is on '${t.device}', whose numbers the host can only await`,
       "run the same program with await useDevice('cpu')",
     );
   }

@@ -21,7 +21,7 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
   if (!root.requiresGrad) {
     fail(
       'backward',
-      `this tensor of shape ${show(root.shape)} does not require a gradient`,
+      `this tensor of shape ${show(root.dims)} does not require a gradient`,
       'make a leaf with requiresGrad: true and compute the tensor from it, outside noGrad',
     );
   }
@@ -119,12 +119,12 @@ function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: bool
     if (root.size !== 1) {
       fail(
         'backward',
-        `a tensor of shape ${show(root.shape)} is no scalar`,
+        `a tensor of shape ${show(root.dims)} is no scalar`,
         'pass the gradient of the loss with respect to it, or reduce it first with sum() or mean()',
-        { shapes: [root.shape] },
+        { shapes: [root.dims] },
       );
     }
-    return new Tensor(root.shape, root.backend.fill(1, 1));
+    return new Tensor(root.dims, root.backend.fill(1, 1));
   }
   if (!(gradient instanceof Tensor)) {
     fail(
@@ -133,12 +133,12 @@ function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: bool
       'pass a tensor of the same shape; options come second: backward(undefined, { … })',
     );
   }
-  if (!sameShape(gradient.shape, root.shape)) {
+  if (!sameShape(gradient.dims, root.dims)) {
     fail(
       'backward',
-      `the gradient has shape ${show(gradient.shape)}, the tensor ${show(root.shape)}`,
+      `the gradient has shape ${show(gradient.dims)}, the tensor ${show(root.dims)}`,
       'pass a gradient of the same shape',
-      { shapes: [gradient.shape, root.shape] },
+      { shapes: [gradient.dims, root.dims] },
     );
   }
   if (gradient.backend !== root.backend) {

@@ -41,7 +41,7 @@ export class Node {
   ) {
     const n = inputs.length;
     const shapes = new Array<readonly number[]>(n);
-    for (let i = 0; i < n; i++) shapes[i] = inputs[i].shape;
+    for (let i = 0; i < n; i++) shapes[i] = inputs[i].dims;
     this.#shapes = shapes;
     this.#inputs = null;
     this.#versions = null;
@@ -100,12 +100,12 @@ export class Node {
     const gradients = this.rule.backward(gradient, this);
     for (let i = 0; i < gradients.length; i++) {
       const g = gradients[i];
-      if (g !== null && !sameShape(g.shape, this.shapes[i])) {
+      if (g !== null && !sameShape(g.dims, this.shapes[i])) {
         fail(
           'backward',
-          `${name} gave a gradient of shape ${show(g.shape)} for input ${i} of shape ${show(this.shapes[i])}`,
+          `${name} gave a gradient of shape ${show(g.dims)} for input ${i} of shape ${show(this.shapes[i])}`,
           'this is a defect of tapegrad: please report it',
-          { shapes: [g.shape, this.shapes[i]] },
+          { shapes: [g.dims, this.shapes[i]] },
         );
       }
     }
@@ -115,9 +115,9 @@ export class Node {
   #changed(t: Tensor, what: string): never {
     fail(
       'backward',
-      `${what} of ${this.rule.name}, shape ${show(t.shape)}, was changed in place after the forward pass`,
+      `${what} of ${this.rule.name}, shape ${show(t.dims)}, was changed in place after the forward pass`,
       'call backward before optimizer.step(), loadStateDict() or nn.init, or run the forward pass again',
-      { shapes: [t.shape] },
+      { shapes: [t.dims] },
     );
   }
 

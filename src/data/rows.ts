@@ -35,7 +35,7 @@ export function takeRows(
     host === null && backend.rows !== undefined
       ? backend.rows(t.storage, order.subarray(from, to), width)
       : backend.upload(gather(host ?? t.hostValues(op), width, order, from, to));
-  return new Tensor(Object.freeze([to - from, ...shape.slice(1)]), storage);
+  return new Tensor([to - from, ...shape.slice(1)], storage);
 }
 
 /** The numbers of a tensor where the host knows them. */

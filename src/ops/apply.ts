@@ -80,14 +80,14 @@ function saved(node: Node, i: number, saves: Saves): Tensor {
 }
 
 export function applyUnary(row: NamedUnary, x: Tensor): Tensor {
-  return record(row, row.saves, [x], new Tensor(x.shape, x.backend.unary(row, x.storage)), null);
+  return record(row, row.saves, [x], new Tensor(x.dims, x.backend.unary(row, x.storage)), null);
 }
 
 export function applyBinary(row: NamedBinary | NamedCompare, a: Tensor, operand: Tensor | number): Tensor {
   const b = typeof operand === 'number' ? new Tensor(SCALAR, a.backend.fill(1, operand)) : operand;
   checkTensors(row.name, [a, b]);
-  const shape = broadcastShapes(row.name, a.shape, b.shape);
-  const loops = loopNest(a.shape, b.shape, shape);
+  const shape = broadcastShapes(row.name, a.dims, b.dims);
+  const loops = loopNest(a.dims, b.dims, shape);
   const out = new Tensor(shape, a.backend.binary(row, a.storage, b.storage, loops, sizeOf(shape)));
   // A mask is a constant: it has no gradient to ask for.
   return 'saves' in row ? record(row, row.saves, [a, b], out, null) : out;
@@ -100,7 +100,7 @@ export function applyReduce(
   options: boolean | KeepdimOptions,
 ): Tensor {
   const keepdim = typeof options === 'boolean' ? options : keepdimOf(row.name, options);
-  const { shape } = x;
+  const { dims: shape } = x;
   const dims = normalizeDims(row.name, dim, shape);
   const kept = reducedShape(shape, dims, true);
   const result = keepdim ? kept : reducedShape(shape, dims, false);

@@ -22,7 +22,7 @@ export interface ReduceMethods {
 /** Splits the gradient evenly among the elements that are equal to the result. */
 function amongEqual(g: Tensor, x: Tensor, y: Tensor): Tensor {
   const hit = x.detach().eq(y.detach());
-  const dims = x.shape.flatMap((d, i) => (y.shape[i] === d ? [] : [i]));
+  const dims = x.dims.flatMap((d, i) => (y.dims[i] === d ? [] : [i]));
   return g.mul(hit).div(dims.length > 0 ? hit.sum(dims, true) : hit);
 }
 

@@ -23,7 +23,7 @@ export class TapegradError extends Error {
     details: ErrorDetails = {},
   ) {
     super(`[${op}] ${problem}; ${remedy}`, details.cause === undefined ? undefined : { cause: details.cause });
-    this.shapes = details.shapes ?? [];
+    this.shapes = (details.shapes ?? []).map((shape) => [...shape]); // those of tensors may not be changed
   }
 }
 

@@ -24,9 +24,10 @@ interface Entry {
  * the function's promise settles; a task that outlives it is outside again, whoever else is inside meanwhile.
  */
 export class Scope {
-  #depth = 0;
+  /** How many calls are running their synchronous part. */
+  depth = 0;
   /** How many promises are waited for. At 0 nobody needs to ask for the context, which costs time. */
-  #pending = 0;
+  pending = 0;
   #context: AsyncLocalStorage<Entry> | null | undefined;
 
   /** @param op what users call it, for error messages */
@@ -34,7 +35,7 @@ export class Scope {
 
   /** Whether the running code is inside. */
   get active(): boolean {
-    return this.#depth !== 0 || (this.#pending !== 0 && this.#follows());
+    return this.depth !== 0 || (this.pending !== 0 && this.#follows());
   }
 
   #follows(): boolean {
@@ -62,11 +63,11 @@ export class Scope {
   }
 
   #inside<T>(fn: () => T): T {
-    this.#depth++;
+    this.depth++;
     try {
       return fn();
     } finally {
-      this.#depth--;
+      this.depth--;
     }
   }
 
@@ -80,9 +81,9 @@ export class Scope {
         result.then(null, () => {});
         this.#refuse('asynchronous');
       }
-      this.#pending++;
+      this.pending++;
       const done = () => {
-        this.#pending--;
+        this.pending--;
         entry.open = false;
       };
       result.then(done, done);

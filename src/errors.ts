@@ -23,7 +23,7 @@ export class TapegradError extends Error {
     details: ErrorDetails = {},
   ) {
     super(`[${op}] ${problem}; ${remedy}`, details.cause === undefined ? undefined : { cause: details.cause });
-    this.shapes = details.shapes ?? [];
+    this.shapes = (details.shapes ?? []).map((shape) => [...shape]); // those of tensors may not be changed
   }
 }
 
@@ -71,12 +71,30 @@ export function checkChoice<T extends string>(op: string, name: string, value: u
   return value as T;
 }
 
+/** Where a tensor says which copy of tapegrad made it. Every copy finds the same symbol. */
+export const BRAND: unique symbol = Symbol.for('tapegrad.Tensor');
+/** What stands for this copy there. */
+export const COPY = {};
+
+/** How deep `describe` looks into arrays, which may be endless. */
+const DEPTH = 3;
+
 /** A short text for any value, for error messages. */
-export function describe(value: unknown): string {
+export function describe(value: unknown, depth = 0): string {
   if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}…` : value}'`;
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(', ')}${value.length > 8 ? ', …' : ''}]`;
+  if (typeof value === 'bigint') return `${value}n`;
+  if (Array.isArray(value)) {
+    if (depth === DEPTH) return '[…]';
+    const entries = Array.from({ length: Math.min(value.length, 8) }, (_, i) => describe(value[i], depth + 1));
+    return `[${entries.join(', ')}${value.length > 8 ? ', …' : ''}]`;
+  }
   if (typeof value === 'function') return `the function ${value.name || '(anonymous)'}`;
-  if (typeof value === 'object' && value !== null) return `a ${value.constructor?.name ?? 'null-prototype object'}`;
+  if (typeof value === 'object' && value !== null) {
+    const copy = (value as { [BRAND]?: unknown })[BRAND];
+    if (copy !== undefined && copy !== COPY)
+      return 'a Tensor made by another copy of tapegrad (npm ls tapegrad shows the copies; keep one)';
+    return `a ${value.constructor?.name ?? 'null-prototype object'}`;
+  }
   return Object.is(value, -0) ? '-0' : String(value);
 }
 

@@ -1,3 +1,4 @@
+export { detectAnomaly } from './autograd/anomaly.js';
 export type { BackwardOptions } from './autograd/backward.js';
 export { type GradcheckOptions, gradcheck } from './autograd/gradcheck.js';
 export { noGrad } from './autograd/mode.js';
@@ -6,16 +7,21 @@ export { getNumThreads, memory, setNumThreads, useDevice } from './backends/regi
 export { type CompiledStep, compile } from './compile.js';
 export {
   arange,
+  eye,
   full,
+  linspace,
   type NestedArrayLike,
   ones,
+  onesLike,
   rand,
+  randLike,
   randn,
   type TensorOptions,
   type TensorValues,
   type TypedArray,
   tensor,
   zeros,
+  zerosLike,
 } from './create.js';
 export * as data from './data/index.js';
 export { type ErrorDetails, TapegradError } from './errors.js';
@@ -23,10 +29,11 @@ export { Tensor } from './methods.js';
 export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
+export type { KeepdimOptions } from './ops/apply.js';
 export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';
-export type { NestedArray } from './tensor.js';
+export type { NestedArray, TensorJSON } from './tensor.js';
 export type { Batches } from './train/batches.js';
 export { fit, type History } from './train/fit.js';
 export type {

@@ -2,7 +2,7 @@ import { type BackwardOptions, backward } from './autograd/backward.js';
 import type { Device } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
-import { applyBinary, applyReduce, applyUnary } from './ops/apply.js';
+import { applyBinary, applyReduce, applyUnary, type KeepdimOptions } from './ops/apply.js';
 import {
   type BinaryMethods,
   binary,
@@ -63,7 +63,7 @@ for (const [name, row] of [...Object.entries(binary), ...Object.entries(compare)
 }
 for (const [name, row] of Object.entries(reduce)) {
   install({
-    [name](dim?: number | readonly number[], keepdim = false) {
+    [name](dim?: number | readonly number[], keepdim: boolean | KeepdimOptions = false) {
       return applyReduce(row, this, row.result === 'index' ? checkOneDim(name, dim) : dim, keepdim);
     },
   });
@@ -73,7 +73,10 @@ install({
     return applyMatmul(this, other);
   },
   reshape(shape: readonly number[]) {
-    return applyReshape(this, shape);
+    return applyReshape('reshape', this, shape);
+  },
+  view(shape: readonly number[]) {
+    return applyReshape('view', this, shape);
   },
   transpose(d0: number, d1: number) {
     return applyTranspose('transpose', this, d0, d1);

@@ -3,6 +3,9 @@ import { checkInteger, describe, fail, show } from './errors.js';
 /** The largest number of elements a tensor may have. */
 export const MAX_SIZE = 2 ** 31 - 1;
 
+/** The shape of a scalar. */
+export const SCALAR: readonly number[] = [];
+
 /** The number of elements of a shape; 1 for a scalar's []. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;
@@ -12,7 +15,9 @@ export function sizeOf(shape: readonly number[]): number {
 
 /** Requires an array of whole numbers of at least 1 whose product is a possible size, and returns a frozen copy. */
 export function checkShape(op: string, shape: unknown): readonly number[] {
-  if (!Array.isArray(shape)) fail(op, `shape is ${describe(shape)}`, 'pass an array of whole numbers such as [2, 3]');
+  if (!Array.isArray(shape)) {
+    fail(op, `shape is ${describe(shape)}`, `pass one array of whole numbers, as in ${op}([2, 3])`);
+  }
   for (const dim of shape) {
     if (typeof dim !== 'number' || !Number.isInteger(dim) || dim < 1) {
       fail(
@@ -75,7 +80,8 @@ export function normalizeDims(
   dim: number | readonly number[] | undefined,
   shape: readonly number[],
 ): number[] {
-  if (dim === undefined) return shape.map((_, i) => i);
+  if (dim === undefined) return Array.from({ length: shape.length }, (_, i) => i);
+  if (typeof dim === 'number') return [normalizeDim(op, dim, shape.length, shape)];
   const dims = (Array.isArray(dim) ? dim : [dim]).map((d) => normalizeDim(op, d, shape.length, shape));
   if (dims.length === 0) fail(op, 'dim is an empty array', 'name at least one dimension, or none to reduce all');
   dims.sort((a, b) => a - b);
@@ -87,8 +93,18 @@ export function normalizeDims(
 }
 
 /** The shape after reducing `dims` (sorted). */
-export function reducedShape(shape: readonly number[], dims: readonly number[], keepdim: boolean): number[] {
-  return keepdim ? shape.map((d, i) => (dims.includes(i) ? 1 : d)) : shape.filter((_, i) => !dims.includes(i));
+export function reducedShape(shape: readonly number[], dims: readonly number[], keepdim: boolean): readonly number[] {
+  if (!keepdim && dims.length === shape.length) return SCALAR;
+  const out: number[] = [];
+  for (let i = 0, next = 0; i < shape.length; i++) {
+    if (dims[next] !== i) {
+      out.push(shape[i]);
+    } else {
+      next++;
+      if (keepdim) out.push(1);
+    }
+  }
+  return out;
 }
 
 /** Row-major strides in elements. */
@@ -105,12 +121,14 @@ export function stridesOf(shape: readonly number[]): number[] {
 export function broadcastStrides(shape: readonly number[], target: readonly number[]): number[] {
   const own = stridesOf(shape);
   const lead = target.length - shape.length;
-  return target.map((_, i) => (i < lead || shape[i - lead] === 1 ? 0 : own[i - lead]));
+  const strides = new Array<number>(target.length);
+  for (let i = 0; i < target.length; i++) strides[i] = i < lead || shape[i - lead] === 1 ? 0 : own[i - lead];
+  return strides;
 }
 
 /** Resolves one -1 in a shape for reshape and checks that the size stays. */
 export function resolveReshape(op: string, from: readonly number[], to: unknown): readonly number[] {
-  if (!Array.isArray(to)) fail(op, `shape is ${describe(to)}`, 'pass an array such as [2, -1]');
+  if (!Array.isArray(to)) fail(op, `shape is ${describe(to)}`, `pass one array, as in ${op}([2, -1])`);
   const size = sizeOf(from);
   const open = to.indexOf(-1);
   let target = to as readonly number[];

@@ -1,13 +1,23 @@
 import type { Node } from './autograd/node.js';
 import type { Backend, Device, Storage } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
-import { fail, show } from './errors.js';
+import { BRAND, COPY, describe, fail, show } from './errors.js';
 import * as lifetime from './lifetime.js';
 import { format } from './print.js';
-import { sizeOf } from './shape.js';
+import { sameShape, sizeOf } from './shape.js';
 
 /** Numbers in nested arrays, as deep as a tensor has dimensions. */
 export type NestedArray = number | NestedArray[];
+
+/** A tensor as JSON.stringify writes it. `tensor` takes it back. */
+export interface TensorJSON {
+  readonly shape: readonly number[];
+  /** Row-major. JSON has no numbers for 'NaN', 'Infinity' and '-Infinity', so these are texts. */
+  readonly data: readonly (number | string)[];
+}
+
+/** Every tensor carries this, because structuredClone would copy the shape without the numbers. It shows this text and throws. */
+const notCloneable = () => 'A tensor cannot be cloned or posted. Send x.shape and await x.data() instead.';
 
 /**
  * An array of float32 numbers with a shape, which remembers how it was made where a gradient may be asked for.
@@ -16,8 +26,8 @@ export type NestedArray = number | NestedArray[];
  * extends. Tensors are immutable but for `requiresGrad` and `grad`; only optimizers and `loadStateDict` change numbers.
  */
 export class Tensor {
-  /** The dimensions; [] for a scalar. */
-  readonly shape: readonly number[];
+  /** The dimensions, for the library's own eyes: results share those of their operand, and no one may change them. @internal */
+  readonly dims: readonly number[];
   /** The step that made this tensor, where gradients flow through it. @internal */
   node: Node | null = null;
   /** Nobody but the graph can see this tensor, so it dies with it. @internal */
@@ -26,6 +36,9 @@ export class Tensor {
   gradient: Tensor | null = null;
   /** The gradient that has reached this leaf in the running pass. @internal */
   pending: Tensor | null = null;
+  /** @internal */
+  readonly cannotBeCloned = notCloneable;
+  #shape: readonly number[] | null = null;
   /** Whether a leaf wants a gradient. 'frozen' remembers that it did once, so that a frozen parameter stays a parameter. */
   #leafGrad: boolean | 'frozen' = false;
   #storage: Storage | null;
@@ -34,13 +47,16 @@ export class Tensor {
 
   /** @internal */
   constructor(shape: readonly number[], storage: Storage, flipped = false) {
-    this.shape = shape;
+    this.dims = shape;
     this.#storage = storage;
     this.#flipped = flipped;
     lifetime.track(storage);
   }
 
-  /** The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape. */
+  /**
+   * The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape.
+   * @throws TapegradError when set to something of another shape or device, or to no tensor
+   */
   get grad(): Tensor | null {
     const { gradient } = this;
     if (gradient !== null) lifetime.show(gradient.raw);
@@ -48,7 +64,10 @@ export class Tensor {
   }
 
   set grad(value: Tensor | null) {
-    if (value !== null) lifetime.show(value.raw);
+    if (value !== null) {
+      checkGradient(this, value);
+      lifetime.show(value.raw);
+    }
     this.replaceGradient(value);
   }
 
@@ -59,14 +78,26 @@ export class Tensor {
     if (before !== null && before.#storage !== null) lifetime.drop(before.#storage);
   }
 
+  /** The dimensions; [] for a scalar. Frozen. */
+  get shape(): readonly number[] {
+    // Not frozen from the start: every operation reads shapes, and V8 reads frozen arrays slowly.
+    this.#shape ??= Object.freeze(this.dims.slice());
+    return this.#shape;
+  }
+
   /** The number of dimensions. */
   get ndim(): number {
-    return this.shape.length;
+    return this.dims.length;
   }
 
   /** The number of elements. */
   get size(): number {
-    return sizeOf(this.shape);
+    return sizeOf(this.dims);
+  }
+
+  /** The number of elements, as PyTorch's method. */
+  numel(): number {
+    return this.size;
   }
 
   /** Where the numbers are. */
@@ -112,9 +143,9 @@ export class Tensor {
     if (this.#storage === null) {
       fail(
         'tensor',
-        `this tensor of shape ${show(this.shape)} has been disposed`,
+        `this tensor of shape ${show(this.dims)} has been disposed`,
         'do not use a tensor after dispose()',
-        { shapes: [this.shape] },
+        { shapes: [this.dims] },
       );
     }
     return this.#storage;
@@ -129,7 +160,7 @@ export class Tensor {
   get storage(): Storage {
     const raw = this.raw;
     if (!this.#flipped) return raw;
-    const { shape } = this;
+    const { dims: shape } = this;
     const n = shape.length;
     const rows = shape[n - 2];
     const cols = shape[n - 1];
@@ -159,13 +190,13 @@ export class Tensor {
 
   /** The number of a tensor with one element. */
   async item(): Promise<number> {
-    checkSingle('item', this.shape);
+    checkSingle('item', this.dims);
     return (await this.backend.read(this.storage))[0];
   }
 
   /** The numbers as nested arrays (a number for a scalar). */
   async toArray(): Promise<NestedArray> {
-    return nest(await this.backend.read(this.storage), this.shape);
+    return nest(await this.backend.read(this.storage), this.dims);
   }
 
   /** Like `data`, at once. @throws TapegradError on devices that the host can only await */
@@ -176,13 +207,13 @@ export class Tensor {
 
   /** Like `item`, at once. @throws TapegradError on devices that the host can only await */
   itemSync(): number {
-    checkSingle('itemSync', this.shape);
+    checkSingle('itemSync', this.dims);
     return this.#readSync('itemSync', 'item')[0];
   }
 
   /** Like `toArray`, at once. @throws TapegradError on devices that the host can only await */
   toArraySync(): NestedArray {
-    return nest(this.#readSync('toArraySync', 'toArray'), this.shape);
+    return nest(this.#readSync('toArraySync', 'toArray'), this.dims);
   }
 
   #readSync(op: string, awaited: string): ArrayLike<number> {
@@ -205,9 +236,9 @@ export class Tensor {
     if (values === null) {
       fail(
         op,
-        `the tensor of shape ${show(this.shape)} was computed or changed on the device '${this.device}', which the host cannot read without waiting`,
+        `the tensor of shape ${show(this.dims)} was computed or changed on the device '${this.device}', which the host cannot read without waiting`,
         "use tensor(await x.data()); for parameters, await useDevice('cpu') first, which fetches what was changed in place",
-        { shapes: [this.shape] },
+        { shapes: [this.dims] },
       );
     }
     return values instanceof Float32Array ? values : Float32Array.from(values);
@@ -215,7 +246,7 @@ export class Tensor {
 
   /** The same numbers without a history: gradients stop here. Shares the storage. */
   detach(): Tensor {
-    return new Tensor(this.shape, this.raw, this.#flipped);
+    return new Tensor(this.dims, this.raw, this.#flipped);
   }
 
   /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
@@ -226,20 +257,65 @@ export class Tensor {
 
   /** As PyTorch prints it, with the middle of long dimensions left out. */
   toString(): string {
-    if (this.#storage === null) return `tensor(disposed, shape=${show(this.shape)})`;
+    if (this.#storage === null) return `tensor(disposed, shape=${show(this.dims)})`;
     const { backend } = this;
     const notes = [
-      ...(backend.readSync === undefined ? [`shape=${show(this.shape)}`] : []),
+      ...(backend.readSync === undefined ? [`shape=${show(this.dims)}`] : []),
       ...(backend === backendOf('cpu') ? [] : [`device='${backend.device}'`]),
       ...(this.node !== null ? [`op=${this.node.rule.name}`] : this.requiresGrad ? ['requiresGrad=true'] : []),
     ];
-    const body = backend.readSync === undefined ? '…' : format(backend.readSync(this.storage), this.shape);
+    const body = backend.readSync === undefined ? '…' : format(backend.readSync(this.storage), this.dims);
     return `tensor(${[body, ...notes].join(', ')})`;
+  }
+
+  /**
+   * The shape and the numbers, for JSON.stringify; `tensor(JSON.parse(text))` makes a tensor of them again.
+   * @throws TapegradError on devices that the host can only await
+   */
+  toJSON(): TensorJSON {
+    const values = this.#readSync('toJSON', 'data');
+    return { shape: this.dims, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
+  }
+
+  /** Lets `${x}` and String(x) print, and refuses `x + 1` and `x < 1`, which JavaScript cannot compute. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return this.toString();
+    return fail(
+      'tensor',
+      `a tensor of shape ${show(this.dims)} stands where JavaScript needs a number or a text`,
+      'use methods such as x.add(1) and x.lt(1); await x.item() for its number; String(x) for its text',
+      { shapes: [this.dims] },
+    );
+  }
+
+  /** @internal */
+  get [BRAND](): object {
+    return COPY;
   }
 
   /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
+  }
+}
+
+function checkGradient(owner: Tensor, gradient: unknown): void {
+  if (!(gradient instanceof Tensor))
+    fail('grad', `the gradient is ${describe(gradient)}`, 'set null or a tensor of the same shape');
+  if (!sameShape(owner.dims, gradient.dims)) {
+    fail(
+      'grad',
+      `a gradient of shape ${show(gradient.dims)} for a tensor of shape ${show(owner.dims)}`,
+      'set a tensor of the same shape; sum() or reshape() it first',
+      { shapes: [gradient.dims, owner.dims] },
+    );
+  }
+  if (owner.backend !== gradient.backend) {
+    fail(
+      'grad',
+      `the gradient is on '${gradient.device}', the tensor on '${owner.device}'`,
+      `move it with .to('${owner.device}')`,
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import {
   data,
   fit,
   type History,
+  type KeepdimOptions,
   metrics,
   nn,
   noGrad,
@@ -22,7 +23,9 @@ test('the promised names have the promised types', () => {
   expectTypeOf<Tensor['data']>().returns.toEqualTypeOf<Promise<Float32Array>>();
   expectTypeOf<Tensor['item']>().returns.toEqualTypeOf<Promise<number>>();
   expectTypeOf<Tensor['add']>().parameters.toEqualTypeOf<[other: Tensor | number]>();
-  expectTypeOf<Tensor['sum']>().parameters.toEqualTypeOf<[dim?: number | readonly number[], keepdim?: boolean]>();
+  expectTypeOf<Tensor['sum']>().parameters.toEqualTypeOf<
+    [dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions]
+  >();
   expectTypeOf(noGrad(() => 1)).toEqualTypeOf<number>();
   expectTypeOf(noGrad(async () => 1)).toEqualTypeOf<Promise<number>>();
   expectTypeOf(useDevice('auto')).toEqualTypeOf<Promise<DeviceInfo>>();

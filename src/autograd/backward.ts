@@ -1,8 +1,9 @@
 import { nextBirth } from '../backends/backend.js';
-import { checkOptions, fail, show } from '../errors.js';
+import { checkOptions, describe, fail, show } from '../errors.js';
 import { drop, hold, isOwn, show as keep, sweepOut, within } from '../lifetime.js';
 import { sameShape } from '../shape.js';
 import { Tensor } from '../tensor.js';
+import { checkGradients, checkRoot, isDetecting } from './anomaly.js';
 import { setRecording } from './mode.js';
 import { Node } from './node.js';
 
@@ -20,7 +21,7 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
   if (!root.requiresGrad) {
     fail(
       'backward',
-      `this tensor of shape ${show(root.shape)} does not require a gradient`,
+      `this tensor of shape ${show(root.dims)} does not require a gradient`,
       'make a leaf with requiresGrad: true and compute the tensor from it, outside noGrad',
     );
   }
@@ -37,6 +38,8 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
 function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
   const leaves: Tensor[] = [];
   const order = root.node === null ? [] : reachable(root.node);
+  const detecting = isDetecting();
+  if (detecting) checkRoot(root, order);
   try {
     send(root.node ?? root, seed, leaves, createGraph);
     for (let n = 0; n < order.length; n++) {
@@ -45,6 +48,7 @@ function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: bo
       if (g === null) continue;
       node.pending = null;
       const gradients = node.run(g, createGraph);
+      if (detecting) checkGradients(node, gradients, order);
       const { edges } = node;
       for (let i = 0; i < edges.length; i++) {
         const edge = edges[i];
@@ -115,20 +119,26 @@ function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: bool
     if (root.size !== 1) {
       fail(
         'backward',
-        `a tensor of shape ${show(root.shape)} is no scalar`,
+        `a tensor of shape ${show(root.dims)} is no scalar`,
         'pass the gradient of the loss with respect to it, or reduce it first with sum() or mean()',
-        { shapes: [root.shape] },
+        { shapes: [root.dims] },
       );
     }
-    return new Tensor(root.shape, root.backend.fill(1, 1));
+    return new Tensor(root.dims, root.backend.fill(1, 1));
   }
-  if (!(gradient instanceof Tensor)) fail('backward', 'the gradient is no tensor', 'pass a tensor of the same shape');
-  if (!sameShape(gradient.shape, root.shape)) {
+  if (!(gradient instanceof Tensor)) {
     fail(
       'backward',
-      `the gradient has shape ${show(gradient.shape)}, the tensor ${show(root.shape)}`,
+      `the gradient is ${describe(gradient)}`,
+      'pass a tensor of the same shape; options come second: backward(undefined, { … })',
+    );
+  }
+  if (!sameShape(gradient.dims, root.dims)) {
+    fail(
+      'backward',
+      `the gradient has shape ${show(gradient.dims)}, the tensor ${show(root.dims)}`,
       'pass a gradient of the same shape',
-      { shapes: [gradient.shape, root.shape] },
+      { shapes: [gradient.dims, root.dims] },
     );
   }
   if (gradient.backend !== root.backend) {

@@ -33,7 +33,11 @@ export function gradcheck(
     atol: checkNumber('gradcheck', 'atol', options.atol ?? 1e-6, 0),
     rtol: checkNumber('gradcheck', 'rtol', options.rtol ?? 1e-4, 0),
   };
-  if (!inputs.some((t) => t instanceof Tensor && t.requiresGrad)) {
+  if (typeof fn !== 'function') fail('gradcheck', `fn is ${describe(fn)}`, 'pass a function of tensors');
+  if (!Array.isArray(inputs)) fail('gradcheck', `inputs is ${describe(inputs)}`, 'pass an array of tensors');
+  for (const [i, t] of inputs.entries())
+    if (!(t instanceof Tensor)) fail('gradcheck', `inputs[${i}] is ${describe(t)}`, 'pass tensors');
+  if (!inputs.some((t) => t.requiresGrad)) {
     fail('gradcheck', 'no input requires a gradient', 'make the inputs with requiresGrad: true');
   }
   const points = inputs.map((t) => ({ shape: t.shape, values: hostValues(t), varied: t.requiresGrad }));

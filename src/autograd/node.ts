@@ -25,6 +25,7 @@ export class Node {
   #inputs: readonly Tensor[] | null;
   #output: Tensor | null;
   readonly #versions: readonly number[] | null;
+  readonly #outputVersion: number;
   readonly #shapes: readonly (readonly number[])[];
   #released = false;
 
@@ -40,11 +41,12 @@ export class Node {
   ) {
     const n = inputs.length;
     const shapes = new Array<readonly number[]>(n);
-    for (let i = 0; i < n; i++) shapes[i] = inputs[i].shape;
+    for (let i = 0; i < n; i++) shapes[i] = inputs[i].dims;
     this.#shapes = shapes;
     this.#inputs = null;
     this.#versions = null;
     this.#output = output;
+    this.#outputVersion = output === null ? 0 : output.raw.version;
     if (keepsInputs) {
       const versions = new Array<number>(n);
       for (let i = 0; i < n; i++) versions[i] = inputs[i].raw.version;
@@ -86,39 +88,45 @@ export class Node {
     const saved = this.#inputs;
     if (saved !== null) {
       for (let i = 0; i < saved.length; i++)
-        if (saved[i].raw.version !== this.#versions![i]) this.#changed(saved[i], i);
+        if (saved[i].raw.version !== this.#versions![i]) this.#changed(saved[i], `input ${i}`);
     }
+    const result = this.#output;
+    if (result !== null && result.raw.version !== this.#outputVersion) this.#changed(result, 'the result');
     if (createGraph) {
       // The gradient's own graph will hold what this one saved.
       if (saved !== null) for (const t of saved) t.hidden = false;
-      if (this.#output !== null) this.#output.hidden = false;
+      if (result !== null) result.hidden = false;
     }
     const gradients = this.rule.backward(gradient, this);
     for (let i = 0; i < gradients.length; i++) {
       const g = gradients[i];
-      if (g !== null && !sameShape(g.shape, this.shapes[i])) {
+      if (g !== null && !sameShape(g.dims, this.shapes[i])) {
         fail(
           'backward',
-          `${name} gave a gradient of shape ${show(g.shape)} for input ${i} of shape ${show(this.shapes[i])}`,
+          `${name} gave a gradient of shape ${show(g.dims)} for input ${i} of shape ${show(this.shapes[i])}`,
           'this is a defect of tapegrad: please report it',
-          { shapes: [g.shape, this.shapes[i]] },
+          { shapes: [g.dims, this.shapes[i]] },
         );
       }
     }
     return gradients;
   }
 
-  #changed(t: Tensor, i: number): never {
+  #changed(t: Tensor, what: string): never {
     fail(
       'backward',
-      `input ${i} of ${this.rule.name}, shape ${show(t.shape)}, was changed in place after the forward pass`,
-      'call backward before optimizer.step() or loadStateDict(), or run the forward pass again',
-      { shapes: [t.shape] },
+      `${what} of ${this.rule.name}, shape ${show(t.dims)}, was changed in place after the forward pass`,
+      'call backward before optimizer.step(), loadStateDict() or nn.init, or run the forward pass again',
+      { shapes: [t.dims] },
     );
   }
 
-  /** Lets go of the saved values, and frees those that nobody else can see. */
+  /**
+   * Lets go of the saved values, and frees those that nobody else can see. A step that saved nothing can be gone through
+   * again: a transpose made once serves in every training step, as in PyTorch.
+   */
   release(): void {
+    if (this.#inputs === null && this.#output === null) return;
     this.#released = true;
     if (this.#inputs !== null) for (const t of this.#inputs) if (t.hidden) t.backend.free(t.raw);
     if (this.#output?.hidden) this.#output.backend.free(this.#output.raw);

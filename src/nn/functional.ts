@@ -65,15 +65,15 @@ export function bceWithLogitsLoss(prediction: Tensor, target: Tensor, options: L
 export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
   const reduction = checkReduction('crossEntropy', options);
   checkTensors('crossEntropy', [logits, labels]);
-  if (logits.ndim !== 2 || labels.ndim !== 1 || labels.shape[0] !== logits.shape[0]) {
+  if (logits.ndim !== 2 || labels.ndim !== 1 || labels.dims[0] !== logits.dims[0]) {
     fail(
       'crossEntropy',
-      `logits have shape ${show(logits.shape)} and labels ${show(labels.shape)}`,
+      `logits have shape ${show(logits.dims)} and labels ${show(labels.dims)}`,
       'pass logits [n, classes] and class indices [n]',
-      { shapes: [logits.shape, labels.shape] },
+      { shapes: [logits.dims, labels.dims] },
     );
   }
-  checkLabels('crossEntropy', labels, logits.shape[1]);
+  checkLabels('crossEntropy', labels, logits.dims[1]);
   if (reduction === 'none') return applyGeneral(crossEntropyEach, [logits, labels], null);
   return applyGeneral(crossEntropyTotal, [logits, labels], reduction);
 }
@@ -86,7 +86,7 @@ export function checkLabels(op: string, labels: Tensor, classes: number): void {
     const v = values[i];
     if (!Number.isInteger(v) || v < 0 || v >= classes) {
       fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are whole numbers from 0 to ${classes - 1}`, {
-        shapes: [labels.shape],
+        shapes: [labels.dims],
       });
     }
   }
@@ -103,12 +103,12 @@ function checkProbabilities(op: string, name: string, x: Tensor, remedy: string)
 function check(op: string, prediction: Tensor, target: Tensor, options: LossOptions): Reduction {
   const reduction = checkReduction(op, options);
   checkTensors(op, [prediction, target]);
-  if (!sameShape(prediction.shape, target.shape)) {
+  if (!sameShape(prediction.dims, target.dims)) {
     fail(
       op,
-      `the prediction has shape ${show(prediction.shape)}, the target ${show(target.shape)}`,
+      `the prediction has shape ${show(prediction.dims)}, the target ${show(target.dims)}`,
       'reshape one to the shape of the other',
-      { shapes: [prediction.shape, target.shape] },
+      { shapes: [prediction.dims, target.dims] },
     );
   }
   return reduction;

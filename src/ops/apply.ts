@@ -1,6 +1,7 @@
 import type { Node } from '../autograd/node.js';
-import { describe, fail } from '../errors.js';
-import { broadcastShapes, loopNest, normalizeDims, reducedShape, sizeOf } from '../shape.js';
+import type { Storage } from '../backends/backend.js';
+import { checkOptions, describe, fail } from '../errors.js';
+import { broadcastShapes, loopNest, normalizeDims, reducedShape, SCALAR, sizeOf } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { checkTensors, record } from './record.js';
 import type {
@@ -15,6 +16,12 @@ import type {
   UnaryRow,
 } from './row.js';
 import { broadcastTo, permuted, reshapeTo, sumTo } from './shape.js';
+
+/** Whether a reduction leaves the dimensions that it folds as 1. */
+export interface KeepdimOptions {
+  /** Default false. */
+  keepdim?: boolean;
+}
 
 type Named<T, R> = { readonly [K in keyof T]: R };
 
@@ -52,7 +59,7 @@ export function binaryRows<T extends Record<string, BinaryRow>>(rows: T): Named<
 }
 
 export function compareRows<T extends Record<string, CompareRow>>(rows: T): Named<T, NamedCompare> {
-  return withNames<T, NamedCompare>(rows, (row, name) => ({ ...row, name, backward: () => refuse(name) }));
+  return withNames<T, NamedCompare>(rows, (row, name) => ({ ...row, name }));
 }
 
 export function reduceRows<T extends Record<string, ReduceRow>>(rows: T): Named<T, NamedReduce> {
@@ -60,11 +67,10 @@ export function reduceRows<T extends Record<string, ReduceRow>>(rows: T): Named<
     ...row,
     name,
     backward: (g, node) => {
-      if (row.grad === undefined) refuse(name);
       const kept = node.attributes as readonly number[];
       const n = sizeOf(node.shapes[0]) / sizeOf(kept);
       const y = row.saves === 'both' || row.saves === 'output' ? reshapeTo(node.output, kept) : node.output;
-      return [broadcastTo(row.grad(reshapeTo(g, kept), saved(node, 0, row.saves), y, n), node.shapes[0])];
+      return [broadcastTo(row.grad!(reshapeTo(g, kept), saved(node, 0, row.saves), y, n), node.shapes[0])];
     },
   }));
 }
@@ -73,25 +79,18 @@ function saved(node: Node, i: number, saves: Saves): Tensor {
   return saves === 'inputs' || saves === 'both' ? node.input(i) : (undefined as never);
 }
 
-function refuse(name: string): never {
-  fail(
-    'backward',
-    `${name} is not differentiable`,
-    'call detach() on its input, or compute it inside noGrad, to treat the result as a constant',
-  );
-}
-
 export function applyUnary(row: NamedUnary, x: Tensor): Tensor {
-  return record(row, row.saves, [x], new Tensor(x.shape, x.backend.unary(row, x.storage)), null);
+  return record(row, row.saves, [x], new Tensor(x.dims, x.backend.unary(row, x.storage)), null);
 }
 
 export function applyBinary(row: NamedBinary | NamedCompare, a: Tensor, operand: Tensor | number): Tensor {
-  const b = typeof operand === 'number' ? new Tensor([], a.backend.fill(1, operand)) : operand;
+  const b = typeof operand === 'number' ? new Tensor(SCALAR, a.backend.fill(1, operand)) : operand;
   checkTensors(row.name, [a, b]);
-  const shape = broadcastShapes(row.name, a.shape, b.shape);
-  const loops = loopNest(a.shape, b.shape, shape);
+  const shape = broadcastShapes(row.name, a.dims, b.dims);
+  const loops = loopNest(a.dims, b.dims, shape);
   const out = new Tensor(shape, a.backend.binary(row, a.storage, b.storage, loops, sizeOf(shape)));
-  return record(row, 'saves' in row ? row.saves : 'nothing', [a, b], out, null);
+  // A mask is a constant: it has no gradient to ask for.
+  return 'saves' in row ? record(row, row.saves, [a, b], out, null) : out;
 }
 
 /** Indices are float32 numbers, which are exact up to 2^24. */
@@ -109,23 +108,37 @@ export function applyReduce(
   row: NamedReduce,
   x: Tensor,
   dim: number | readonly number[] | undefined,
-  keepdim: boolean,
+  options: boolean | KeepdimOptions,
 ): Tensor {
-  if (typeof keepdim !== 'boolean') fail(row.name, `keepdim is ${describe(keepdim)}`, 'pass true or false');
-  const dims = normalizeDims(row.name, dim, x.shape);
-  const kept = reducedShape(x.shape, dims, true);
-  const shape = keepdim ? kept : reducedShape(x.shape, dims, false);
+  const keepdim = typeof options === 'boolean' ? options : keepdimOf(row.name, options);
+  const { dims: shape } = x;
+  const dims = normalizeDims(row.name, dim, shape);
+  const kept = reducedShape(shape, dims, true);
+  const result = keepdim ? kept : reducedShape(shape, dims, false);
   // Dimensions that follow each other are folded as one; otherwise they are brought to the end first.
   const n = dims.length;
   const adjacent = n === 0 || dims[n - 1] - dims[0] === n - 1;
-  const order = x.shape
-    .map((_, i) => i)
-    .filter((i) => !dims.includes(i))
-    .concat(dims);
-  const source = adjacent ? x.storage : permuted(x, order);
-  const length = sizeOf(dims.map((d) => x.shape[d]));
-  if (row.result === 'index') checkIndices(row.name, length, x.shape);
-  const inner = adjacent && n > 0 ? sizeOf(x.shape.slice(dims[n - 1] + 1)) : 1;
-  const out = new Tensor(shape, x.backend.reduce(row, source, x.size / length / inner, length, inner));
-  return record(row, row.saves, [x], out, kept);
+  let source: Storage;
+  let length = 1;
+  let inner = 1;
+  for (let i = 0; i < n; i++) length *= shape[dims[i]];
+  if (adjacent) {
+    source = x.storage;
+    if (n > 0) for (let i = dims[n - 1] + 1; i < shape.length; i++) inner *= shape[i];
+  } else {
+    const order = Array.from({ length: shape.length }, (_, i) => i).filter((i) => !dims.includes(i));
+    source = permuted(x, order.concat(dims));
+  }
+  if (row.result === 'index') checkIndices(row.name, length, shape);
+  const out = new Tensor(result, x.backend.reduce(row, source, x.size / length / inner, length, inner));
+  return row.grad === undefined ? out : record(row, row.saves, [x], out, kept);
+}
+
+function keepdimOf(op: string, options: unknown): boolean {
+  if (typeof options !== 'object' || options === null)
+    fail(op, `keepdim is ${describe(options)}`, 'pass true, false or { keepdim: true }');
+  checkOptions(op, options, ['keepdim']);
+  const { keepdim = false } = options as KeepdimOptions;
+  if (typeof keepdim !== 'boolean') fail(op, `keepdim is ${describe(keepdim)}`, 'pass true or false');
+  return keepdim;
 }

@@ -208,11 +208,11 @@ function wins(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
 }
 
 export interface CompareMethods {
-  /** 1 where a = b, else 0, under broadcasting. Not differentiable. @throws TapegradError for shapes that do not go together */
+  /** 1 where a = b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
   eq(other: Tensor | number): Tensor;
-  /** 1 where a > b, else 0, under broadcasting. Not differentiable. @throws TapegradError for shapes that do not go together */
+  /** 1 where a > b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
   gt(other: Tensor | number): Tensor;
-  /** 1 where a < b, else 0, under broadcasting. Not differentiable. @throws TapegradError for shapes that do not go together */
+  /** 1 where a < b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
   lt(other: Tensor | number): Tensor;
 }
 

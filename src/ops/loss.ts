@@ -1,3 +1,4 @@
+import { SCALAR } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { binaryRows } from './apply.js';
 import { applyGeneral, generalRow } from './record.js';
@@ -49,7 +50,7 @@ const floored = (log: number): number => Math.max(log, LOG_FLOOR);
 /** out[r] = x[r, index[r]] for x [rows, cols]; attributes: none. */
 export const pick: NamedGeneral<null> = /* @__PURE__ */ generalRow('pick', {
   forward: ([x, index]) => {
-    const [rows, cols] = x.shape;
+    const [rows, cols] = x.dims;
     return new Tensor([rows], x.backend.pick(x.storage, index.storage, rows, cols));
   },
   saves: 'inputs',
@@ -67,7 +68,7 @@ export const place: NamedGeneral<number> = /* @__PURE__ */ generalRow('place', {
 
 /** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
 export const squaredError: NamedGeneral<number> = /* @__PURE__ */ generalRow('squaredError', {
-  forward: ([a, b], scale) => new Tensor([], a.backend.squaredError(a.storage, b.storage, scale)),
+  forward: ([a, b], scale) => new Tensor(SCALAR, a.backend.squaredError(a.storage, b.storage, scale)),
   saves: 'inputs',
   grad: (g, node, scale) => {
     const [a, b] = [node.input(0), node.input(1)];
@@ -83,8 +84,7 @@ export const squaredError: NamedGeneral<number> = /* @__PURE__ */ generalRow('sq
 
 /** 2 scale g (a - b) for a scalar g. */
 export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow('squaredErrorGrad', {
-  forward: ([a, b, g], scale) =>
-    new Tensor(a.shape, a.backend.squaredErrorGrad(a.storage, b.storage, g.storage, scale)),
+  forward: ([a, b, g], scale) => new Tensor(a.dims, a.backend.squaredErrorGrad(a.storage, b.storage, g.storage, scale)),
   saves: 'inputs',
   grad: (gg, node, scale) => {
     const [a, b, g] = [node.input(0), node.input(1), node.input(2)];
@@ -113,13 +113,13 @@ const someLabels = { 1: [2, 0, 1, 1] };
 /** -log softmax(x)[r, index[r]] for every row of x [rows, cols]; index [rows]. */
 export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ generalRow('crossEntropy', {
   forward: ([x, index]) => {
-    const [rows, cols] = x.shape;
+    const [rows, cols] = x.dims;
     return new Tensor([rows], x.backend.crossEntropy(x.storage, index.storage, rows, cols));
   },
   saves: 'inputs',
   grad: (g, node) => {
     const [x, index] = [node.input(0), node.input(1)];
-    const slope = x.softmax(1).sub(applyGeneral(place, [ones(index), index], x.shape[1]));
+    const slope = x.softmax(1).sub(applyGeneral(place, [ones(index), index], x.dims[1]));
     return [slope.mul(g.reshape([-1, 1])), null];
   },
   equals: ([x, index]) => applyGeneral(pick, [x.logSoftmax(1), index], null).neg(),
@@ -132,12 +132,12 @@ type Fold = 'mean' | 'sum';
 /** The same losses as one number. */
 export const crossEntropyTotal: NamedGeneral<Fold> = /* @__PURE__ */ generalRow('crossEntropyTotal', {
   forward: ([x, index], fold) => {
-    const [rows, cols] = x.shape;
+    const [rows, cols] = x.dims;
     const { backend } = x;
     const losses = backend.crossEntropy(x.storage, index.storage, rows, cols);
     const total = backend.reduce(reduce[fold], losses, 1, rows, 1);
     backend.free(losses);
-    return new Tensor([], total);
+    return new Tensor(SCALAR, total);
   },
   saves: 'inputs',
   grad: (g, node, fold) => {
@@ -157,8 +157,8 @@ export const crossEntropyTotal: NamedGeneral<Fold> = /* @__PURE__ */ generalRow(
 /** scale g (softmax(x) - onehot(index)) for a scalar g. */
 export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow('crossEntropyGrad', {
   forward: ([x, index, g], scale) => {
-    const [rows, cols] = x.shape;
-    return new Tensor(x.shape, x.backend.crossEntropyGrad(x.storage, index.storage, g.storage, rows, cols, scale));
+    const [rows, cols] = x.dims;
+    return new Tensor(x.dims, x.backend.crossEntropyGrad(x.storage, index.storage, g.storage, rows, cols, scale));
   },
   saves: 'inputs',
   grad: (gg, node, scale) => {
@@ -170,16 +170,16 @@ export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow
         .sub(p.mul(gg.mul(p).sum(1, true)))
         .mul(g)
         .mul(scale);
-    const hits = () => applyGeneral(place, [ones(index), index], x.shape[1]);
+    const hits = () => applyGeneral(place, [ones(index), index], x.dims[1]);
     return [node.needs(0) ? through() : null, null, node.needs(2) ? gg.mul(p.sub(hits())).sum().mul(scale) : null];
   },
   equals: ([x, index, g], scale) => {
-    const hits = applyGeneral(place, [ones(index), index], x.shape[1]);
+    const hits = applyGeneral(place, [ones(index), index], x.dims[1]);
     return x.softmax(1).sub(hits).mul(g).mul(scale);
   },
   examples: [{ shapes: [[4, 3], [4], []], attributes: 0.25, values: someLabels }],
 });
 
 function ones(like: Tensor): Tensor {
-  return new Tensor(like.shape, like.backend.fill(like.size, 1));
+  return new Tensor(like.dims, like.backend.fill(like.size, 1));
 }

@@ -32,16 +32,16 @@ const ONE = [0];
 /** op(a)·op(b) for operands of at least two dimensions. */
 export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('matmul', {
   forward: ([a, b], { a: ta, b: tb }) => {
-    const [m, k] = dimsOf(a.shape, ta);
-    const [k2, n] = dimsOf(b.shape, tb);
-    if (k !== k2) mismatch(a.shape, b.shape, k, k2);
+    const [m, k] = dimsOf(a.dims, ta);
+    const [k2, n] = dimsOf(b.dims, tb);
+    if (k !== k2) mismatch(a.dims, b.dims, k, k2);
     if (a.ndim === 2 && b.ndim === 2) {
       const transposes = { transA: ta !== a.flipped, transB: tb !== b.flipped };
       const plan = { m, n, k, ...transposes, relu: false, offsetsA: ONE, offsetsB: ONE };
       return new Tensor([m, n], a.backend.matmul(plan, a.raw, b.raw, null));
     }
-    const batchA = a.shape.slice(0, -2);
-    const batchB = b.shape.slice(0, -2);
+    const batchA = a.dims.slice(0, -2);
+    const batchB = b.dims.slice(0, -2);
     const batch = broadcastShapes('matmul', batchA, batchB);
     const shape = [...batch, m, n];
     const fold = batchB.length === 0 && !ta && !a.flipped; // one matrix for all: the rows of a are one long matrix
@@ -62,8 +62,8 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const a = node.input(0);
     const b = node.input(1);
     return [
-      node.needs(0) ? sumTo(ta ? times(b, g, tb, true) : times(g, b, false, !tb), a.shape) : null,
-      node.needs(1) ? sumTo(tb ? times(g, a, true, ta) : times(a, g, !ta, false), b.shape) : null,
+      node.needs(0) ? sumTo(ta ? times(b, g, tb, true) : times(g, b, false, !tb), a.dims) : null,
+      node.needs(1) ? sumTo(tb ? times(g, a, true, ta) : times(a, g, !ta, false), b.dims) : null,
     ];
   },
   examples: [
@@ -159,17 +159,17 @@ function mismatch(a: readonly number[], b: readonly number[], k: number, k2: num
 export function applyMatmul(a: Tensor, b: Tensor): Tensor {
   checkTensors('matmul', [a, b]);
   if (a.ndim === 0 || b.ndim === 0) {
-    fail('matmul', `shapes ${show(a.shape)} and ${show(b.shape)}: a scalar is no matrix`, 'use mul() to scale', {
-      shapes: [a.shape, b.shape],
+    fail('matmul', `shapes ${show(a.dims)} and ${show(b.dims)}: a scalar is no matrix`, 'use mul() to scale', {
+      shapes: [a.dims, b.dims],
     });
   }
   if (a.ndim > 1 && b.ndim > 1) return times(a, b, false, false);
-  const [ka, kb] = [a.shape[a.ndim - 1], b.shape[Math.max(0, b.ndim - 2)]];
-  if (ka !== kb) mismatch(a.shape, b.shape, ka, kb);
+  const [ka, kb] = [a.dims[a.ndim - 1], b.dims[Math.max(0, b.ndim - 2)]];
+  if (ka !== kb) mismatch(a.dims, b.dims, ka, kb);
   const matA = a.ndim === 1 ? reshapeTo(a, [1, ka]) : a;
   const matB = b.ndim === 1 ? reshapeTo(b, [kb, 1]) : b;
   const out = times(matA, matB, false, false);
-  const shape = out.shape.filter(
+  const shape = out.dims.filter(
     (_, i) => !(a.ndim === 1 && i === out.ndim - 2) && !(b.ndim === 1 && i === out.ndim - 1),
   );
   return reshapeTo(out, shape);
@@ -183,18 +183,18 @@ export interface LinearAttributes {
 /** x·weightᵀ + bias, with relu if asked for: x [.., in], weight [out, in], bias [out] if there is one. */
 export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow('linear', {
   forward: ([x, weight, bias], { relu }) => {
-    const [n, k] = weight.shape;
+    const [n, k] = weight.dims;
     const m = x.size / k;
     const plan = { m, n, k, transA: false, transB: !weight.flipped, relu, offsetsA: ONE, offsetsB: ONE };
     const out = x.backend.matmul(plan, x.storage, weight.raw, bias ? bias.storage : null);
-    return new Tensor(x.ndim === 2 ? [m, n] : [...x.shape.slice(0, -1), n], out);
+    return new Tensor(x.ndim === 2 ? [m, n] : [...x.dims.slice(0, -1), n], out);
   },
   saves: 'both',
   grad: (gradient, node, { relu }) => {
     const x = node.input(0);
     const g = relu ? reluGrad(gradient, node.output) : gradient;
     const gradients = [
-      node.needs(0) ? reshapeTo(times(rows(g), node.input(1), false, false), x.shape) : null,
+      node.needs(0) ? reshapeTo(times(rows(g), node.input(1), false, false), x.dims) : null,
       node.needs(1) ? times(rows(g), rows(x), true, false) : null,
     ];
     if (node.edges.length > 2) gradients.push(node.needs(2) ? sumTo(g, node.shapes[2]) : null);
@@ -230,7 +230,7 @@ export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow
 
 /** All leading dimensions as one. */
 function rows(t: Tensor): Tensor {
-  return t.ndim === 2 ? t : reshapeTo(t, [t.size / t.shape[t.ndim - 1], t.shape[t.ndim - 1]]);
+  return t.ndim === 2 ? t : reshapeTo(t, [t.size / t.dims[t.ndim - 1], t.dims[t.ndim - 1]]);
 }
 
 const PLAIN: LinearAttributes = { relu: false };
@@ -240,22 +240,22 @@ const RELU: LinearAttributes = { relu: true };
 export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null, relu = false): Tensor {
   const inputs = bias ? [x, weight, bias] : [x, weight];
   checkTensors('linear', inputs);
-  const shapes = () => inputs.map((t) => t.shape);
+  const shapes = () => inputs.map((t) => t.dims);
   if (weight.ndim !== 2)
-    fail('linear', `weight has shape ${show(weight.shape)}`, 'it must be [out, in]', { shapes: shapes() });
-  const [out, features] = weight.shape;
-  if (x.ndim === 0 || x.shape[x.ndim - 1] !== features) {
+    fail('linear', `weight has shape ${show(weight.dims)}`, 'it must be [out, in]', { shapes: shapes() });
+  const [out, features] = weight.dims;
+  if (x.ndim === 0 || x.dims[x.ndim - 1] !== features) {
     fail(
       'linear',
-      `input of shape ${show(x.shape)} for a weight of shape ${show(weight.shape)}`,
+      `input of shape ${show(x.dims)} for a weight of shape ${show(weight.dims)}`,
       `the last dimension of the input must be ${features}`,
       { shapes: shapes() },
     );
   }
-  if (bias && (bias.ndim !== 1 || bias.shape[0] !== out)) {
+  if (bias && (bias.ndim !== 1 || bias.dims[0] !== out)) {
     fail(
       'linear',
-      `bias has shape ${show(bias.shape)} for a weight of shape ${show(weight.shape)}`,
+      `bias has shape ${show(bias.dims)} for a weight of shape ${show(weight.dims)}`,
       `it must be [${out}]`,
       { shapes: shapes() },
     );

@@ -11,7 +11,7 @@ export interface MoveMethods {
 }
 
 export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
-  forward: ([x]) => new Tensor(x.shape, x.backend.copy(x.storage, [x.size], [1])),
+  forward: ([x]) => new Tensor(x.dims, x.backend.copy(x.storage, [x.size], [1])),
   saves: 'nothing',
   grad: (g) => [g],
   examples: [{ shapes: [[2, 3]], attributes: null }],
@@ -20,7 +20,7 @@ export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
 /** The attributes: from where, to where. */
 export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ generalRow('to', {
   forward: ([x], [, to]) => {
-    return new Tensor(x.shape, to.upload(x.peek() ?? x.hostValues('to')));
+    return new Tensor(x.dims, to.upload(x.peek() ?? x.hostValues('to')));
   },
   saves: 'nothing',
   grad: (g, _, [from, to]) => [applyGeneral(move, [g], [to, from])],

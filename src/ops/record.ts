@@ -1,3 +1,4 @@
+import { isDetecting, trace } from '../autograd/anomaly.js';
 import { isGradEnabled, setRecording } from '../autograd/mode.js';
 import { type BackwardRule, type Edge, Node } from '../autograd/node.js';
 import { describe, fail } from '../errors.js';
@@ -24,7 +25,8 @@ export function record(
   }
   const keep = saves === 'inputs' || saves === 'both';
   const own = saves === 'output' || saves === 'both' ? out : null;
-  out.node = new Node(rule, edges, inputs, out.shape, attributes, keep, own);
+  out.node = new Node(rule, edges, inputs, out.dims, attributes, keep, own);
+  if (isDetecting()) trace(out.node, out);
   return out;
 }
 
@@ -42,7 +44,7 @@ export function checkTensors(op: string, inputs: readonly unknown[]): void {
       op,
       `the operands are on '${first.device}' and '${t.device}'`,
       `move one of them, with .to('${first.device}')`,
-      { shapes: [first.shape, t.shape] },
+      { shapes: [first.dims, t.dims] },
     );
   }
 }

@@ -35,7 +35,7 @@ export interface BinaryRow {
   edges: readonly number[];
 }
 
-/** A 0/1 mask from two operands; no gradient flows through it. */
+/** A 0/1 mask from two operands: a constant, which no gradient reaches. */
 export interface CompareRow {
   f(a: number, b: number): number;
   gpu: string;
@@ -80,6 +80,6 @@ export interface GeneralRow<A> {
 
 export type NamedUnary = UnaryRow & UnaryKernel & BackwardRule;
 export type NamedBinary = BinaryRow & BinaryKernel & BackwardRule;
-export type NamedCompare = CompareRow & BinaryKernel & BackwardRule;
+export type NamedCompare = CompareRow & BinaryKernel;
 export type NamedReduce = ReduceRow & ReduceKernel & BackwardRule;
 export type NamedGeneral<A> = GeneralRow<A> & BackwardRule;

@@ -20,6 +20,8 @@ export interface ShapeMethods {
    * @throws TapegradError if the number of elements differs
    */
   reshape(shape: readonly number[]): Tensor;
+  /** The same as `reshape`, under PyTorch's other name. @throws TapegradError if the number of elements differs */
+  view(shape: readonly number[]): Tensor;
   /**
    * Two dimensions exchanged: [.., a, .., b, ..] becomes [.., b, .., a, ..]. Negative ones count from the end.
    * @throws TapegradError for a dimension that is not there
@@ -50,8 +52,13 @@ export const reshape: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
 
 export const transpose: NamedGeneral<readonly [number, number]> = /* @__PURE__ */ generalRow('transpose', {
   forward: ([x], [d0, d1]) => {
-    const order = x.shape.map((_, i) => (i === d0 ? d1 : i === d1 ? d0 : i));
-    const shape = order.map((d) => x.shape[d]);
+    const n = x.ndim;
+    const order = new Array<number>(n);
+    const shape = new Array<number>(n);
+    for (let i = 0; i < n; i++) {
+      order[i] = i === d0 ? d1 : i === d1 ? d0 : i;
+      shape[i] = x.dims[order[i]];
+    }
     // Exchanging the last two dimensions only sets a flag: a product reads either order.
     if (d0 !== d1 && Math.min(d0, d1) === shape.length - 2) return new Tensor(shape, x.raw, !x.flipped);
     return new Tensor(shape, permuted(x, order));
@@ -68,7 +75,7 @@ export const transpose: NamedGeneral<readonly [number, number]> = /* @__PURE__ *
 
 /** Repeats x along new or one-element dimensions, as broadcasting does. */
 export const broadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('broadcastTo', {
-  forward: ([x], shape) => new Tensor(shape, x.backend.copy(x.storage, shape, broadcastStrides(x.shape, shape))),
+  forward: ([x], shape) => new Tensor(shape, x.backend.copy(x.storage, shape, broadcastStrides(x.dims, shape))),
   saves: 'nothing',
   grad: (g, node) => [sumTo(g, node.shapes[0])],
   examples: [
@@ -81,15 +88,15 @@ export const broadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ genera
 /** The inverse: sums the dimensions along which a shape was repeated. */
 export const sumBack: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('sumTo', {
   forward: ([x], shape) => {
-    const last = x.shape[x.ndim - 1];
+    const last = x.dims[x.ndim - 1];
     if (shape.length === 1 && shape[0] === last) {
       return new Tensor(shape, x.backend.reduce(sumKernel, x.storage, 1, x.size / last, last));
     }
-    const strides = broadcastStrides(shape, x.shape);
+    const strides = broadcastStrides(shape, x.dims);
     // Neighbouring dimensions that are all repeated, or all not, are one dimension here.
-    const loops = collapse(x.shape, strides, stridesOf(x.shape));
+    const loops = collapse(x.dims, strides, stridesOf(x.dims));
     let storage = x.storage;
-    let sizes = loops.sizes;
+    let { sizes } = loops;
     for (let i = sizes.length - 1; i >= 0; i--) {
       if (loops.a[i] !== 0) continue;
       storage = x.backend.reduce(sumKernel, storage, sizeOf(sizes.slice(0, i)), sizes[i], sizeOf(sizes.slice(i + 1)));
@@ -110,32 +117,32 @@ export const sumBack: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
 const sumKernel: ReduceKernel = { ...sumFold, name: 'sum' };
 
 export function reshapeTo(x: Tensor, shape: readonly number[]): Tensor {
-  return sameShape(x.shape, shape) ? x : applyGeneral(reshape, [x], shape);
+  return sameShape(x.dims, shape) ? x : applyGeneral(reshape, [x], shape);
 }
 
 export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
-  return sameShape(x.shape, shape) ? x : applyGeneral(broadcast, [x], shape);
+  return sameShape(x.dims, shape) ? x : applyGeneral(broadcast, [x], shape);
 }
 
 export function sumTo(x: Tensor, shape: readonly number[]): Tensor {
-  return sameShape(x.shape, shape) ? x : applyGeneral(sumBack, [x], shape);
+  return sameShape(x.dims, shape) ? x : applyGeneral(sumBack, [x], shape);
 }
 
 /** A copy of x with its dimensions in another order. */
 export function permuted(x: Tensor, order: readonly number[]): Storage {
-  const strides = stridesOf(x.shape);
+  const strides = stridesOf(x.dims);
   return x.backend.copy(
     x.storage,
-    order.map((d) => x.shape[d]),
+    order.map((d) => x.dims[d]),
     order.map((d) => strides[d]),
   );
 }
 
-export function applyReshape(x: Tensor, shape: readonly number[]): Tensor {
-  return applyGeneral(reshape, [x], resolveReshape('reshape', x.shape, shape));
+export function applyReshape(op: string, x: Tensor, shape: readonly number[]): Tensor {
+  return applyGeneral(reshape, [x], resolveReshape(op, x.dims, shape));
 }
 
 export function applyTranspose(op: string, x: Tensor, d0: number, d1: number): Tensor {
-  const dims = [normalizeDim(op, d0, x.ndim, x.shape), normalizeDim(op, d1, x.ndim, x.shape)] as const;
+  const dims = [normalizeDim(op, d0, x.ndim, x.dims), normalizeDim(op, d1, x.ndim, x.dims)] as const;
   return applyGeneral(transpose, [x], dims);
 }

@@ -12,8 +12,8 @@ export interface SoftmaxMethods {
 }
 
 function overLast(x: Tensor, log: boolean): Tensor {
-  const cols = x.ndim === 0 ? 1 : x.shape[x.ndim - 1];
-  return new Tensor(x.shape, x.backend.softmax(x.storage, x.size / cols, cols, log));
+  const cols = x.ndim === 0 ? 1 : x.dims[x.ndim - 1];
+  return new Tensor(x.dims, x.backend.softmax(x.storage, x.size / cols, cols, log));
 }
 
 const examples = [
@@ -50,7 +50,7 @@ export const logSoftmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('logSof
 });
 
 export function applySoftmax(row: typeof softmax, x: Tensor, dim: number): Tensor {
-  const d = normalizeDim(row.name, dim, x.ndim, x.shape);
+  const d = normalizeDim(row.name, dim, x.ndim, x.dims);
   if (d === x.ndim - 1) return applyGeneral(row, [x], null);
   return applyTranspose(row.name, applyGeneral(row, [applyTranspose(row.name, x, d, -1)], null), d, -1);
 }

@@ -1,0 +1,142 @@
+import type { AsyncLocalStorage } from 'node:async_hooks';
+import { describe, fail } from '../errors.js';
+import { builtin } from '../node.js';
+
+type Step = (...args: unknown[]) => unknown;
+/** An iterator, asynchronous or not. */
+interface Steps {
+  readonly next: Step;
+  readonly return?: Step;
+  readonly throw?: Step;
+}
+
+/** One call of a scope's function. */
+interface Entry {
+  /** Whether the function has not settled yet. */
+  open: boolean;
+  /** The call around it. */
+  readonly outer: Entry | undefined;
+}
+
+/**
+ * A state that holds while a function runs: the synchronous part counts in `depth`. What the function awaits runs later,
+ * among other people's code, so there the answer follows the asynchronous context instead of a global flag. It ends when
+ * the function's promise settles; a task that outlives it is outside again, whoever else is inside meanwhile.
+ */
+export class Scope {
+  /** How many calls are running their synchronous part. */
+  depth = 0;
+  /** How many promises are waited for. At 0 nobody needs to ask for the context, which costs time. */
+  pending = 0;
+  #context: AsyncLocalStorage<Entry> | null | undefined;
+
+  /** @param op what users call it, for error messages */
+  constructor(readonly op: string) {}
+
+  /** Whether the running code is inside. */
+  get active(): boolean {
+    return this.depth !== 0 || (this.pending !== 0 && this.#follows());
+  }
+
+  #follows(): boolean {
+    let entry = this.#context?.getStore();
+    while (entry !== undefined && !entry.open) entry = entry.outer;
+    return entry !== undefined;
+  }
+
+  /** Runs `fn` inside. Promises and iterators that it returns are followed. */
+  run<T>(fn: () => T): T {
+    if (this.#context === undefined) {
+      const hooks = builtin('node:async_hooks');
+      this.#context = hooks ? new hooks.AsyncLocalStorage<Entry>() : null;
+    }
+    const context = this.#context;
+    if (context === null) return this.#finish(this.#inside(fn), null);
+    const entry: Entry = { open: true, outer: context.getStore() };
+    try {
+      const result = context.run(entry, () => this.#inside(fn));
+      return this.#finish(result, entry);
+    } catch (error) {
+      entry.open = false;
+      throw error;
+    }
+  }
+
+  #inside<T>(fn: () => T): T {
+    this.depth++;
+    try {
+      return fn();
+    } finally {
+      this.depth--;
+    }
+  }
+
+  #finish<T>(result: T, entry: Entry | null): T {
+    if (typeof result !== 'object' || result === null) {
+      if (entry !== null) entry.open = false;
+      return result;
+    }
+    if (isThenable(result)) {
+      if (entry === null) {
+        result.then(null, () => {});
+        this.#refuse('asynchronous');
+      }
+      this.pending++;
+      const done = () => {
+        this.pending--;
+        entry.open = false;
+      };
+      result.then(done, done);
+      return result;
+    }
+    if (entry !== null) entry.open = false;
+    if (!isIterator(result)) return result;
+    if (entry === null && Symbol.asyncIterator in result) this.#refuse('an asynchronous generator');
+    return this.#stepwise(result);
+  }
+
+  #refuse(what: string): never {
+    fail(
+      this.op,
+      `the function is ${what}, which this environment cannot follow`,
+      `await first and use ${this.op} around the synchronous part`,
+    );
+  }
+
+  /** An iterator whose steps run inside: the body of a generator function runs when it is asked for the next value. */
+  #stepwise<T extends Steps>(iterator: T): T {
+    const queued = Symbol.asyncIterator in iterator;
+    let before: Promise<unknown> = Promise.resolve();
+    const step = (name: 'next' | 'return' | 'throw') => {
+      const method = iterator[name];
+      if (method === undefined) return undefined;
+      return (...args: unknown[]) => {
+        const call = () => this.run(() => method.apply(iterator, args));
+        if (!queued) return call();
+        // One step at a time: a step that an earlier one starts would run in the context of that one.
+        const result = before.then(call);
+        before = result.then(
+          () => {},
+          () => {},
+        );
+        return result;
+      };
+    };
+    const steps = { next: step('next'), return: step('return'), throw: step('throw') };
+    const properties = Object.entries(steps).flatMap(([name, value]) => (value ? [[name, { value }]] : []));
+    return Object.create(Object.getPrototypeOf(iterator), Object.fromEntries(properties));
+  }
+}
+
+/** Requires the function that a scope runs. */
+export function checkFunction(op: string, fn: unknown, example: string): void {
+  if (typeof fn !== 'function') fail(op, `the argument is ${describe(fn)}`, `pass a function: ${example}`);
+}
+
+function isThenable(value: object): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown>).then === 'function';
+}
+
+function isIterator(value: object): value is Steps {
+  return typeof (value as Steps).next === 'function' && (Symbol.iterator in value || Symbol.asyncIterator in value);
+}

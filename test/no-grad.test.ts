@@ -1,0 +1,119 @@
+import { describe, expect, it, vi } from 'vitest';
+import { noGrad, ones } from '../src/index.js';
+import { errorOf } from './helpers.js';
+
+const w = ones([1], { requiresGrad: true });
+const records = () => w.mul(2).requiresGrad;
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe('noGrad and tasks', () => {
+  it('ends for a task that outlives it, whatever strangers do meanwhile', async () => {
+    const once = async (stranger: boolean) => {
+      const other = stranger ? noGrad(() => sleep(60)) : null;
+      let job: Promise<boolean> | undefined;
+      await noGrad(async () => {
+        await null;
+        job = (async () => {
+          await sleep(10);
+          return records();
+        })();
+      });
+      const recorded = await job;
+      await other;
+      return recorded;
+    };
+    expect(await once(false)).toBe(true);
+    expect(await once(true)).toBe(true);
+  });
+  it('goes on for what was started in an inner call that has ended', async () => {
+    const seen = await noGrad(async () => {
+      const inner = noGrad(() => ({ job: sleep(5).then(records) }));
+      return inner.job;
+    });
+    expect(seen).toBe(false);
+    expect(records()).toBe(true);
+  });
+  it('ends with a promise that fails', async () => {
+    await expect(
+      noGrad(async () => {
+        await null;
+        throw new Error('out');
+      }),
+    ).rejects.toThrow('out');
+    expect(records()).toBe(true);
+  });
+});
+
+describe('noGrad and generators', () => {
+  it('follows each step and nothing between them', () => {
+    const steps = noGrad(function* () {
+      const sent: number = yield records();
+      try {
+        yield sent + (records() ? 100 : 1);
+      } finally {
+        closed = !records();
+      }
+    });
+    let closed = false;
+    expect(steps.next().value).toBe(false);
+    expect(records()).toBe(true);
+    expect(steps.next(5).value).toBe(6);
+    expect(steps.return(undefined as never).done).toBe(true);
+    expect(closed).toBe(true);
+    expect([
+      ...noGrad(function* () {
+        yield records();
+        yield records();
+      }),
+    ]).toEqual([false, false]);
+  });
+  it('follows asynchronous ones, also when several steps are asked for at once', async () => {
+    const make = () =>
+      noGrad(async function* () {
+        for (let i = 0; i < 3; i++) {
+          yield records();
+          await sleep(2);
+        }
+      });
+    const seen: boolean[] = [];
+    for await (const recorded of make()) {
+      seen.push(recorded);
+      expect(records()).toBe(true);
+      await sleep(1);
+    }
+    expect(seen).toEqual([false, false, false]);
+    const steps = make();
+    const all = await Promise.all([steps.next(), steps.next(), steps.next(), steps.next()]);
+    expect(all.map((r) => r.value ?? r.done)).toEqual([false, false, false, true]);
+  });
+  it('passes errors on', async () => {
+    const steps = noGrad(async function* () {
+      yield 1;
+    });
+    await expect(steps.throw(new Error('in'))).rejects.toThrow('in');
+    expect((await steps.next()).done).toBe(true);
+  });
+  it('leaves other objects as they are', () => {
+    const list = [1, 2];
+    expect(noGrad(() => list)).toBe(list);
+  });
+  it('refuses an async generator where there is no AsyncLocalStorage', async () => {
+    vi.resetModules();
+    const none = vi.spyOn(process, 'getBuiltinModule').mockReturnValue(null as never);
+    try {
+      const { noGrad } = await import('../src/autograd/mode.js');
+      expect(() => noGrad(async function* () {})).toThrow('the function is an asynchronous generator');
+      expect([
+        ...noGrad(function* () {
+          yield 1;
+        }),
+      ]).toEqual([1]);
+    } finally {
+      none.mockRestore();
+      vi.resetModules();
+    }
+  });
+  it('refuses what is no function', async () => {
+    expect((await errorOf(() => noGrad(3 as never))).message).toContain('[noGrad] the argument is 3; pass a function');
+  });
+});

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import type { Storage } from '../src/backends/backend.js';
 import { instantiate } from '../src/backends/cpu/wasm.js';
 import { nn, type Tensor, tensor, useDevice } from '../src/index.js';
 import { table } from '../src/ops/table.js';
+import { loopNest } from '../src/shape.js';
 import { expectClose, fallbackSteps, sample, withCpu } from './helpers.js';
 
 // What the operations mean, written down a second time and otherwise than in src and kernels: the parity suite compares
@@ -62,6 +64,27 @@ it('the element-wise and reducing rows that have kernels keep them: a row withou
     const scalar = Object.keys({ ...table.binary, ...table.compare }).filter((name) => !kernels[`binary_${name}`]);
     expect(scalar.sort()).toEqual(['binaryCrossEntropy', 'binaryCrossEntropyWithLogits', 'pow']);
   }
+});
+
+it.each(fallbackSteps.filter(({ name }) => name.startsWith('wasm')))('$name runs its kernels, not the rows', ({
+  start,
+}) => {
+  const backend = start();
+  const f = () => Number.NaN;
+  const [a, b] = [backend.upload([1, 2]), backend.upload([2, 4])];
+  const loops = loopNest([2], [2], [2]);
+  const wrong = (out: Storage) => backend.readSync!(out).some(Number.isNaN);
+  const { unary, binary, compare, reduce } = table;
+  const scalar = [
+    ...Object.entries(unary).map(([name, row]) => [name, backend.unary({ ...row, f }, a)] as const),
+    ...Object.entries({ ...binary, ...compare }).map(
+      ([name, row]) => [name, backend.binary({ ...row, f }, a, b, loops, 2)] as const,
+    ),
+    ...Object.entries(reduce).map(
+      ([name, row]) => [name, backend.reduce({ ...row, combine: f, finish: f }, a, 1, 2, 1)] as const,
+    ),
+  ].flatMap(([name, out]) => (wrong(out) ? [name] : []));
+  expect(scalar.sort()).toEqual(['binaryCrossEntropy', 'binaryCrossEntropyWithLogits', 'pow']);
 });
 
 it('every row has its definition here', () => {

@@ -86,14 +86,11 @@ describe('confusionMatrix', () => {
 });
 
 describe('r2Score', () => {
-  it('is the definition, for any shape', async () => {
-    const [p, t] = [
-      [2.5, 0, 2, 8],
-      [3, -0.5, 2, 7],
-    ].map((values) => tensor(values, { shape: [2, 2] }));
+  it('is the definition', async () => {
+    const [p, t] = [tensor([2.5, 0, 2, 8]), tensor([3, -0.5, 2, 7])];
     // The example of scikit-learn's r2_score.
     expect(await metrics.r2Score(p, t)).toBeCloseTo(0.9486081370449679, 12);
-    expect(await metrics.r2Score(p.reshape([4]), t)).toBeCloseTo(0.9486081370449679, 12);
+    expect(await metrics.r2Score(t, t)).toBe(1);
     expect(await metrics.r2Score(t.neg(), t)).toBeLessThan(0);
   });
 });
@@ -106,6 +103,16 @@ describe('refusals', () => {
     ['labels of two dimensions', () => metrics.accuracy(two, zeros([2, 1])), 'labels [2, 1]'],
     ['too many labels', () => metrics.accuracy(two, tensor([0, 1, 0])), 'labels [3]'],
     ['a negative label', () => metrics.accuracy(two, tensor([0, -1])), 'label 1 is -1'],
+    [
+      'a label beside the classes',
+      () => metrics.accuracy(two, tensor([0, 2])),
+      'label 1 is 2 for 2 classes; labels are whole numbers from 0 to 1',
+    ],
+    [
+      'fewer classes than logits',
+      () => metrics.confusionMatrix(two, tensor([0, 0]), 1),
+      'logits of shape [2, 2] for 1 classes',
+    ],
     ['half a label', () => metrics.accuracy(two, tensor([0.5, 1])), 'label 0 is 0.5'],
     ['a NaN label', () => metrics.confusionMatrix(two, tensor([1, Number.NaN]), 2), 'label 1 is NaN'],
     ['no classes', () => metrics.confusionMatrix(two, tensor([0, 1]), 0), 'classes is 0'],

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { memory, nn, optim, type Tensor, tensor, useDevice } from '../src/index.js';
 import { errorOf } from './helpers.js';
 
@@ -12,6 +12,15 @@ function pull(p: Tensor, ...gradient: number[]): void {
   p.mul(tensor(gradient, { device: p.device }))
     .sum()
     .backward();
+}
+
+/** The numbers of an optimizer with one group of parameters. */
+function numbersOf(optimizer: optim.SGD): Required<optim.SGDOptions> {
+  const { paramGroups, options } = optimizer as unknown as {
+    paramGroups?: Required<optim.SGDOptions>[];
+    options: Required<optim.SGDOptions>;
+  };
+  return paramGroups?.[0] ?? options;
 }
 
 /** The rule of torch.optim.SGD for one number, told by its gradients. */
@@ -87,6 +96,11 @@ describe('a step of SGD', () => {
     optimizer.step();
     expect(shared.weight.toArraySync()).toEqual([[0.5]]);
   });
+  it('without any gradient does nothing', () => {
+    const p = leaf(1);
+    new optim.SGD([p], { lr: 0.5, momentum: 0.5 }).step();
+    expect(p.toArraySync()).toEqual([1]);
+  });
   it('takes any iterable of parameters', () => {
     const p = leaf(1);
     const optimizer = new optim.SGD(new Set([p]), { lr: 0.5 });
@@ -142,10 +156,33 @@ describe('the learning rate', () => {
     pull(p, 2);
     optimizer.step();
     expect(p.toArraySync()).toEqual([0]);
-    optimizer.paramGroups[0].lr = 0.125;
-    optimizer.paramGroups[0].momentum = 0;
+    numbersOf(optimizer).lr = 0.125;
+    numbersOf(optimizer).momentum = 0;
     optimizer.step();
     expect(p.toArraySync()).toEqual([-0.25]);
+  });
+  it.each([
+    'lr',
+    'momentum',
+    'dampening',
+    'weightDecay',
+    'nesterov',
+  ] as const)('or another number, here %s, makes what was recorded with the former one out of date', (key) => {
+    const p = leaf(1);
+    const optimizer = new optim.SGD([p], { lr: 0.5, momentum: 0.5 });
+    pull(p, 2);
+    const sgd = vi.spyOn(p.backend, 'sgd');
+    optimizer.step();
+    const [{ outdated }] = sgd.mock.calls[0];
+    sgd.mockRestore();
+    expect(outdated!()).toBe(false);
+    const numbers = numbersOf(optimizer);
+    const before = numbers[key];
+    const other = key === 'nesterov' ? true : 0.25;
+    Object.assign(numbers, { [key]: other });
+    expect(outdated!()).toBe(true);
+    Object.assign(numbers, { [key]: before });
+    expect(outdated!()).toBe(false);
   });
   it('of 0 moves nothing', () => {
     const p = leaf(1);
@@ -213,7 +250,7 @@ describe('a state', () => {
     pull(q, 1, 1);
     other.step();
     for (const state of [other.stateDict(), new optim.SGD([leaf(1), leaf(2)], options).stateDict(), {}]) {
-      const error = await errorOf(() => optimizer.loadStateDict(state as nn.StateDict));
+      const error = await errorOf(() => optimizer.loadStateDict(state as never));
       expect(error.op).toContain('SGD');
     }
     pull(p, 4);

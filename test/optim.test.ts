@@ -285,3 +285,20 @@ describe('clipGradValue', () => {
     expect(gradientsOf([parameters[0]])).toEqual([-0.125, 0.125, 0.125]);
   });
 });
+
+describe("an optimizer's state", () => {
+  it('shows velocities to programs written before param groups', () => {
+    const [p, q] = [tensor([1], { requiresGrad: true }), tensor([1], { requiresGrad: true })];
+    const optimizer = new optim.SGD([p, q], { lr: 0.1, momentum: 0.9 });
+    p.mul(3).sum().backward();
+    optimizer.step();
+    const state = optimizer.stateDict();
+    const { velocities } = state as unknown as { velocities: readonly (Tensor | null)[] };
+    expect(velocities.map((v) => v?.toArraySync() ?? null)).toEqual([[3], null]);
+    expect(Object.keys(state)).toEqual(['paramGroups', 'velocity.0']);
+    optimizer.loadStateDict(state);
+    expect(optimizer.options.lr).toBe(0.1);
+    optimizer.addParamGroup({ params: [tensor([1], { requiresGrad: true })], lr: 1 });
+    expect(() => optimizer.options).toThrow('[SGD.options] there are 2 groups');
+  });
+});

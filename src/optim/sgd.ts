@@ -170,7 +170,8 @@ export class SGD extends Optimizer<SGDOptions> {
   /**
    * A copy of everything that the next step depends on beside parameters and gradients, as tensors by name, for `save`:
    * 'velocity.3' is that of the parameter 3, in the order of the groups; 'paramGroups' is the JSON of the groups' numbers,
-   * byte by byte.
+   * byte by byte. Programs written before find `velocities` too, by parameter, null before the first step; it is
+   * not enumerable, so that files and loops see each tensor once.
    */
   stateDict(): StateDict {
     const state: StateDict = { paramGroups: this.packed() };
@@ -180,7 +181,8 @@ export class SGD extends Optimizer<SGDOptions> {
       state[`velocity.${i}`] = momentum.velocity.clone();
       if (momentum.started !== null) state[`started.${i}`] = momentum.started.clone();
     });
-    return state;
+    const velocities = this.all.map((_, i) => state[`velocity.${i}`] ?? null);
+    return Object.defineProperty(state, 'velocities', { value: velocities });
   }
 
   /**
@@ -213,7 +215,7 @@ export class SGD extends Optimizer<SGDOptions> {
 }
 
 function isFormer(state: StateDict | SGDState): state is SGDState {
-  return typeof state === 'object' && state !== null && Array.isArray(state.velocities);
+  return typeof state === 'object' && state !== null && Array.isArray(state.velocities) && !('paramGroups' in state);
 }
 
 /** A state of before as one of today. */

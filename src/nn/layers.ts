@@ -124,18 +124,15 @@ export class Sequential extends Module {
   }
 }
 
-/**
- * The forwards of the layers whose results are fresh tensors and whose inputs nobody keeps, as they were defined here: a
- * subclass, a hook or a patch of the class may show them to somebody.
- */
-const originals: ReadonlySet<Module['forward']> = /* @__PURE__ */ new Set(
-  /* @__PURE__ */ (() => [Linear, ReLU, Sigmoid, Tanh].map((known) => known.prototype.forward))(),
-);
+// The forwards as they were defined here: a subclass, a hook or a patch of the class may show values to somebody.
+const linearForward = /* @__PURE__ */ (() => Linear.prototype.forward)();
 const reluForward = /* @__PURE__ */ (() => ReLU.prototype.forward)();
+const sigmoidForward = /* @__PURE__ */ (() => Sigmoid.prototype.forward)();
+const tanhForward = /* @__PURE__ */ (() => Tanh.prototype.forward)();
 
-/** Whether a module computes what we defined, and not what a subclass, a hook or a patch made of it. */
-function isOriginal(m: Module): boolean {
-  return originals.has(m.forward);
+/** Whether a module is a layer of ours, whose result is a fresh tensor and whose input nobody keeps. */
+function isOriginal({ forward }: Module): boolean {
+  return forward === linearForward || forward === reluForward || forward === sigmoidForward || forward === tanhForward;
 }
 
 function isReLU(m: Module): boolean {

@@ -33,6 +33,10 @@ interface Momentum {
   started: Tensor | null;
 }
 
+type CheckedRule = Required<SGDOptions> & { readonly outdated: () => boolean };
+
+const always = () => true;
+const NO_OPTIONS: { guard?: Tensor } = {};
 const KEYS = ['lr', 'momentum', 'dampening', 'weightDecay', 'nesterov'] as const;
 const KNOWN = ['params', ...KEYS];
 
@@ -42,6 +46,8 @@ const KNOWN = ['params', ...KEYS];
  */
 export class SGD extends Optimizer<SGDOptions> {
   readonly #momenta = new Map<Tensor, Momentum>();
+  /** The groups' numbers as they were checked last. */
+  readonly #rules: CheckedRule[] = [];
 
   /**
    * @param parameters leaves such as model.parameters(), or groups of them, [{ params, lr … }]; those without a gradient
@@ -74,23 +80,31 @@ export class SGD extends Optimizer<SGDOptions> {
    * @throws TapegradError for numbers of a group that are not finite or negative, and for a guard or a gradient that is
    *   somewhere else than its parameter; nothing is changed then
    */
-  override step(options: { guard?: Tensor } = {}): void {
-    checkOptions('SGD.step', options, ['guard']);
-    const rules = this.paramGroups.map((group) => this.rule(group));
+  override step(options: { guard?: Tensor } = NO_OPTIONS): void {
+    if (options !== NO_OPTIONS) checkOptions('SGD.step', options, ['guard']);
+    const { paramGroups } = this;
+    for (let i = 0; i < paramGroups.length; i++) this.#checkRule(i);
     const verdict = options.guard === undefined ? 'go' : verdictOf('SGD.step', options.guard);
     this.#checkPlaces(options.guard);
     if (verdict === 'stop') return;
     const guard = verdict === 'go' ? null : verdict;
-    for (let i = 0; i < rules.length; i++) this.#update(this.paramGroups[i], rules[i], guard);
+    for (let i = 0; i < paramGroups.length; i++) this.#update(paramGroups[i], this.#rules[i], guard);
   }
 
-  #update(group: ParamGroup<SGDOptions>, numbers: Required<SGDOptions>, guard: Tensor | null): void {
+  /** Checks the numbers of a group where they are not those of the step before. */
+  #checkRule(index: number): void {
+    const group = this.paramGroups[index];
+    const known = this.#rules[index];
     const count = this.paramGroups.length;
+    if (known !== undefined && !known.outdated() && Object.keys(group).length === KNOWN.length) return;
+    const numbers = this.rule(group);
+    const outdated = () => this.paramGroups.length !== count || KEYS.some((key) => numbers[key] !== group[key]);
+    this.#rules[index] = { ...numbers, outdated };
+  }
+
+  #update(group: ParamGroup<SGDOptions>, rule: CheckedRule, guard: Tensor | null): void {
     // First steps are not like the others, so that a recording of one stands for one call only.
     let first = false;
-    const outdated = () =>
-      first || this.paramGroups.length !== count || KEYS.some((key) => numbers[key] !== group[key]);
-    const rule = { ...numbers, outdated };
     const flag = guard?.storage ?? null;
     let backend: Backend | null = null;
     let updates: SgdUpdate[] = [];
@@ -100,7 +114,7 @@ export class SGD extends Optimizer<SGDOptions> {
       if (g === null) continue;
       // Parameters that follow each other on one device are updated together.
       if (backend !== null && backend !== p.backend) {
-        backend.sgd(rule, updates, flag);
+        backend.sgd(first ? { ...rule, outdated: always } : rule, updates, flag);
         updates = [];
       }
       backend = p.backend;
@@ -113,7 +127,7 @@ export class SGD extends Optimizer<SGDOptions> {
       if (update.firstStep) first = true;
       updates.push(update);
     }
-    backend?.sgd(rule, updates, flag);
+    backend?.sgd(first ? { ...rule, outdated: always } : rule, updates, flag);
   }
 
   /**

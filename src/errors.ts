@@ -63,6 +63,12 @@ export function checkNumber(op: string, name: string, value: unknown, least = -I
   return value;
 }
 
+/** Requires true or false. */
+export function checkBoolean(op: string, name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') fail(op, `${name} is ${describe(value)}`, 'pass true or false');
+  return value;
+}
+
 /** Requires one of the given strings. */
 export function checkChoice<T extends string>(op: string, name: string, value: unknown, choices: readonly T[]): T {
   if (!choices.includes(value as T)) {
@@ -92,10 +98,15 @@ export function describe(value: unknown, depth = 0): string {
   if (typeof value === 'object' && value !== null) {
     const copy = (value as { [BRAND]?: unknown })[BRAND];
     if (copy !== undefined && copy !== COPY)
-      return 'a Tensor made by another copy of tapegrad (npm ls tapegrad shows the copies; keep one)';
-    return `a ${value.constructor?.name ?? 'null-prototype object'}`;
+      return `a ${className(value)} made by another copy of tapegrad (npm ls tapegrad shows the copies; keep one)`;
+    return `a ${className(value)}`;
   }
   return Object.is(value, -0) ? '-0' : String(value);
+}
+
+/** The name of an object's class; bundlers put a _ in front of some. */
+function className(value: object): string {
+  return value.constructor?.name?.replace(/^_(?=[A-Z])/, '') ?? 'null-prototype object';
 }
 
 /** A shape as it is written in messages: [2, 3]. */

@@ -165,6 +165,8 @@ export class Tensor {
     const rows = shape[n - 2];
     const cols = shape[n - 1];
     const ordered = raw.backend.copy(raw, [this.size / (rows * cols), rows, cols], [rows * cols, 1, rows]);
+    // The copy is as new as what it was made from, so that the tape does not take it for a change.
+    ordered.version = raw.version;
     lifetime.show(ordered);
     ordered.tensors++;
     this.#storage = ordered;
@@ -274,7 +276,7 @@ export class Tensor {
    */
   toJSON(): TensorJSON {
     const values = this.#readSync('toJSON', 'data');
-    return { shape: this.dims, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
+    return { shape: this.shape, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
   }
 
   /** Lets `${x}` and String(x) print, and refuses `x + 1` and `x < 1`, which JavaScript cannot compute. */

@@ -194,3 +194,26 @@ describe('algebra', () => {
     );
   });
 });
+
+describe('a transpose that is looked at', () => {
+  it('is not taken for a change in place', () => {
+    const fc = new nn.Linear(2, 2);
+    const v = fc.weight.t();
+    const loss = tensor([[1, 1]])
+      .matmul(v)
+      .sum()
+      .add(v.abs().sum());
+    String(v);
+    loss.backward();
+    expect(fc.weight.grad).not.toBeNull();
+  });
+  it('does not hide a change in place', async () => {
+    const w = tensor([[1, 2], [3, 4]], { requiresGrad: true }); // biome-ignore format: one line
+    const a = tensor([[1, 1]], { requiresGrad: true });
+    const wt = w.t();
+    const y = a.matmul(wt).sum();
+    nn.init.constant(w, 100);
+    wt.add(1);
+    expect((await errorOf(() => y.backward())).message).toContain('was changed in place');
+  });
+});

@@ -63,7 +63,10 @@ describe('DataLoader', () => {
     ['dropping everything', () => new data.DataLoader(dataset, { batchSize: 6, dropLast: true }), 'make no batch'],
     ['different lengths', () => new data.TensorDataset(zeros([2]), zeros([3])), '[2], [3]'],
     ['nothing', () => new data.TensorDataset(), 'there are no tensors'],
-    ['arrays', () => new data.TensorDataset([1] as never), 'no tensor'],
+    ['arrays', () => new data.TensorDataset([1] as never), '[TensorDataset] argument 0 is [1]; pass tensors'],
+    ['an array behind a number', () => new data.TensorDataset(tensor(1), [1] as never), 'argument 1 is [1]'],
+    ['a shuffle that is none', () => new data.DataLoader(dataset, { batchSize: 1, shuffle: 'no' as never }), "is 'no'"],
+    ['a null dropLast', () => new data.DataLoader(dataset, { batchSize: 1, dropLast: null as never }), 'is null; pass'],
   ])('refuses %s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
   });
@@ -97,6 +100,13 @@ describe('preparing', () => {
         .toArraySync(),
     ).toEqual([[2, 2]]);
     expect(s.inverseTransform(tensor([[0.5, 1]])).toArraySync()).toEqual([[2, 11]]);
+  });
+  it('gives copies of what was learnt', () => {
+    for (const p of [new data.StandardScaler(), new data.MinMaxScaler(), new data.Imputer()]) {
+      const learnt = JSON.stringify(p.fit(x));
+      for (const numbers of Object.values(p.toJSON()) as number[][]) numbers.fill(9);
+      expect(JSON.stringify(p)).toBe(learnt);
+    }
   });
   it('fills gaps', () => {
     const gaps = tensor([
@@ -178,6 +188,13 @@ describe('preparing', () => {
     ['an unknown option', () => data.trainTestSplit(x, { test_size: 0.5 } as never), "'test_size'"],
     ['a share of 0', () => data.trainTestSplit(x, { testSize: 0 }), 'leaves 0 for the test and 3'],
     ['a width of 0', () => data.splitColumns(x, [2, 0]), 'widths[1] is 0'],
+    ['a width alone', () => data.splitColumns(x, 2 as never), '[splitColumns] widths is 2; pass an array'],
+    ['no widths', () => data.splitColumns(x, undefined as never), '[splitColumns] widths is undefined'],
+    [
+      'a value for the mean',
+      () => data.impute(x, { value: 0 }),
+      "value is 0 for the strategy 'mean'; add strategy: 'c",
+    ],
     ['no features', () => data.splitColumns('x' as never, [1]), "the features are 'x'; pass a tensor of shape"],
   ])('refuses %s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
@@ -302,7 +319,6 @@ describe('features that hardly vary', () => {
     expect(new data.MinMaxScaler().fitTransform(x).toArraySync()).toEqual([[0], [1]]);
   });
 });
-
 describe('trainingProfile', () => {
   const x = tensor([
     [3, NaN],

@@ -108,7 +108,7 @@ describe('fit', () => {
     const { model, options } = setting();
     nn.init.constant(model.parameters()[0], Number.NaN);
     expect((await errorOf(() => fit(model, options))).message).toContain(
-      'the loss is NaN in batch 0 of epoch 1; use a smaller learning rate',
+      "the loss is NaN in batch 0 of epoch 1, where the parameter '0.weight' was not finite before",
     );
   });
   it('refuses a file that is no checkpoint, and one of another model', async () => {

@@ -96,6 +96,24 @@ describe('noGrad and generators', () => {
   it('leaves other objects as they are', () => {
     const list = [1, 2];
     expect(noGrad(() => list)).toBe(list);
+    // An iterator of a class has more than its steps.
+    class Stream {
+      readonly #rows = [1, 2];
+      next() {
+        return { done: this.#rows.length === 0, value: this.#rows.shift() };
+      }
+      get left() {
+        return this.#rows.length;
+      }
+      [Symbol.iterator]() {
+        return this;
+      }
+    }
+    const made = new Stream();
+    expect(noGrad(() => made)).toBe(made);
+    expect(noGrad(() => made).left).toBe(2);
+    const reader = { next: async () => ({ done: true, value: undefined }), [Symbol.asyncIterator]: () => reader };
+    expect(noGrad(() => reader)).toBe(reader);
   });
   it('refuses an async generator where there is no AsyncLocalStorage', async () => {
     vi.resetModules();

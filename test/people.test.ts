@@ -1,10 +1,12 @@
 import { describe, expect, it, vi } from 'vitest';
 import {
   arange,
+  data,
   eye,
   full,
   linspace,
   manualSeed,
+  metrics,
   nn,
   ones,
   onesLike,
@@ -17,6 +19,7 @@ import {
   zeros,
   zerosLike,
 } from '../src/index.js';
+import { parseIdx } from '../src/io/index.js';
 import { table } from '../src/ops/table.js';
 import { errorOf, sampleTensor } from './helpers.js';
 
@@ -62,6 +65,19 @@ describe('JavaScript itself', () => {
     expect(() => structuredClone(tensor([1.5]))).toThrow('Send x.shape and await x.data()');
     expect(() => structuredClone(new nn.Linear(1, 1).weight)).toThrow('cannot be cloned');
   });
+  it('does not clone a preparation without what it learnt', () => {
+    for (const p of [new data.StandardScaler(), new data.MinMaxScaler(), new data.Imputer()])
+      expect(() => structuredClone(p.fit(tensor([[1]])))).toThrow('Send toJSON(), then use fromJSON.');
+  });
+  it('does not write an optimizer as JSON', async () => {
+    for (const optimizer of [
+      new optim.SGD([leaf([1])], { lr: 1 }),
+      new optim.SGD([{ params: leaf([1]) }], { lr: 1, momentum: 0.9 }),
+    ])
+      expect((await errorOf(() => JSON.stringify({ optimizer }))).message).toContain(
+        'an optimizer cannot be written as JSON; use save(optimizer.stateDict(), path)',
+      );
+  });
 });
 
 describe('another copy of the library', () => {
@@ -80,6 +96,12 @@ describe('another copy of the library', () => {
       () => {
         x.grad = foreign;
       },
+      () => nn.functional.relu(foreign),
+      () => nn.functional.sigmoid(foreign),
+      () => nn.functional.tanh(foreign),
+      () => nn.functional.softmax(foreign, 0),
+      () => nn.functional.logSoftmax(foreign, 0),
+      () => new data.TensorDataset(x, foreign),
     ]) {
       expect((await errorOf(run)).message).toContain('made by another copy of tapegrad (npm ls tapegrad');
     }
@@ -134,6 +156,20 @@ describe('slips', () => {
     ['linspace without steps', () => linspace(0, 1, any(undefined)), '[linspace] steps is undefined'],
     ['arange beyond float32', () => arange(2 ** 24 - 1, 2 ** 24 + 2), 'float32 cannot tell apart or must round'],
     ['a long arange', () => arange(-(2 ** 24) - 2, -(2 ** 24)), "use device: 'float64'"],
+    ['relu of an array', () => nn.functional.relu(any([1])), '[relu] operand 0 is [1]; pass a tensor'],
+    ['sigmoid of a number', () => nn.functional.sigmoid(any(1)), '[sigmoid] operand 0 is 1'],
+    ['tanh of what has one', () => nn.functional.tanh(any(Math)), '[tanh] operand 0 is a Object'],
+    ['softmax of nothing', () => nn.functional.softmax(any(undefined), 0), '[softmax] operand 0 is undefined'],
+    ['logSoftmax of null', () => nn.functional.logSoftmax(any(null), 0), '[logSoftmax] operand 0 is null'],
+    ['a bias that is 0', () => new nn.Linear(1, 1, { bias: any(0) }), '[Linear] bias is 0; pass true or false'],
+    ['a null bias', () => new nn.Linear(1, 1, { bias: any(null) }), '[Linear] bias is null'],
+    ['no samples', () => metrics.kolmogorovSmirnov(any(undefined), any(undefined)), 'the sample is undefined'],
+    ['no reference', () => metrics.kolmogorovSmirnov([1], any(null)), 'the reference is null; pass an array'],
+    ['no bytes', () => parseIdx(any(undefined)), '[parseIdx] the bytes are undefined; pass a Uint8Array'],
+    ['a path', () => parseIdx(any('train.idx')), "the bytes are 'train.idx'"],
+    ['a buffer', () => parseIdx(any(new ArrayBuffer(8))), 'the bytes are a ArrayBuffer'],
+    ['an array of bytes', () => parseIdx(any([0, 0, 8, 1])), 'the bytes are [0, 0, 8, 1]'],
+    ['an empty file', () => parseIdx(new Uint8Array()), 'the file has 0 bytes'],
     ['steps too small for float32', () => arange(1000, 1000.0001, 0.00001), 'in steps of 0.00001'.slice(0, 12)],
   ])('%s', async (_, run, text) => {
     const error = await errorOf(run);

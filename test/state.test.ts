@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { data, fit, nn, noGrad, ones, optim, randn, summary, type Tensor, tensor, zeros } from 'tapegrad';
@@ -64,6 +64,16 @@ describe('what belongs to a module', () => {
     ['a Map with objects as keys', { m: new Map([[{}, new nn.Parameter(ones([1]))]]) }, 'a Map under the key'],
     ['the keys of a Map', { m: new Map([[new nn.Linear(1, 1), 1]]) }, 'the keys of a Map'],
     [
+      'an array in another object',
+      {
+        h: new (class Helper {
+          all = [new nn.Linear(1, 1)];
+        })(),
+      },
+      "'h' holds a Linear in a field of a Helper",
+    ],
+    ['an array in a Set', { all: new Set([[new nn.Linear(1, 1)]]) }, "'all' holds a Linear in a Set"],
+    [
       'another object',
       {
         h: new (class Helper {
@@ -80,6 +90,20 @@ describe('what belongs to a module', () => {
     const fc = new nn.Linear(1, 1);
     const m = new Holder({ fc, optimizer: new optim.SGD(fc.parameters(), { lr: 1 }), list: new Set([fc]) });
     expect(names(m)).toEqual(['fc.weight', 'fc.bias']);
+  });
+  it('is not lost when a result is assigned in its place', async () => {
+    const m = new Norm();
+    expect(m.parameters()).toHaveLength(2);
+    m.mean = m.mean.mul(0.9) as nn.Buffer;
+    expect(await message(() => m.stateDict())).toContain("'mean' was a buffer, and now holds a tensor that is not one");
+    m.mean = new nn.Buffer(m.mean);
+    m.scale = m.scale.mul(2);
+    expect(await message(() => m.parameters())).toContain("'scale' was a parameter");
+  });
+  it('is not looked for again and again in data that is a graph', () => {
+    const nodes = Array.from({ length: 30 }, () => ({ links: [] as unknown[] }));
+    for (const node of nodes) node.links.push(...nodes);
+    expect(names(new Holder({ nodes, w: new nn.Parameter(ones([1])) }))).toEqual(['w']);
   });
   it('has one path: cycles and equal paths are refused, cyclic data is not', async () => {
     const outer = new Holder({});
@@ -121,6 +145,33 @@ describe('freezing', () => {
     const again = await loadModel(path);
     expect(again.parameters().map((p) => p.requiresGrad)).toEqual([true, false, true, true]);
     expect(again.forward(ones([1, 3])).itemSync()).toBe(m.forward(ones([1, 3])).itemSync());
+  });
+});
+
+describe('what cannot be kept', () => {
+  it('is refused by saveModel before anything is written', async () => {
+    const path = join(folder(), 'm.safetensors');
+    const m = Object.assign(new nn.Sequential(new nn.Linear(1, 1)), { mean: new nn.Buffer(ones([1])) });
+    expect(await message(() => saveModel(m, path))).toContain('[saveModel] the model has mean');
+    expect(existsSync(path)).toBe(false);
+  });
+  it('is refused by save: what is not an object of tensors', async () => {
+    const path = join(folder(), 's.safetensors');
+    for (const state of [new Map([['w', ones([1])]]), [ones([1])], 5, undefined, load('x').catch(() => {})])
+      expect(await message(() => save(state as never, path))).toMatch(/^\[save\] the state is /);
+    expect(existsSync(path)).toBe(false);
+  });
+  it('is not torn by a step beside a save', async () => {
+    const path = join(folder(), 's.safetensors');
+    const m = new nn.Sequential(...Array.from({ length: 4 }, () => new nn.Linear(1, 1, { bias: false })));
+    for (const p of m.parameters()) nn.init.zeros(p);
+    const saved = save(m, path);
+    for (const p of m.parameters()) {
+      nn.init.ones(p);
+      await null;
+    }
+    await saved;
+    expect(Object.values(await load(path)).map((t) => t.itemSync())).toEqual([0, 0, 0, 0]);
   });
 });
 
@@ -334,6 +385,13 @@ describe('printing a module', () => {
   it('summary refuses what is not a model or an input', async () => {
     expect(await message(() => summary({} as never, [1]))).toContain('[summary] the model is');
     expect(await message(() => summary(new nn.ReLU(), 3 as never))).toContain('[summary] the input is 3');
+  });
+});
+
+describe('a layer', () => {
+  it('names what is not a tensor', async () => {
+    for (const layer of [new nn.ReLU(), new nn.Sigmoid(), new nn.Tanh(), new nn.Linear(1, 1)])
+      expect(await message(() => layer.forward([1] as never))).toContain('operand 0 is [1]; pass a tensor');
   });
 });
 

@@ -3,7 +3,7 @@ import { describe, fail } from '../errors.js';
 import { builtin } from '../node.js';
 
 type Step = (...args: unknown[]) => unknown;
-/** An iterator, asynchronous or not. */
+/** A generator, asynchronous or not. */
 interface Steps {
   readonly next: Step;
   readonly return?: Step;
@@ -44,7 +44,7 @@ export class Scope {
     return entry !== undefined;
   }
 
-  /** Runs `fn` inside. Promises and iterators that it returns are followed. */
+  /** Runs `fn` inside. Promises and generators that it returns are followed; any other object comes back as it is. */
   run<T>(fn: () => T): T {
     if (this.#context === undefined) {
       const hooks = builtin('node:async_hooks');
@@ -90,7 +90,7 @@ export class Scope {
       return result;
     }
     if (entry !== null) entry.open = false;
-    if (!isIterator(result)) return result;
+    if (!isGenerator(result)) return result;
     if (entry === null && Symbol.asyncIterator in result) this.#refuse('an asynchronous generator');
     return this.#stepwise(result);
   }
@@ -103,15 +103,15 @@ export class Scope {
     );
   }
 
-  /** An iterator whose steps run inside: the body of a generator function runs when it is asked for the next value. */
-  #stepwise<T extends Steps>(iterator: T): T {
-    const queued = Symbol.asyncIterator in iterator;
+  /** A generator whose steps run inside: the body of a generator function runs when it is asked for the next value. */
+  #stepwise<T extends Steps>(generator: T): T {
+    const queued = Symbol.asyncIterator in generator;
     let before: Promise<unknown> = Promise.resolve();
     const step = (name: 'next' | 'return' | 'throw') => {
-      const method = iterator[name];
+      const method = generator[name];
       if (method === undefined) return undefined;
       return (...args: unknown[]) => {
-        const call = () => this.run(() => method.apply(iterator, args));
+        const call = () => this.run(() => method.apply(generator, args));
         if (!queued) return call();
         // One step at a time: a step that an earlier one starts would run in the context of that one.
         const result = before.then(call);
@@ -124,7 +124,7 @@ export class Scope {
     };
     const steps = { next: step('next'), return: step('return'), throw: step('throw') };
     const properties = Object.entries(steps).flatMap(([name, value]) => (value ? [[name, { value }]] : []));
-    return Object.create(Object.getPrototypeOf(iterator), Object.fromEntries(properties));
+    return Object.create(Object.getPrototypeOf(generator), Object.fromEntries(properties));
   }
 }
 
@@ -137,6 +137,8 @@ function isThenable(value: object): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown>).then === 'function';
 }
 
-function isIterator(value: object): value is Steps {
-  return typeof (value as Steps).next === 'function' && (Symbol.iterator in value || Symbol.asyncIterator in value);
+/** Whether a generator function made it. Other iterators may have more methods and fields, which a wrapper would lose. */
+function isGenerator(value: object): value is Steps {
+  const kind = Object.prototype.toString.call(value);
+  return kind === '[object Generator]' || kind === '[object AsyncGenerator]';
 }

@@ -1,5 +1,5 @@
 import { tensor } from '../create.js';
-import { checkInteger, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
+import { checkBoolean, checkInteger, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { Generator, generator } from '../random.js';
 import { checkShape } from '../shape.js';
@@ -74,7 +74,7 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
       'choose a share between 0 and 1 that leaves both at least one',
     );
   const { shuffle = true } = options;
-  if (typeof shuffle !== 'boolean') fail('trainTestSplit', `shuffle is ${describe(shuffle)}`, 'pass true or false');
+  checkBoolean('trainTestSplit', 'shuffle', shuffle);
   const stream = options.seed === undefined ? generator : new Generator(options.seed);
   const order = shuffle ? stream.permutation(n) : Int32Array.from({ length: n }, (_, i) => i);
   return tensors.flatMap((t) => {
@@ -90,7 +90,12 @@ export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?
  */
 export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
   const { values, rows, columns } = featureValues('splitColumns', x);
-  const total = widths.reduce((sum, w, i) => sum + checkInteger('splitColumns', `widths[${i}]`, w), 0);
+  if (!Array.isArray(widths))
+    fail('splitColumns', `widths is ${describe(widths)}`, `pass an array of column counts that add up to ${columns}`);
+  const total = (widths as readonly number[]).reduce(
+    (sum, w, i) => sum + checkInteger('splitColumns', `widths[${i}]`, w),
+    0,
+  );
   if (total !== columns)
     fail(
       'splitColumns',

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions, describe, fail } from '../errors.js';
+import { checkBoolean, checkInteger, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { generator, Generator as RandomStream } from '../random.js';
 import { type BatchOf, TensorDataset } from './dataset.js';
@@ -26,7 +26,7 @@ export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
   #seed: number;
   #epoch = 0;
 
-  /** @throws TapegradError for unknown options and a batch size that is no whole number of at least 1 */
+  /** @throws TapegradError for unknown options, a batch size that is no whole number of at least 1, and a shuffle or dropLast that is not true or false */
   constructor(
     readonly dataset: TensorDataset<T>,
     options: DataLoaderOptions,
@@ -35,8 +35,9 @@ export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
       fail('DataLoader', `the dataset is ${describe(dataset)}`, 'pass a TensorDataset');
     checkOptions('DataLoader', options, ['batchSize', 'shuffle', 'dropLast', 'seed']);
     this.batchSize = checkInteger('DataLoader', 'batchSize', options?.batchSize);
-    this.#shuffle = options.shuffle ?? false;
-    this.#dropLast = options.dropLast ?? false;
+    const { shuffle = false, dropLast = false } = options;
+    this.#shuffle = checkBoolean('DataLoader', 'shuffle', shuffle);
+    this.#dropLast = checkBoolean('DataLoader', 'dropLast', dropLast);
     this.#seed = options.seed === undefined ? generator.word() : checkInteger('DataLoader', 'seed', options.seed, 0);
     if (this.length === 0)
       fail(

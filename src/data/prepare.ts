@@ -24,8 +24,13 @@ function columnsOf(op: string, x: Tensor): { column: (j: number) => Float64Array
   return { column, columns };
 }
 
+/** Every preparation carries this, because structuredClone would copy it without its numbers. It shows this text and throws. */
+const notCloneable = () => 'It cannot be cloned or posted. Send toJSON(), then use fromJSON.';
+
 abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
   #learnt: Learnt | null = null;
+  /** @internal */
+  protected readonly notCloneable = notCloneable;
   /** For errors; the class's own name does not survive minifiers. */
   protected abstract readonly title: string;
 
@@ -99,7 +104,9 @@ abstract class Affine<Learnt extends { [name: string]: readonly number[] }> {
 
   /** What fit learnt, for JSON.stringify. @throws TapegradError before fit */
   toJSON(): Learnt {
-    return this.learnt('toJSON');
+    return Object.fromEntries(
+      Object.entries(this.learnt('toJSON')).map(([name, numbers]) => [name, [...numbers]]),
+    ) as unknown as Learnt;
   }
 }
 
@@ -188,7 +195,7 @@ export class MinMaxScaler extends Affine<{ min: readonly number[]; max: readonly
 export interface ImputeOptions {
   /** 'mean' fills a gap with the feature's mean in the training data, 'constant' with `value`. Default 'mean'. */
   strategy?: 'mean' | 'constant';
-  /** For 'constant'. Default 0. */
+  /** For 'constant' only. Default 0. */
   value?: number;
 }
 
@@ -200,11 +207,19 @@ export class Imputer {
   readonly #strategy: 'mean' | 'constant';
   readonly #value: number;
   #fill: readonly number[] | null = null;
+  /** @internal */
+  protected readonly notCloneable = notCloneable;
 
-  /** @throws TapegradError for an unknown strategy or a value that is not finite, also as float32 */
+  /** @throws TapegradError for an unknown strategy, a value that is not finite, also as float32, and a value for 'mean' */
   constructor(options: ImputeOptions = {}) {
     checkOptions('Imputer', options, ['strategy', 'value']);
     this.#strategy = checkChoice('Imputer', 'strategy', options.strategy ?? 'mean', ['mean', 'constant']);
+    if (options.value !== undefined && this.#strategy !== 'constant')
+      fail(
+        'Imputer',
+        `value is ${describe(options.value)} for the strategy '${this.#strategy}'`,
+        "add strategy: 'constant', or leave value out",
+      );
     this.#value = checkNumber('Imputer', 'value', options.value ?? 0);
     if (isInfinite(Math.fround(this.#value)))
       fail('Imputer', `value is ${this.#value}`, 'pass a number that float32 can hold: at most 3.4028235e38');
@@ -251,7 +266,7 @@ export class Imputer {
   /** What fit learnt, for JSON.stringify. @throws TapegradError before fit */
   toJSON(): { fill: readonly number[] } {
     if (this.#fill === null) fail('Imputer', 'it has not been fitted', 'call fit(x) with training data first');
-    return { fill: this.#fill };
+    return { fill: [...this.#fill] };
   }
 
   /** The imputer that toJSON described. @throws TapegradError for anything else */

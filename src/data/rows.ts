@@ -47,8 +47,10 @@ export function knownValues(t: Tensor): Float32Array | null {
 /** Requires tensors with one first dimension, and returns it. */
 export function commonRows(op: string, tensors: readonly Tensor[]): number {
   if (tensors.length === 0) fail(op, 'there are no tensors', 'pass at least one tensor');
+  tensors.forEach((t: unknown, i) => {
+    if (!(t instanceof Tensor)) fail(op, `argument ${i} is ${describe(t)}`, 'pass tensors; tensor(values) makes one');
+  });
   for (const t of tensors) {
-    if (!(t instanceof Tensor)) fail(op, 'an argument is no tensor', 'pass tensors; tensor(values) makes one');
     if (t.ndim === 0 || t.shape[0] !== tensors[0].shape[0]) {
       fail(
         op,

@@ -2,7 +2,7 @@ import { describe, fail } from '../errors.js';
 import { Module, type StateDict } from '../nn/module.js';
 import { builtin } from '../node.js';
 import { fromPth, isPickle, isZip } from './pth.js';
-import { fromSafetensors, toSafetensors } from './safetensors.js';
+import { checkState, fromSafetensors, toSafetensors } from './safetensors.js';
 
 function files(op: string): typeof import('node:fs').promises {
   const fs = builtin('node:fs');
@@ -48,8 +48,7 @@ export async function readFile(op: string, path: string): Promise<Uint8Array> {
  */
 export async function save(target: Module | StateDict, path: string, metadata?: Record<string, string>): Promise<void> {
   const state = target instanceof Module ? target.stateDict() : target;
-  if (typeof state !== 'object' || state === null)
-    fail('save', `the first argument is ${describe(state)}`, 'pass a module or an object of tensors by name');
+  checkState('save', state);
   await writeAtomically('save', path, await toSafetensors(state, metadata));
 }
 

@@ -1,5 +1,5 @@
 import { tensor } from '../create.js';
-import { fail } from '../errors.js';
+import { describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { sizeOf } from '../shape.js';
 import { readFile } from './files.js';
@@ -23,9 +23,13 @@ const kinds: { readonly [code: number]: Kind | undefined } = {
 
 /** The tensor in the bytes of an IDX file. @throws TapegradError for anything else, and for sizes that do not match the file */
 export function parseIdx(bytes: Uint8Array): Tensor {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // By its tag, since test runners have several classes of this name.
+  if (Object.prototype.toString.call(bytes) !== '[object Uint8Array]')
+    fail('parseIdx', `the bytes are ${describe(bytes)}`, 'pass a Uint8Array with the whole file, or use readIdx(path)');
   const damaged = (problem: string): never => fail('parseIdx', problem, 'the file is damaged, compressed, or not IDX');
-  if (bytes.length < 4 || view.getUint16(0) !== 0) damaged('the file does not begin with two zero bytes');
+  if (bytes.length < 4) damaged(`the file has ${bytes.length} bytes`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (view.getUint16(0) !== 0) damaged('the file does not begin with two zero bytes');
   const kind = kinds[view.getUint8(2)] ?? damaged(`the type code is ${view.getUint8(2)}`);
   const ndim = view.getUint8(3);
   const start = 4 + 4 * ndim;

@@ -69,6 +69,14 @@ export async function saveModel(model: Module, path: string, extras: ModelExtras
     ...(labels.length > 0 ? { labels } : {}),
   };
   readExtras('saveModel', description);
+  const described = new Set(shapesOf(architecture).map(([name]) => name));
+  const surplus = Object.keys(model.stateDict()).filter((name) => !described.has(name));
+  if (surplus.length > 0)
+    fail(
+      'saveModel',
+      `the model has ${surplus.join(', ')}, which its layers do not have by themselves`,
+      'use save(model.stateDict(), path) and build the model in code',
+    );
   await writeAtomically(
     'saveModel',
     path,

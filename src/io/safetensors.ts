@@ -24,7 +24,11 @@ interface Entry {
  * @throws TapegradError for values that are no tensors, or metadata that is no text
  */
 export async function toSafetensors(state: StateDict, metadata: Record<string, string> = {}): Promise<Uint8Array> {
+  checkState('toSafetensors', state);
   const names = Object.keys(state);
+  // All are asked for at once: a training step between two of them would give a file of two steps.
+  const numbers = Promise.all(names.map((name) => (state[name] instanceof Tensor ? state[name].data() : null)));
+  numbers.catch(() => {}); // awaited below, if nothing is refused before
   const header: [string, unknown][] = [];
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== 'string')
@@ -53,13 +57,26 @@ export async function toSafetensors(state: StateDict, metadata: Record<string, s
   bytes.fill(0x20, 8, 8 + length);
   bytes.set(json, 8);
   let at = 8 + length;
-  for (const name of names) {
-    for (const v of await state[name].data()) {
+  for (const values of await numbers) {
+    for (const v of values!) {
       view.setFloat32(at, v, true);
       at += 4;
     }
   }
   return bytes;
+}
+
+/** Requires an object of tensors by name. @internal */
+export function checkState(op: string, state: unknown): void {
+  const plain = typeof state === 'object' && state !== null && !Array.isArray(state);
+  if (plain && !(state instanceof Map) && !(state instanceof Promise)) return;
+  const remedy =
+    state instanceof Map
+      ? 'use Object.fromEntries(map)'
+      : state instanceof Promise
+        ? 'await it first'
+        : 'pass an object of tensors by name, such as model.stateDict()';
+  fail(op, `the state is ${describe(state)}`, remedy);
 }
 
 /**

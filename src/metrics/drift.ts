@@ -125,7 +125,7 @@ function kolmogorov(x: number): number {
 export function kolmogorovSmirnov(
   sample: ArrayLike<number>,
   reference: ArrayLike<number>,
-  referenceSize = reference.length,
+  referenceSize = reference?.length,
 ): { statistic: number; pValue: number } {
   checkSorted('kolmogorovSmirnov', 'sample', sample);
   checkSorted('kolmogorovSmirnov', 'reference', reference);

@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/mode.js';
 import { checkChoice, checkOptions, fail, show } from '../errors.js';
-import type { Tensor } from '../methods.js';
+import { Tensor } from '../methods.js';
 import { applyBinary } from '../ops/apply.js';
 import { crossEntropy as crossEntropyEach, crossEntropyTotal, losses, squaredError } from '../ops/loss.js';
 import { applyLinear } from '../ops/matmul.js';
@@ -20,16 +20,22 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
   return applyLinear(x, weight, bias);
 }
 
+/** A tensor of this copy of the library; what else has such a method is refused. */
+function checked(op: string, x: Tensor): Tensor {
+  if (!(x instanceof Tensor)) checkTensors(op, [x]);
+  return x;
+}
+
 /** See Tensor.relu. */
-export const relu = (x: Tensor): Tensor => x.relu();
+export const relu = (x: Tensor): Tensor => checked('relu', x).relu();
 /** See Tensor.sigmoid. */
-export const sigmoid = (x: Tensor): Tensor => x.sigmoid();
+export const sigmoid = (x: Tensor): Tensor => checked('sigmoid', x).sigmoid();
 /** See Tensor.tanh. */
-export const tanh = (x: Tensor): Tensor => x.tanh();
+export const tanh = (x: Tensor): Tensor => checked('tanh', x).tanh();
 /** See Tensor.softmax. */
-export const softmax = (x: Tensor, dim: number): Tensor => x.softmax(dim);
+export const softmax = (x: Tensor, dim: number): Tensor => checked('softmax', x).softmax(dim);
 /** See Tensor.logSoftmax. */
-export const logSoftmax = (x: Tensor, dim: number): Tensor => x.logSoftmax(dim);
+export const logSoftmax = (x: Tensor, dim: number): Tensor => checked('logSoftmax', x).logSoftmax(dim);
 
 /** The squared difference of prediction and target (one shape): mean((p - t)²). @throws TapegradError for different shapes */
 export function mseLoss(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {

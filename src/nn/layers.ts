@@ -1,5 +1,5 @@
 import { zeros } from '../create.js';
-import { checkInteger, checkOptions, describe, fail } from '../errors.js';
+import { checkBoolean, checkInteger, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { applyLinear } from '../ops/matmul.js';
 import * as F from './functional.js';
@@ -17,7 +17,7 @@ export class Linear extends Module {
 
   /**
    * @param options `bias` (default true): whether to add one
-   * @throws TapegradError for sizes that are not whole numbers of at least 1
+   * @throws TapegradError for sizes that are not whole numbers of at least 1, and a bias that is not true or false
    */
   constructor(
     readonly inFeatures: number,
@@ -28,9 +28,11 @@ export class Linear extends Module {
     checkInteger('Linear', 'inFeatures', inFeatures);
     checkInteger('Linear', 'outFeatures', outFeatures);
     checkOptions('Linear', options, ['bias']);
+    const { bias = true } = options;
+    checkBoolean('Linear', 'bias', bias);
     const bound = 1 / Math.sqrt(inFeatures);
     this.#weight = new Parameter(init.uniform(zeros([outFeatures, inFeatures]), -bound, bound));
-    this.#bias = options.bias === false ? null : new Parameter(init.uniform(zeros([outFeatures]), -bound, bound));
+    this.#bias = bias ? new Parameter(init.uniform(zeros([outFeatures]), -bound, bound)) : null;
   }
 
   /** [outFeatures, inFeatures]. Another layer's weight may be assigned, to share it. @throws TapegradError on assigning anything but a parameter of this shape */
@@ -68,21 +70,21 @@ export class Linear extends Module {
 /** max(x, 0), element by element. */
 export class ReLU extends Module {
   override forward(x: Tensor): Tensor {
-    return x.relu();
+    return F.relu(x);
   }
 }
 
 /** The logistic function, element by element. */
 export class Sigmoid extends Module {
   override forward(x: Tensor): Tensor {
-    return x.sigmoid();
+    return F.sigmoid(x);
   }
 }
 
 /** Hyperbolic tangent, element by element. */
 export class Tanh extends Module {
   override forward(x: Tensor): Tensor {
-    return x.tanh();
+    return F.tanh(x);
   }
 }
 

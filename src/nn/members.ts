@@ -1,4 +1,4 @@
-import { describe, fail } from '../errors.js';
+import { BRAND, COPY, describe, fail } from '../errors.js';
 import { Tensor } from '../methods.js';
 import type { Module } from './module.js';
 import { Buffer, isParameter } from './parameter.js';
@@ -16,6 +16,24 @@ export interface ModuleAccess {
   is(value: unknown): value is Module;
   members(module: Module): Iterable<readonly [name: string, value: unknown]>;
 }
+
+/** Where a walk is: in which module, under which path, and the modules that were met there. */
+interface Place {
+  readonly module: Module;
+  readonly prefix: string;
+  readonly inner: [path: string, module: Module][];
+}
+
+/** What stood in the fields of a module before: a result that is assigned in its place would leave the state silently. */
+const remembered = /* @__PURE__ */ new WeakMap<Module, Map<string, 'a buffer' | 'a parameter'>>();
+
+/** Objects of other classes that are looked through, which may lead far into other people's data. */
+const MOST_LOOKED = 1000;
+
+const isForeign = (value: object): boolean => {
+  const copy = (value as { [BRAND]?: unknown })[BRAND];
+  return copy !== undefined && copy !== COPY;
+};
 
 interface Hidden {
   readonly path: string;
@@ -42,6 +60,11 @@ export function collect(root: Module, access: ModuleAccess): Members {
   const hidden: Hidden[] = [];
   /** The modules and containers on the way from the root. */
   const above: object[] = [];
+  /** Containers without tensors and modules, and what has been looked through for hidden ones. */
+  const empty = new Set<object>();
+  const looked = new Set<object>();
+  /** How many tensors and modules have been met in containers. */
+  let count = 0;
 
   const belongs = (value: unknown): value is Module | Tensor =>
     isParameter(value) || value instanceof Buffer || access.is(value);
@@ -51,52 +74,87 @@ export function collect(root: Module, access: ModuleAccess): Members {
       fail('Module', `the module at '${path}' contains itself`, 'keep no reference to an outer module in a field');
     above.push(module);
     found.modules.push([path, module]);
-    const inner: [string, Module][] = [];
-    for (const [name, value] of access.members(module)) visit(path === '' ? name : `${path}.${name}`, value, inner);
-    for (const [at, child] of inner) visitModule(at, child);
+    const place: Place = { module, prefix: path === '' ? '' : `${path}.`, inner: [] };
+    for (const [name, value] of access.members(module)) visit(name, value, place);
+    for (const [at, child] of place.inner) visitModule(at, child);
     above.pop();
   };
 
-  const visit = (path: string, value: unknown, inner: [string, Module][]): void => {
+  /** `name` is the path below the module. */
+  const visit = (name: string, value: unknown, place: Place): void => {
     if (!isObject(value)) return;
-    if (value instanceof Tensor) {
-      if (value instanceof Buffer) found.buffers.push([path, value]);
-      else if (isParameter(value)) found.parameters.push([path, value]);
-    } else if (access.is(value)) inner.push([path, value]);
-    else if (Array.isArray(value)) within(value, () => visitArray(path, value, inner));
+    const path = place.prefix + name;
+    if (value instanceof Tensor) visitTensor(name, path, value, place);
+    else if (access.is(value)) place.inner.push([path, value]);
+    else if (isForeign(value))
+      fail('Module', `'${path}' is ${describe(value)}`, 'run npm ls tapegrad, and keep one copy');
+    else if (Array.isArray(value)) within(value, () => visitArray(name, value, place));
     else if (ArrayBuffer.isView(value)) return;
-    else if (value instanceof Map) within(value, () => visitMap(path, value, inner));
-    else if (value instanceof Set) for (const v of value) hide(path, v, 'a Set');
-    else if (isPlain(value)) within(value, () => visitObject(path, value, inner));
-    else for (const v of Object.values(value)) hide(path, v, `a field of ${describe(value)}`);
+    else if (value instanceof Map) within(value, () => visitMap(name, value, place));
+    else if (isPlain(value)) within(value, () => visitObject(name, value, place));
+    else hideInside(path, value, value instanceof Set ? 'a Set' : `a field of ${describe(value)}`);
   };
 
-  /** Walks a container once on the way down: data may well be cyclic. */
+  const visitTensor = (name: string, path: string, t: Tensor, { module }: Place): void => {
+    const member = t instanceof Buffer || isParameter(t);
+    const names = remembered.get(module) ?? new Map<string, 'a buffer' | 'a parameter'>();
+    if (!member) {
+      const before = names.get(name);
+      if (before === undefined) return;
+      fail(
+        'Module',
+        `'${path}' was ${before}, and now holds a tensor that is not one`,
+        `assign new nn.${before === 'a buffer' ? 'Buffer' : 'Parameter'}(tensor), or change its numbers in place`,
+      );
+    }
+    remembered.set(module, names.set(name, t instanceof Buffer ? 'a buffer' : 'a parameter'));
+    if (t instanceof Buffer) found.buffers.push([path, t]);
+    else found.parameters.push([path, t]);
+  };
+
+  /** Walks a container, but not once more on the way down, and not again if it holds nothing: data may well be a graph. */
   const within = (container: object, walk: () => void): void => {
-    if (above.includes(container)) return;
+    if (above.includes(container) || empty.has(container)) return;
     above.push(container);
+    const before = count;
     walk();
+    if (count === before) empty.add(container);
     above.pop();
   };
 
-  const visitArray = (path: string, array: readonly unknown[], inner: [string, Module][]): void => {
-    for (let i = 0; i < array.length; i++) if (isObject(array[i])) visit(`${path}.${i}`, array[i], inner);
+  const visitArray = (name: string, array: readonly unknown[], place: Place): void => {
+    for (let i = 0; i < array.length; i++) if (isObject(array[i])) note(`${name}.${i}`, array[i], place);
   };
 
-  const visitObject = (path: string, object: object, inner: [string, Module][]): void => {
-    for (const [key, v] of Object.entries(object)) visit(`${path}.${key}`, v, inner);
+  const visitObject = (name: string, object: object, place: Place): void => {
+    for (const [key, v] of Object.entries(object)) note(`${name}.${key}`, v, place);
   };
 
-  const visitMap = (path: string, map: Map<unknown, unknown>, inner: [string, Module][]): void => {
+  const visitMap = (name: string, map: Map<unknown, unknown>, place: Place): void => {
     for (const [key, v] of map) {
-      if (typeof key === 'string' || typeof key === 'number') visit(`${path}.${key}`, v, inner);
-      else hide(path, v, `a Map under the key ${describe(key)}`);
-      hide(path, key, 'the keys of a Map');
+      if (typeof key === 'string' || typeof key === 'number') note(`${name}.${key}`, v, place);
+      else hide(place.prefix + name, v, `a Map under the key ${describe(key)}`);
+      hide(place.prefix + name, key, 'the keys of a Map');
     }
   };
 
+  const note = (name: string, value: unknown, place: Place): void => {
+    if (isObject(value) && (value instanceof Tensor || access.is(value))) count++;
+    visit(name, value, place);
+  };
+
+  /** Looks for members where they have no name, in containers and objects there, too. */
   const hide = (path: string, value: unknown, place: string): void => {
     if (belongs(value)) hidden.push({ path, value, place });
+    else if (isObject(value) && !(value instanceof Tensor)) hideInside(path, value, place);
+  };
+
+  const hideInside = (path: string, value: object, place: string): void => {
+    if (looked.has(value) || looked.size === MOST_LOOKED || ArrayBuffer.isView(value)) return;
+    looked.add(value);
+    if (value instanceof Map) for (const entry of value) for (const v of entry) hide(path, v, place);
+    else if (value instanceof Set) for (const v of value) hide(path, v, place);
+    else for (const v of Object.values(value)) if (isObject(v)) hide(path, v, place);
   };
 
   visitModule('', root);

@@ -1,6 +1,6 @@
 import type { Device } from '../backends/backend.js';
 import { backendOf } from '../backends/registry.js';
-import { checkOptions, describe, fail, show } from '../errors.js';
+import { BRAND, COPY, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { sameShape } from '../shape.js';
 import { type ForwardHook, hookForward } from './hooks.js';
@@ -89,19 +89,19 @@ export abstract class Module {
    * @throws TapegradError naming every missing, unexpected and misshapen key, and different numbers for a shared parameter
    */
   loadStateDict(
-    state_: StateDict,
+    numbers: StateDict,
     options: { strict?: boolean } = {},
   ): { missingKeys: string[]; unexpectedKeys: string[] } {
     checkOptions('loadStateDict', options, ['strict']);
-    if (typeof state_ !== 'object' || state_ === null)
-      fail('loadStateDict', `the state is ${describe(state_)}`, 'pass an object of tensors by name');
+    if (typeof numbers !== 'object' || numbers === null || numbers instanceof Map || numbers instanceof Promise)
+      fail('loadStateDict', `the state is ${describe(numbers)}`, 'pass an object of tensors by name; await load(path)');
     const own = new Map(state(this));
-    const given = [...own].filter(([key]) => Object.hasOwn(state_, key));
+    const given = [...own].filter(([key]) => Object.hasOwn(numbers, key));
     const covered = new Set(given.map(([, t]) => t));
     const missingKeys = [...own].flatMap(([key, t]) => (covered.has(t) ? [] : [key]));
-    const unexpectedKeys = Object.keys(state_).filter((key) => !own.has(key));
+    const unexpectedKeys = Object.keys(numbers).filter((key) => !own.has(key));
     const wrong = given.flatMap(([key, p]) => {
-      const value: unknown = state_[key];
+      const value: unknown = numbers[key];
       if (!(value instanceof Tensor)) return [`${key} (${describe(value)} instead of a tensor)`];
       return sameShape(value.shape, p.shape) ? [] : [`${key} (${show(value.shape)} instead of ${show(p.shape)})`];
     });
@@ -119,7 +119,7 @@ export abstract class Module {
         'load the state of a model of the same architecture, or pass { strict: false } to skip missing and unexpected keys',
       );
     }
-    const changes = [...sources(given, state_)].map(([p, source]) => overwriting(p, source));
+    const changes = [...sources(given, numbers)].map(([p, source]) => overwriting(p, source));
     for (const change of changes) change();
     return { missingKeys, unexpectedKeys };
   }
@@ -195,6 +195,11 @@ export abstract class Module {
   /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
+  }
+
+  /** Marks modules, so that those of another copy of the package are known as such. @internal */
+  get [BRAND](): object {
+    return COPY;
   }
 
   /** Lets collect ask for members. @internal */

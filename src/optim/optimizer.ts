@@ -86,6 +86,11 @@ export abstract class Optimizer<O extends object> {
     for (const { params } of this.paramGroups) for (const p of params) p.grad = null;
   }
 
+  /** Refuses: JSON.stringify would drop what the optimizer remembers. @throws TapegradError always */
+  toJSON(): never {
+    fail(this.op, 'an optimizer cannot be written as JSON', 'use save(optimizer.stateDict(), path)');
+  }
+
   /** The groups' numbers as a tensor of text. @internal */
   protected packed(): Tensor {
     return packGroups(this.paramGroups.map((group) => ({ params: group.params.length, ...this.rule(group) })));

@@ -1,11 +1,12 @@
 import { fail } from '../errors.js';
 import { readFile, writeAtomically } from '../io/files.js';
 import { fromSafetensors, toSafetensors } from '../io/safetensors.js';
-import type { Module, StateDict } from '../nn/module.js';
+import type { StateDict } from '../nn/module.js';
 import { generator } from '../random.js';
 import { fromJson, toJson } from './json.js';
 import { type FormerOptimizer, loadOptimizer, type Optimizer, saveOptimizer } from './optimizer.js';
 import type { EpochReport, Metrics } from './options.js';
+import { prefixed, type Trained, withPrefix } from './trained.js';
 
 /** What fit must know beside the model and the optimizer to go on as if it had never stopped. */
 export interface TrainingState<M extends Metrics = Metrics> {
@@ -28,20 +29,10 @@ export interface Resumable {
   state: unknown;
 }
 
-const prefixed = (prefix: string, state: StateDict): StateDict =>
-  Object.fromEntries(Object.entries(state).map(([key, value]) => [prefix + key, value]));
-
-const withPrefix = (prefix: string, tensors: StateDict): StateDict =>
-  Object.fromEntries(
-    Object.entries(tensors).flatMap(([key, value]) =>
-      key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
-    ),
-  );
-
 /** Writes one safetensors file with everything; a crash leaves the one before. */
 export async function writeCheckpoint<M extends Metrics>(
   path: string,
-  model: Module,
+  trained: Trained,
   optimizer: Optimizer,
   loader: Partial<Resumable>,
   state: TrainingState<M>,
@@ -55,7 +46,7 @@ export async function writeCheckpoint<M extends Metrics>(
     loader: loader.state ?? null,
   };
   const tensors = {
-    ...prefixed('model.', model.stateDict()),
+    ...trained.state(),
     ...prefixed('best.', best ?? {}),
     ...saveOptimizer(optimizer),
   };
@@ -65,24 +56,25 @@ export async function writeCheckpoint<M extends Metrics>(
 /** Brings back what writeCheckpoint wrote. Nothing is changed if it does not fit. @throws TapegradError if the file is no checkpoint of this model and optimizer */
 export async function readCheckpoint<M extends Metrics>(
   path: string,
-  model: Module,
+  trained: Trained,
   optimizer: Optimizer,
   loader: Partial<Resumable>,
 ): Promise<{ state: TrainingState<M>; best: StateDict | null }> {
   const { tensors, metadata } = fromSafetensors(await readFile('fit', path));
   const contents = contentsOf(path, metadata.checkpoint);
   const { epochs, best: bestSoFar, random, loader: order, version, options, velocities } = contents;
-  const before = Object.fromEntries(Object.entries(model.stateDict()).map(([key, value]) => [key, value.clone()]));
-  model.loadStateDict(withPrefix('model.', tensors));
+  const former = version === 1;
+  const before = trained.copy();
+  trained.load(tensors, former);
   try {
-    loadOptimizer(optimizer, tensors, version === 1 ? { options: options!, velocities: velocities! } : null);
+    loadOptimizer(optimizer, tensors, former ? { options: options!, velocities: velocities! } : null);
     if (order !== null && 'state' in loader) loader.state = order;
   } catch (error) {
-    model.loadStateDict(before);
+    trained.load(before);
     throw error;
   }
   generator.state = random;
-  const best = withPrefix('best.', tensors);
+  const best = prefixed(former ? 'model.' : '', withPrefix('best.', tensors));
   return {
     state: { epochs: epochs.map(withoutNull) as EpochReport<M>[], best: bestSoFar && lost(bestSoFar) },
     best: Object.keys(best).length > 0 ? best : null,

@@ -7,6 +7,7 @@ import { setLearningRate } from './optimizer.js';
 import { checkFit, type EpochReport, type FitOptions, type Metrics } from './options.js';
 import { silent, terminalProgress } from './progress.js';
 import { Trainer } from './step.js';
+import { Trained } from './trained.js';
 import { validate } from './validate.js';
 
 /** What fit did. */
@@ -21,7 +22,7 @@ export interface History<M extends Metrics = Metrics> {
  * and frames run meanwhile. However it ends, each module is in the mode, training or evaluation, in which it was before.
  *
  * @throws TapegradError for options that do not go together, a checkpoint that does not fit, and a loss, gradient or
- * weight that is no longer finite; the weights are then those of the last good step, and the checkpoint stays as it was
+ * weight that is no longer finite. After a loss or gradient the weights are those before that batch; the checkpoint stays as it was
  */
 export async function fit<M extends Metrics>(model: TensorModule, options: FitOptions<M>): Promise<History<M>> {
   checkFit(model, options);
@@ -39,10 +40,13 @@ async function run<M extends Metrics>(model: TensorModule, options: FitOptions<M
   const progress = options.progress === false ? silent : terminalProgress();
   const loader = train as Partial<Resumable>;
   const trainer = new Trainer(model, options);
+  const trained = new Trained(model, optimizer);
   let state: TrainingState<M> = { epochs: [], best: null };
   let best: StateDict | null = null;
   if (resume && checkpoint && builtin('node:fs')?.existsSync(checkpoint)) {
-    ({ state, best } = await readCheckpoint<M>(checkpoint, model, optimizer, loader));
+    ({ state, best } = await readCheckpoint<M>(checkpoint, trained, optimizer, loader));
+    // Without early stopping nobody goes back to the best: what an earlier run thought of it is over.
+    if (!earlyStopping) [state.best, best] = [null, null];
     if (typeof resume === 'object' && resume.lr !== undefined) setLearningRate(optimizer, resume.lr);
   }
   const stalled = () =>
@@ -73,15 +77,15 @@ async function run<M extends Metrics>(model: TensorModule, options: FitOptions<M
       (state.best === null || loss < state.best.loss - (earlyStopping.minDelta ?? 0))
     ) {
       state.best = { loss, epoch };
-      best = Object.fromEntries(Object.entries(model.stateDict()).map(([key, value]) => [key, value.clone()]));
+      best = trained.copy();
     }
-    if (checkpoint) await writeCheckpoint(checkpoint, model, optimizer, loader, state, best);
+    if (checkpoint) await writeCheckpoint(checkpoint, trained, optimizer, loader, state, best);
     if ((await options.onEpoch?.(report)) === false) {
       stopped = 'onEpoch';
       break;
     }
   }
   if (stopped === 'epochs' && stalled()) stopped = 'earlyStopping';
-  if (best !== null) model.loadStateDict(best);
+  if (best !== null) trained.load(best, true);
   return { epochs: state.epochs, stopped };
 }

@@ -36,7 +36,12 @@ export function loadOptimizer(optimizer: Optimizer, tensors: StateDict, former: 
     );
     optimizer.loadStateDict(Object.fromEntries(state));
   } else {
-    const velocities = former.velocities.map((kept, i) => (kept ? tensors[`velocity.${i}`] : null));
+    const kept = former.velocities.map((there, i) => (there ? tensors[`velocity.${i}`] : null));
+    // Those versions did not count frozen parameters.
+    const owned = ownedBy(optimizer);
+    const trained = owned.filter((p) => p.requiresGrad);
+    const velocities =
+      kept.length === trained.length ? owned.map((p) => (p.requiresGrad ? kept[trained.indexOf(p)] : null)) : kept;
     optimizer.loadStateDict({ options: former.options, velocities });
   }
 }

@@ -1,7 +1,8 @@
 import { leavesOf } from '../autograd/leaves.js';
 import { describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
-import { Module, type TensorModule } from '../nn/module.js';
+import type { TensorModule } from '../nn/module.js';
+import { Parameter } from '../nn/parameter.js';
 import { clipGradNorm } from '../nn/utils.js';
 import { finiteGuard } from '../optim/guard.js';
 import { type Place, placeName } from './batches.js';
@@ -76,11 +77,11 @@ export class Trainer {
 
   /** @returns the batch's loss, at once where it can be read at once. @throws TapegradError if it or a gradient is not finite; no weight has changed then */
   batch(x: Tensor, y: Tensor, place: Place): number | Promise<number> {
-    const [, cost] = lossOf(this.options.loss, this.model, x, y, place);
+    const [output, cost] = lossOf(this.options.loss, this.model, x, y, place);
     const readable = isReadable(cost);
     const value = readable ? cost.itemSync() : null;
-    if (value !== null) checkLoss(value, place);
-    if (this.#first) this.#checkLeaves(cost, [x, y]);
+    if (value !== null) this.#checkLoss(value, place);
+    if (this.#first) this.#checkLeaves(output, x);
     this.#first = false;
     if (this.#batches === 0) this.#zero(x.shape[0]);
     this.#batches++;
@@ -91,7 +92,7 @@ export class Trainer {
       if (due) this.#step(place);
       return value;
     }
-    return due ? this.#stepOnDevice(cost, place) : cost.item().then((late) => checkLoss(late, place));
+    return due ? this.#stepOnDevice(cost, place) : cost.item().then((late) => this.#checkLoss(late, place));
   }
 
   /** Takes the step of the last batches of an epoch, where they are fewer than `accumulate`. */
@@ -155,16 +156,14 @@ export class Trainer {
     for (const p of this.#owned) if (p.gradient !== null && !isFiniteNow(p.gradient)) this.#refuse(p, place);
   }
 
-  /** Says which parameters a loss depends on that neither the model nor the optimizer shows. */
-  #checkLeaves(cost: Tensor, inputs: readonly Tensor[]): void {
-    const { loss } = this.options;
-    const known = new Set([...this.#names.keys(), ...this.#owned, ...inputs]);
-    if (loss instanceof Module) for (const p of loss.parameters()) known.add(p);
-    for (const leaf of leavesOf(cost)) {
-      if (known.has(leaf)) continue;
+  /** Says which parameters the model uses that neither it nor the optimizer shows. */
+  #checkLeaves(output: Tensor, input: Tensor): void {
+    const known = new Set([...this.#names.keys(), ...this.#owned, ...leavesOf(input)]);
+    for (const leaf of leavesOf(output)) {
+      if (!(leaf instanceof Parameter) || known.has(leaf)) continue;
       fail(
         'fit',
-        `the loss depends on a parameter of shape ${show(leaf.shape)} that is found neither in the model nor in the optimizer`,
+        `the model's output depends on a parameter of shape ${show(leaf.shape)} that is found neither in the model nor in the optimizer`,
         'keep layers and parameters in ordinary fields, not in private ones (#name); pass others to the optimizer, or freeze them with requiresGrad = false',
         { shapes: [leaf.shape] },
       );
@@ -180,12 +179,24 @@ export class Trainer {
     step(this.options.optimizer, guard);
     const value = await (loss ? loss.add(guard) : guard).item(); // one answer to wait for: NaN if anything is not finite
     if (Number.isFinite(value)) return value;
-    if (loss) checkLoss(await loss.item(), place);
+    if (loss) this.#checkLoss(await loss.item(), place);
     // Clipping has spread NaN to all gradients.
     if (this.options.clipGradNorm === undefined)
       for (const p of this.#owned)
         if (p.gradient !== null && !(await isFiniteAnywhere(p.gradient))) this.#refuse(p, place);
     return this.#refuse(null, place);
+  }
+
+  #checkLoss(value: number, place: Place): number {
+    if (Number.isFinite(value)) return value;
+    const lost = this.#owned.find((p) => isReadable(p) && !isFiniteNow(p));
+    fail(
+      'fit',
+      `the loss is ${value} in ${placeName(place)}${lost ? `, where the parameter ${this.#name(lost)} was not finite before: an earlier step, or what was loaded, left it so` : ''}`,
+      lost
+        ? 'use a smaller learning rate, and go back to the last checkpoint'
+        : 'use a smaller learning rate, and check the data for NaN; the weights are those before this batch',
+    );
   }
 
   #refuse(p: Tensor | null, place: Place): never {
@@ -199,14 +210,4 @@ export class Trainer {
   #name(p: Tensor): string {
     return `'${this.#names.get(p) ?? `parameter ${this.#owned.indexOf(p)} of the optimizer`}'`;
   }
-}
-
-function checkLoss(value: number, place: Place): number {
-  if (!Number.isFinite(value))
-    fail(
-      'fit',
-      `the loss is ${value} in ${placeName(place)}`,
-      'use a smaller learning rate, and check the data for NaN; the weights are those before this batch',
-    );
-  return value;
 }

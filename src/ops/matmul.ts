@@ -61,9 +61,14 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
   grad: (g, node, { a: ta, b: tb }) => {
     const a = node.input(0);
     const b = node.input(1);
+    const gradientB = () => {
+      // One matrix for the whole batch: its gradient is one product of long matrices, not one for each and their sum.
+      if (b.ndim === 2 && a.ndim > 2 && !ta && !tb) return times(rows(a), rows(g), true, false);
+      return sumTo(tb ? times(g, a, true, ta) : times(a, g, !ta, false), b.dims);
+    };
     return [
       node.needs(0) ? sumTo(ta ? times(b, g, tb, true) : times(g, b, false, !tb), a.dims) : null,
-      node.needs(1) ? sumTo(tb ? times(g, a, true, ta) : times(a, g, !ta, false), b.dims) : null,
+      node.needs(1) ? gradientB() : null,
     ];
   },
   examples: [

@@ -30,7 +30,7 @@ describe("SageMaker's multi-model mode", () => {
   beforeAll(async () => {
     mkdirSync(root);
     server = await start(root, { multiModel: true });
-    await vi.waitFor(async () => expect((await fetch(`${server.url}/ping`)).status).toBe(200));
+    await vi.waitFor(async () => expect((await fetch(`${server.url}/ping`)).status).toBe(200), { timeout: 60_000 });
   });
   afterAll(() => server.close());
 

@@ -219,7 +219,9 @@ describe('under pressure', () => {
       upload.write(JSON.stringify(slowBody));
       await closed;
       expect((await Promise.all(asked)).map((r) => r.status)).toEqual(new Array(10).fill(200));
-      await vi.waitFor(() => expect(said).toMatch(/^HTTP\/1.1 200 [\s\S]*\r\nconnection: close\r\n/i));
+      await vi.waitFor(() => expect(said).toMatch(/^HTTP\/1.1 200 [\s\S]*\r\nconnection: close\r\n/i), {
+        timeout: 60_000,
+      });
       await expect(fetch(`${server.url}/v2`)).rejects.toThrow();
     });
   });

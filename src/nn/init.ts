@@ -1,6 +1,7 @@
 import { full, rand, randn } from '../create.js';
 import { checkNumber, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
+import { writeValues } from '../ops/inplace.js';
 
 // As torch.nn.init: each fills a leaf in place with new numbers from the global random stream, and returns it.
 
@@ -18,7 +19,7 @@ function checkTarget(op: string, target: unknown): asserts target is Tensor {
 }
 
 function overwrite(op: string, target: Tensor, source: Tensor): Tensor {
-  target.backend.write(target.storage, source.hostValues(op));
+  writeValues(target, source.hostValues(op));
   return target;
 }
 

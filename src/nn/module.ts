@@ -2,6 +2,7 @@ import type { Device } from '../backends/backend.js';
 import { backendOf } from '../backends/registry.js';
 import { BRAND, COPY, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
+import { writeTensor, writeValues } from '../ops/inplace.js';
 import { sameShape } from '../shape.js';
 import { type ForwardHook, hookForward } from './hooks.js';
 import { collect, type ModuleAccess } from './members.js';
@@ -265,7 +266,7 @@ function sources(given: readonly [string, Tensor][], from: StateDict): Map<Tenso
   for (const [key, t] of given) {
     const first = chosen.get(t);
     if (first === undefined) chosen.set(t, key);
-    else if (from[first].raw !== from[key].raw && differ(from[first], from[key])) {
+    else if (from[first] !== from[key] && differ(from[first], from[key])) {
       fail(
         'loadStateDict',
         `'${first}' and '${key}' are one parameter here, and the state has different numbers for them`,
@@ -286,9 +287,7 @@ function differ(a: Tensor, b: Tensor): boolean {
 
 /** The step that puts the numbers of `source` into `p`, with everything read that it needs. */
 function overwriting(p: Tensor, source: Tensor): () => void {
-  const { backend } = p;
-  if (backend === source.backend && backend.assign !== undefined)
-    return () => backend.assign!(p.storage, source.storage);
+  if (p.backend === source.backend) return () => writeTensor(p, source);
   const numbers = source.hostValues('loadStateDict');
-  return () => backend.write(p.storage, numbers);
+  return () => writeValues(p, numbers);
 }

@@ -23,8 +23,8 @@ function source(op: string, data: unknown): Tensor {
  */
 export class Parameter extends Tensor {
   constructor(data: Tensor) {
-    const { shape, storage } = source('Parameter', data);
-    super(shape, storage);
+    const { layout, storage } = source('Parameter', data);
+    super(layout, storage);
     this.requiresGrad = true;
   }
 }
@@ -42,8 +42,8 @@ export class Buffer extends Tensor {
 
   /** @param options `persistent` (default true): whether it is in state dicts and files */
   constructor(data: Tensor, options: { persistent?: boolean } = {}) {
-    const { shape, storage } = source('Buffer', data);
-    super(shape, storage);
+    const { layout, storage } = source('Buffer', data);
+    super(layout, storage);
     this.persistent = options.persistent ?? true;
   }
 

@@ -1,7 +1,7 @@
 import { noGrad } from '../autograd/mode.js';
 import { full } from '../create.js';
 import { checkNumber, checkOptions, describe, fail } from '../errors.js';
-import { hold } from '../lifetime.js';
+import { retain } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 
 // As torch.nn.utils. A clipped gradient takes the place of the one before, which whoever holds it keeps as it was.
@@ -64,7 +64,7 @@ export function clipGradNorm(
 function normOnHost(gradients: readonly Tensor[], p: number): number {
   const parts = gradients.map((g) => {
     const part = partOf(g, p);
-    return part.backend.readSync!(part.storage)[0];
+    return part.itemSync();
   });
   if (p === Infinity) return Math.max(...parts);
   const sum = parts.reduce((a, b) => a + b);
@@ -130,6 +130,6 @@ function partOf(x: Tensor, p: number): Tensor {
 
 function replace(p: Tensor, change: (g: Tensor) => Tensor): void {
   const g = change(p.gradient!);
-  hold(g.raw);
+  retain(g.storage);
   p.replaceGradient(g);
 }

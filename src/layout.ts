@@ -7,7 +7,7 @@ import { sameShape, sizeOf, stridesOf } from './shape.js';
  */
 export class Layout {
   /** null for a dense layout, whose strides follow from the shape: most layouts are, and few are asked for them. */
-  #strides: readonly number[] | null;
+  private lazyStrides: readonly number[] | null;
 
   private constructor(
     readonly shape: readonly number[],
@@ -17,7 +17,7 @@ export class Layout {
     /** Whether the elements are the whole storage in row-major order, which is what most kernels read. */
     readonly dense: boolean,
   ) {
-    this.#strides = strides;
+    this.lazyStrides = strides;
   }
 
   /** The layout of a whole storage in row-major order. */
@@ -33,8 +33,8 @@ export class Layout {
 
   /** Elements between neighbours along each dimension; 0 where a dimension repeats one element. */
   get strides(): readonly number[] {
-    this.#strides ??= stridesOf(this.shape);
-    return this.#strides;
+    this.lazyStrides ??= stridesOf(this.shape);
+    return this.lazyStrides;
   }
 
   /** Whether the elements follow each other in row-major order, from wherever they begin. */

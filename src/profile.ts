@@ -129,8 +129,8 @@ const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: S
   gather: ([x, index], out) => sized('gather', 0, x, index, out),
   scatter: ([x, index], out) => sized('scatter', 0, x, index, out),
   finite: ([operands]) => sized('finite', 0, ...operands),
-  fused: ([{ name, flops, operands, changes, size }], out) =>
-    sized(name, flops, ...operands, ...(size > 0 ? [out] : changes.map((i) => operands[i]))),
+  fused: ([{ name, changes, flops }, operands, size, bounds, numbers], out) =>
+    sized(name, flops(bounds, numbers), ...operands, ...(size > 0 ? [out] : changes.map((i) => operands[i] ?? null))),
 };
 
 let running = false;

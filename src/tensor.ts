@@ -44,16 +44,17 @@ export class Tensor {
   pending: Tensor | null = null;
   /** @internal */
   readonly cannotBeCloned = notCloneable;
-  #shape: readonly number[] | null = null;
+  private frozenShape: readonly number[] | null = null;
   /** Whether a leaf wants a gradient. 'frozen' remembers that it did once, so that a frozen parameter stays a parameter. */
-  #leafGrad: boolean | 'frozen' = false;
-  #storage: Storage | null;
+  private leafGrad: boolean | 'frozen' = false;
+  // TypeScript's private, not JavaScript's: V8 reads fields of the latter kind slowly where subclasses have them too.
+  private held: Storage | null;
 
   /** @internal */
   constructor(layout: Layout, storage: Storage) {
     this.dims = layout.shape;
     this.layout = layout;
-    this.#storage = storage;
+    this.held = storage;
     lifetime.track(storage);
   }
 
@@ -79,14 +80,14 @@ export class Tensor {
   replaceGradient(value: Tensor | null): void {
     const before = this.gradient;
     this.gradient = value;
-    if (before !== null && before.#storage !== null) lifetime.release(before.#storage);
+    if (before !== null && before.held !== null) lifetime.release(before.held);
   }
 
   /** The dimensions; [] for a scalar. Frozen. */
   get shape(): readonly number[] {
     // Not frozen from the start: every operation reads shapes, and V8 reads frozen arrays slowly.
-    this.#shape ??= Object.freeze(this.dims.slice());
-    return this.#shape;
+    this.frozenShape ??= Object.freeze(this.dims.slice());
+    return this.frozenShape;
   }
 
   /** The number of dimensions. */
@@ -111,7 +112,7 @@ export class Tensor {
 
   /** Whether `backward` computes a gradient for this tensor; may be set on leaves. */
   get requiresGrad(): boolean {
-    return this.#leafGrad === true || this.node !== null;
+    return this.leafGrad === true || this.node !== null;
   }
 
   set requiresGrad(value: boolean) {
@@ -124,12 +125,12 @@ export class Tensor {
         'call detach() for a tensor without a gradient',
       );
     }
-    this.#leafGrad = value || (this.trainable ? 'frozen' : false);
+    this.leafGrad = value || (this.trainable ? 'frozen' : false);
   }
 
   /** Whether this is a leaf that requires a gradient, or did until it was frozen. @internal */
   get trainable(): boolean {
-    return this.#leafGrad !== false;
+    return this.leafGrad !== false;
   }
 
   /** Whether this tensor was made by the user rather than by a differentiable operation. */
@@ -144,7 +145,7 @@ export class Tensor {
 
   /** What holds the numbers; `layout` says where in it. @internal */
   get storage(): Storage {
-    if (this.#storage === null) {
+    if (this.held === null) {
       fail(
         'tensor',
         `this tensor of shape ${show(this.dims)} has been disposed`,
@@ -152,13 +153,13 @@ export class Tensor {
         { shapes: [this.dims] },
       );
     }
-    return this.#storage;
+    return this.held;
   }
 
   /** Puts another storage in place of the present one: what moves a parameter to another device. @internal */
   replaceStorage(storage: Storage): void {
     storage.tensors++;
-    this.#storage = storage;
+    this.held = storage;
     this.layout = Layout.rowMajor(this.dims);
   }
 
@@ -254,13 +255,13 @@ export class Tensor {
 
   /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
   dispose(): void {
-    if (this.#storage !== null) lifetime.dispose(this.#storage);
-    this.#storage = null;
+    if (this.held !== null) lifetime.dispose(this.held);
+    this.held = null;
   }
 
   /** As PyTorch prints it, with the middle of long dimensions left out. */
   toString(): string {
-    if (this.#storage === null) return `tensor(disposed, shape=${show(this.dims)})`;
+    if (this.held === null) return `tensor(disposed, shape=${show(this.dims)})`;
     const { backend } = this;
     const notes = [
       ...(backend.readSync === undefined ? [`shape=${show(this.dims)}`] : []),

@@ -5,7 +5,7 @@ import { nn, optim, rand, type Tensor, zeros } from '../src/index.js';
 import { table } from '../src/ops/table.js';
 import { Generator } from '../src/random.js';
 import { loopNest } from '../src/shape.js';
-import { errorOf, sgdCall, withCpu } from './helpers.js';
+import { errorOf, runSgd, withCpu } from './helpers.js';
 
 const MB = 2 ** 20;
 
@@ -47,7 +47,7 @@ describe('the heap', () => {
     pass();
     // The results stand forgotten, and their operands are lent.
     backend.write(changed, new Float32Array(n));
-    backend.fused(sgdCall([stepped, gradient, null], { lr: 1 }));
+    runSgd(backend, [stepped, gradient, null], { lr: 1 });
     backend.free(freed);
     const first = (x: typeof changed) => backend.readSync(x)[n - 1];
     for (let round = 0; round < 2; round++) {

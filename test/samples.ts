@@ -1,4 +1,4 @@
-import type { Device, FusedCall, Storage } from '../src/backends/backend.js';
+import type { Backend, Device, Storage } from '../src/backends/backend.js';
 import { type Tensor, tensor } from '../src/index.js';
 import { Generator } from '../src/random.js';
 import { sizeOf } from '../src/shape.js';
@@ -18,21 +18,12 @@ export function sampleTensor(
   return tensor(sample(sizeOf(shape), domain, seed), { shape, device, requiresGrad });
 }
 
-/** A call of the kernel of optim.SGD. */
-export function sgdCall(
+/** Runs the kernel of optim.SGD on [parameter, gradient, velocity]. */
+export function runSgd(
+  backend: Backend,
   operands: readonly (Storage | null)[],
   { lr, momentum = 0 }: { lr: number; momentum?: number },
-): FusedCall {
-  return {
-    name: 'sgd',
-    operands,
-    size: 0,
-    changes: [0, 2],
-    bounds: [operands[0]!.size],
-    numbers: [lr, momentum, 0, 0, 0, 0],
-    steps: [1, 1, 1],
-    flops: 0,
-    cost: 0.3,
-    guard: null,
-  };
+): void {
+  const kernel = { name: 'sgd', changes: [0, 2], steps: () => [1, 1, 1], flops: () => 0, cost: () => 0.3 };
+  backend.fused(kernel, operands, 0, [operands[0]!.size], [lr, momentum, 0, 0, 0, 0], null);
 }

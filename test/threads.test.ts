@@ -27,6 +27,14 @@ async function allUp(pool: Pool, threads: number): Promise<void> {
 /** Whether two arrays hold the same bits. */
 const same = (a: Float32Array, b: Float32Array) => Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
 
+const rowKernel = (name: string, steps: readonly number[]) => ({
+  name,
+  changes: [],
+  steps: () => steps,
+  flops: () => 0,
+  cost: () => 120,
+});
+
 describe('results do not depend on the number of threads', () => {
   const shapes = [
     [300, 200, 700],
@@ -69,22 +77,8 @@ describe('results do not depend on the number of threads', () => {
         ...Object.values(table.reduce).map((row) => cpu.reduce(row, a, 1000, 10, 10)),
         cpu.softmax(a, 1000, 100, false),
         cpu.softmax(a, 1000, 100, true),
-        ...['crossEntropy', 'crossEntropyGrad'].map((name) => {
-          const grad = name === 'crossEntropyGrad';
-          const call = {
-            name,
-            operands: grad ? [a, l, g] : [a, l],
-            size: grad ? n : 1000,
-            changes: [],
-            bounds: [1000, 100],
-            numbers: grad ? [0.1] : [],
-            steps: grad ? [100, 1, 0, 100] : [100, 1, 1],
-            flops: 0,
-            cost: 120,
-            guard: null,
-          };
-          return cpu.fused(call)!;
-        }),
+        cpu.fused(rowKernel('crossEntropy', [100, 1, 1]), [a, l], 1000, [1000, 100], [])!,
+        cpu.fused(rowKernel('crossEntropyGrad', [100, 1, 0, 100]), [a, l, g], n, [1000, 100], [0.1])!,
       ];
       all.push(outs.map((out) => cpu.readSync(out)));
     }

@@ -107,17 +107,20 @@ function reachable(root: Node): Node[] {
   const pass = ++passes;
   const found = [root];
   root.visit = pass;
+  // In a chain of steps each one is found after the one that used it.
+  let sorted = true;
   for (let n = 0; n < found.length; n++) {
     const { edges } = found[n];
     for (let i = 0; i < edges.length; i++) {
       const edge = edges[i];
       if (edge instanceof Node && edge.visit !== pass) {
         edge.visit = pass;
+        if (edge.sequence > found[found.length - 1].sequence) sorted = false;
         found.push(edge);
       }
     }
   }
-  return found.sort((a, b) => b.sequence - a.sequence);
+  return sorted ? found : found.sort((a, b) => b.sequence - a.sequence);
 }
 
 function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: boolean): Tensor {

@@ -72,27 +72,20 @@ export interface MatmulPlan {
   readonly offsetsB: readonly number[];
 }
 
-/** A call of a fused kernel, which does at once what several operations would do. Backends find the kernel by its name. */
-export interface FusedCall {
+/** A kernel that does at once what several operations would do. Backends find their code for it by its name. */
+export interface FusedKernel {
   readonly name: string;
-  /** Row-major; null stands for an operand that is left out. */
-  readonly operands: readonly (Storage | null)[];
-  /** The number of elements of the result, which comes back as a new storage; 0 if the kernel changes operands instead. */
-  readonly size: number;
-  /** The operands that the kernel changes in place, by position. */
+  /** The operands that it changes in place, by position; it makes no new storage then. */
   readonly changes: readonly number[];
-  /** The loop bounds that the kernel takes. The first counts the units into which the work can be split. */
-  readonly bounds: readonly number[];
-  /** The other numbers that it takes. */
-  readonly numbers: readonly number[];
-  /** By how many elements each operand, and then the result, goes on for every unit; null where units depend on each other. */
-  readonly steps: readonly number[] | null;
-  /** About how many floating-point operations the call takes; for profile(). */
-  readonly flops: number;
-  /** About how many nanoseconds one unit takes on one core of a CPU; decides on threads. */
-  readonly cost: number;
-  /** One number. Unless it is 0, the operands keep their bits; for devices whose numbers the host cannot look at. */
-  readonly guard: Storage | null;
+  /**
+   * By how many elements each operand, and then the result, goes on for every unit of work; the first loop bound counts the
+   * units. null where units depend on each other.
+   */
+  steps(bounds: readonly number[]): readonly number[] | null;
+  /** About how many floating-point operations a call takes; for profile(). */
+  flops(bounds: readonly number[], numbers: readonly number[]): number;
+  /** About how many nanoseconds a unit takes on one core of a CPU; decides on threads. */
+  cost(bounds: readonly number[]): number;
 }
 
 /** Operations that can be run again. */
@@ -147,10 +140,23 @@ export interface Backend {
   /** One number: 0 if every number of every operand is finite, else NaN. */
   finite(operands: readonly Storage[]): Storage;
   /**
-   * Runs a fused kernel. Returns its result, or the first operand that it changed.
-   * @returns null where the backend has no kernel of that name: the caller composes the result from other operations
+   * Runs a fused kernel.
+   * @param operands dense; null stands for one that is left out
+   * @param size the number of elements of the result, which is a new storage; 0 for a kernel that changes operands
+   * @param bounds the loop bounds that the kernel takes
+   * @param numbers the other numbers that it takes
+   * @param guard one number on a device whose numbers the host cannot look at: unless it is 0, the operands keep their bits
+   * @returns the result, or the first operand that was changed; null where the backend has no kernel of that name: the
+   *   caller composes the result from other operations
    */
-  fused(call: FusedCall): Storage | null;
+  fused(
+    kernel: FusedKernel,
+    operands: readonly (Storage | null)[],
+    size: number,
+    bounds: readonly number[],
+    numbers: readonly number[],
+    guard: Storage | null,
+  ): Storage | null;
 
   /**
    * Runs `fn` with copies of the inputs and captures what it calls, so that all of it can be run again in one submission,

@@ -23,9 +23,12 @@ class Cells extends Storage {
   constructor(
     readonly backend: Backend,
     readonly values: Floats,
-    override readonly type: ElementType,
   ) {
     super();
+  }
+
+  override get type(): ElementType {
+    return this.backend.type;
   }
 
   get size(): number {
@@ -61,7 +64,7 @@ export class ReferenceBackend implements Backend {
       });
     }
     fill(values);
-    return new Cells(this, values, this.type);
+    return new Cells(this, values);
   }
 
   upload(values: ArrayLike<number>): Storage {

@@ -24,7 +24,6 @@ export abstract class Storage {
   abstract readonly backend: Backend;
   /** The number of elements. */
   abstract readonly size: number;
-  readonly type: ElementType = 'float32';
   /** Counts the changes in place, so that autograd can tell that a saved value is no longer what it was. */
   version = 0;
   /** How many retain it, as far as the library counts them; see lifetime.ts. */
@@ -33,4 +32,8 @@ export abstract class Storage {
   tensors = 0;
   /** Storages made later have higher numbers. */
   readonly id = ++lastId;
+
+  get type(): ElementType {
+    return 'float32';
+  }
 }

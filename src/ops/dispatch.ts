@@ -12,13 +12,10 @@ import type { GeneralRow, NamedGeneral, Operation } from './row.js';
  */
 export function dispatch<A>(row: Operation<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   checkTensors(row.name, inputs);
-  const count = temporaryCount();
-  let out: Tensor;
-  try {
-    out = row.forward(inputs, attributes);
-  } finally {
-    freeTemporaries(count);
-  }
+  // Without an operation around it, whatever there is was left by one that failed.
+  const count = nesting === 0 ? 0 : temporaryCount();
+  const out = row.forward(inputs, attributes);
+  if (temporaryCount() > count) freeTemporaries(count);
   if (row.backward !== null && isGradEnabled()) {
     for (let i = 0; i < inputs.length; i++) {
       if (inputs[i].requiresGrad) {
@@ -68,12 +65,17 @@ export function generalRow<A>(name: string, row: GeneralRow<A>): NamedGeneral<A>
   return { ...row, name, backward: (g, node) => row.grad(g, node, node.attributes as A) };
 }
 
+/** How many operations are running whose forward is a composition of others. */
+let nesting = 0;
+
 /** Runs a composition of operations as the inside of one: nothing is recorded. */
 export function unrecorded<T>(fn: () => T): T {
   const before = setRecording(false);
+  nesting++;
   try {
     return fn();
   } finally {
+    nesting--;
     setRecording(before);
   }
 }

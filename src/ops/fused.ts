@@ -1,6 +1,6 @@
-import type { FusedCall } from '../backends/backend.js';
+import type { FusedKernel } from '../backends/backend.js';
+import type { Storage } from '../backends/storage.js';
 import { Layout } from '../layout.js';
-import { freeTemporaries, temporaryCount } from '../lifetime.js';
 import { sizeOf } from '../shape.js';
 import { denseCopy, Tensor } from '../tensor.js';
 import { generalRow, unrecorded } from './dispatch.js';
@@ -12,14 +12,14 @@ import type { GeneralRow, NamedGeneral } from './row.js';
 // Fused operations: each has a kernel, found by the row's name, in the backends where that is worth it. Where a backend has
 // none, the composition `equals` runs instead, which tests hold every kernel against.
 
-/** What a kernel needs to know beside its operands; see FusedCall. */
-export type KernelArguments = Pick<FusedCall, 'bounds' | 'numbers' | 'steps' | 'flops' | 'cost'>;
-
 /** A row whose forward is one call of the kernel with the row's name. */
-export interface FusedRow<A> extends Omit<GeneralRow<A>, 'forward'> {
+export interface FusedRow<A> extends Omit<GeneralRow<A>, 'forward'>, Omit<FusedKernel, 'name' | 'changes'> {
   /** The shape of the result. */
   shape(inputs: readonly Tensor[], attributes: A): readonly number[];
-  kernel(inputs: readonly Tensor[], attributes: A): KernelArguments;
+  /** The loop bounds that the kernel takes. */
+  bounds(inputs: readonly Tensor[]): readonly number[];
+  /** The other numbers that it takes. */
+  numbers(attributes: A): readonly number[];
   /** The same result from other operations. */
   equals(inputs: readonly Tensor[], attributes: A): Tensor;
 }
@@ -27,43 +27,59 @@ export interface FusedRow<A> extends Omit<GeneralRow<A>, 'forward'> {
 const NONE: readonly number[] = [];
 
 export function fusedRow<A>(name: string, row: FusedRow<A>): NamedGeneral<A> {
+  const kernel: FusedKernel = { ...row, name, changes: NONE };
   return generalRow(name, {
     ...row,
     forward: (inputs, attributes) => {
       const { backend } = inputs[0];
       const layout = Layout.rowMajor(row.shape(inputs, attributes));
-      const compose = () => unrecorded(() => row.equals(inputs, attributes));
-      if (inputs.some((x) => x.size === 0)) return compose();
-      const call = {
-        name,
-        operands: inputs.map(dense),
-        size: sizeOf(layout.shape),
-        changes: NONE,
-        guard: null,
-        ...row.kernel(inputs, attributes),
-      };
-      const storage = backend.fused(call);
-      return storage === null ? compose() : new Tensor(layout, storage);
+      const operands = new Array<Storage>(inputs.length);
+      let empty = false;
+      for (let i = 0; i < inputs.length; i++) {
+        if (inputs[i].size === 0) empty = true;
+        operands[i] = dense(inputs[i]);
+      }
+      const size = sizeOf(layout.shape);
+      const storage = empty
+        ? null
+        : backend.fused(kernel, operands, size, row.bounds(inputs), row.numbers(attributes), null);
+      return storage === null ? composed(row, inputs, attributes) : new Tensor(layout, storage);
     },
   });
 }
 
+/** A function of its own, so that the common case makes no closure. */
+function composed<A>(row: FusedRow<A>, inputs: readonly Tensor[], attributes: A): Tensor {
+  return unrecorded(() => row.equals(inputs, attributes));
+}
+
 /** One parameter's turn in an optimizer's step, as a kernel that changes some of its operands in place. */
-export interface UpdateRow {
-  readonly name: string;
-  /** The operands that change, by position. */
-  readonly changes: readonly number[];
-  /** About how many floating-point operations one element takes, with these numbers. */
-  flops(numbers: readonly number[]): number;
+export interface UpdateRow extends FusedKernel {
   /** The new values of the operands that change, from other operations. */
   equals(operands: readonly (Tensor | null)[], numbers: readonly number[]): readonly (Tensor | null)[];
 }
 
-/** About how many nanoseconds one element of an update takes: as long as its memory does. */
-const UPDATE_COST = 0.3;
+/** Completes the row of an optimizer whose operands go on together, element by element. */
+export function updateRow(row: {
+  readonly name: string;
+  readonly changes: readonly number[];
+  /** About how many floating-point operations one element takes, with these numbers. */
+  flops(numbers: readonly number[]): number;
+  equals: UpdateRow['equals'];
+}): UpdateRow {
+  return {
+    ...row,
+    steps: () => TOGETHER,
+    flops: ([n], numbers) => n * row.flops(numbers),
+    // As long as the memory takes.
+    cost: () => 0.3,
+  };
+}
+
+const TOGETHER: readonly number[] = [1, 1, 1, 1, 1, 1];
 
 /**
- * Updates tensors in place. The operands have one shape, or are single numbers, or are left out.
+ * Updates tensors in place. The operands have one shape or are left out; single numbers come last.
  * @param guard one number on a device that the host cannot read: unless it is 0, all operands keep their bits
  */
 export function update(
@@ -72,34 +88,37 @@ export function update(
   numbers: readonly number[],
   guard: Tensor | null,
 ): void {
-  const count = temporaryCount();
-  // A kernel changes dense storages: what lies otherwise is copied, and written back.
-  const changes = row.changes.filter((i) => operands[i] != null);
-  const places = operands.map((x, i) =>
-    x !== null && !x.layout.dense && changes.includes(i) ? { view: x, copy: denseCopy(x) } : null,
-  );
-  const actual = operands.map((x, i) => places[i]?.copy ?? x);
-  const first = actual[0]!;
-  const n = first.size;
-  try {
-    if (n === 0) return;
-    const done = first.backend.fused({
-      name: row.name,
-      operands: actual.map((x) => x && dense(x)),
-      size: 0,
-      changes,
-      bounds: [n],
-      numbers,
-      steps: actual.map((x) => (x !== null && x.size === n ? 1 : 0)),
-      flops: row.flops(numbers) * n,
-      cost: UPDATE_COST,
-      guard: guard === null ? null : guard.storage,
-    });
-    if (done === null) compose(row, actual, numbers, guard);
-    for (const place of places) if (place !== null) writeTensor(place.view, place.copy);
-  } finally {
-    freeTemporaries(count);
+  const first = operands[0]!;
+  const storages = new Array<Storage | null>(operands.length);
+  for (let i = 0; i < operands.length; i++) {
+    const x = operands[i];
+    if (x !== null && !x.layout.dense) {
+      updateViews(row, operands, numbers, guard);
+      return;
+    }
+    storages[i] = x === null ? null : x.storage;
   }
+  const n = first.storage.size;
+  if (n === 0) return;
+  const done = first.backend.fused(row, storages, 0, [n], numbers, guard === null ? null : guard.storage);
+  if (done === null) compose(row, operands, numbers, guard);
+}
+
+/** The same where operands are not dense: they are copied, and what has changed is written back. */
+function updateViews(
+  row: UpdateRow,
+  operands: readonly (Tensor | null)[],
+  numbers: readonly number[],
+  guard: Tensor | null,
+): void {
+  const copies = operands.map((x) => (x === null || x.layout.dense ? x : denseCopy(x)));
+  update(row, copies, numbers, guard);
+  copies.forEach((copy, i) => {
+    const view = operands[i];
+    if (copy === null || view === null || copy === view) return;
+    if (row.changes.includes(i)) writeTensor(view, copy);
+    copy.backend.free(copy.storage);
+  });
 }
 
 function compose(

@@ -8,11 +8,14 @@ import { fusedRow } from './fused.js';
 import { dense } from './operand.js';
 import type { BinaryRow, NamedGeneral } from './row.js';
 
-/** Nanoseconds for an element that costs no more than its memory, and for one with an exponential. */
+/** Nanoseconds for an element that costs no more than its memory. */
 const CHEAP = 0.3;
-const EXPONENTIAL = 1.2;
-/** Floating-point operations of one element of a softmax, with its exponential as one. */
-const SOFTMAX_FLOPS = 5;
+
+/** What a kernel with one exponential for each element of [rows, cols] takes. */
+const softmaxWork = {
+  flops: ([rows, cols]: readonly number[]) => 5 * rows * cols,
+  cost: ([, cols]: readonly number[]) => 1.2 * cols,
+};
 
 /** PyTorch's bound for the logarithms of BCELoss and for the denominator of its gradient. */
 const LOG_FLOOR = -100;
@@ -84,7 +87,11 @@ export const scatter: NamedGeneral<number> = /* @__PURE__ */ generalRow('scatter
 /** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
 export const squaredError: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squaredError', {
   shape: () => SCALAR,
-  kernel: ([a], scale) => ({ bounds: [a.size], numbers: [scale], steps: null, flops: 3 * a.size, cost: CHEAP }),
+  bounds: ([a]) => [a.size],
+  numbers: (scale) => [scale],
+  steps: () => null,
+  flops: ([n]) => 3 * n,
+  cost: () => CHEAP,
   saves: 'inputs',
   grad: (g, node, scale) => {
     const [a, b] = [node.input(0), node.input(1)];
@@ -101,7 +108,11 @@ export const squaredError: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squa
 /** 2 scale g (a - b) for a scalar g. */
 export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squaredErrorGrad', {
   shape: ([a]) => a.dims,
-  kernel: ([a], scale) => ({ bounds: [a.size], numbers: [scale], steps: null, flops: 2 * a.size, cost: CHEAP }),
+  bounds: ([a]) => [a.size],
+  numbers: (scale) => [scale],
+  steps: () => null,
+  flops: ([n]) => 2 * n,
+  cost: () => CHEAP,
   saves: 'inputs',
   grad: (gg, node, scale) => {
     const [a, b, g] = [node.input(0), node.input(1), node.input(2)];
@@ -130,16 +141,10 @@ const someLabels = { 1: [2, 0, 1, 1] };
 /** -log softmax(x)[r, index[r]] for every row of x [rows, cols]; index [rows]. */
 export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossEntropy', {
   shape: ([x]) => [x.dims[0]],
-  kernel: ([x]) => {
-    const [rows, cols] = x.dims;
-    return {
-      bounds: [rows, cols],
-      numbers: [],
-      steps: [cols, 1, 1],
-      flops: SOFTMAX_FLOPS * x.size,
-      cost: EXPONENTIAL * cols,
-    };
-  },
+  bounds: ([x]) => x.dims,
+  numbers: () => [],
+  steps: ([, cols]) => [cols, 1, 1],
+  ...softmaxWork,
   saves: 'inputs',
   grad: (g, node) => {
     const [x, index] = [node.input(0), node.input(1)];
@@ -179,16 +184,10 @@ export const crossEntropyTotal: NamedGeneral<Reduction> = /* @__PURE__ */ genera
 /** scale g (softmax(x) - onehot(index)) for a scalar g. */
 export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('crossEntropyGrad', {
   shape: ([x]) => x.dims,
-  kernel: ([x], scale) => {
-    const [rows, cols] = x.dims;
-    return {
-      bounds: [rows, cols],
-      numbers: [scale],
-      steps: [cols, 1, 0, cols],
-      flops: SOFTMAX_FLOPS * x.size,
-      cost: EXPONENTIAL * cols,
-    };
-  },
+  bounds: ([x]) => x.dims,
+  numbers: (scale) => [scale],
+  steps: ([, cols]) => [cols, 1, 0, cols],
+  ...softmaxWork,
   saves: 'inputs',
   grad: (gg, node, scale) => {
     const [x, index, g] = [node.input(0), node.input(1), node.input(2)];

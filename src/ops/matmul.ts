@@ -4,7 +4,7 @@ import { broadcastShapes, broadcastStrides, sizeOf } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { checkTensors, dispatch, generalRow, unrecorded } from './dispatch.js';
 import { reluGrad } from './elementwise.js';
-import { dense, matrices } from './operand.js';
+import { dense, type MatrixOperand, matrices } from './operand.js';
 import type { NamedGeneral } from './row.js';
 import { reshapeTo, sumTo } from './view.js';
 
@@ -38,6 +38,15 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const [m, k] = dimsOf(a.dims, ta);
     const [k2, n] = dimsOf(b.dims, tb);
     if (k !== k2) mismatch(a.dims, b.dims, k, k2);
+    const [left, right] = [matrices(a), matrices(b)];
+    const transA = ta !== left.transposed;
+    const transB = tb !== right.transposed;
+    if (a.ndim === 2 && b.ndim === 2 && m * n > 0 && k > 0) {
+      const offsetsA = left.offset === 0 ? ONE : [left.offset];
+      const offsetsB = right.offset === 0 ? ONE : [right.offset];
+      const plan = { m, n, k, transA, transB, relu: false, offsetsA, offsetsB };
+      return new Tensor(Layout.rowMajor([m, n]), backend.matmul(plan, left.storage, right.storage, null));
+    }
     const batchA = a.dims.slice(0, -2);
     const batchB = b.dims.slice(0, -2);
     const batch = broadcastShapes('matmul', batchA, batchB);
@@ -45,9 +54,6 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const size = sizeOf(layout.shape);
     // A sum of no products is 0.
     if (size === 0 || k === 0) return new Tensor(layout, backend.fill(size, 0));
-    const [left, right] = [matrices(a), matrices(b)];
-    const transA = ta !== left.transposed;
-    const transB = tb !== right.transposed;
     // One matrix for all: the rows of a are one long matrix.
     const merge = batch.length > 0 && sizeOf(batchB) === 1 && !transA && a.layout.dense;
     const plan = {
@@ -57,8 +63,8 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
       transA,
       transB,
       relu: false,
-      offsetsA: merge || batch.length === 0 ? [left.offset] : offsets(batchA, batch, left.batch, left.offset),
-      offsetsB: merge || batch.length === 0 ? [right.offset] : offsets(batchB, batch, right.batch, right.offset),
+      offsetsA: merge || batch.length === 0 ? [left.offset] : offsets(a, batch, left),
+      offsetsB: merge || batch.length === 0 ? [right.offset] : offsets(b, batch, right),
     };
     return new Tensor(layout, backend.matmul(plan, left.storage, right.storage, null));
   },
@@ -152,14 +158,10 @@ function times(a: Tensor, b: Tensor, ta: boolean, tb: boolean): Tensor {
 }
 
 /** Where the matrices of one operand begin, in the order of the batch. */
-function offsets(
-  own: readonly number[],
-  batch: readonly number[],
-  strides: readonly number[],
-  first: number,
-): readonly number[] {
-  const steps = broadcastStrides(own, batch, strides);
-  let all = [first];
+function offsets(x: Tensor, batch: readonly number[], { strides, offset }: MatrixOperand): readonly number[] {
+  const own = x.ndim - 2;
+  const steps = broadcastStrides(x.dims.slice(0, own), batch, strides.slice(0, own));
+  let all = [offset];
   batch.forEach((d, i) => {
     all = all.flatMap((o) => Array.from({ length: d }, (_, j) => o + j * steps[i]));
   });

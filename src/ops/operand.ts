@@ -41,26 +41,31 @@ export interface MatrixOperand {
   /** Whether the last two dimensions lie exchanged. */
   readonly transposed: boolean;
   readonly offset: number;
-  /** Strides of the dimensions before the last two. */
-  readonly batch: readonly number[];
+  /** Of all dimensions; empty for a single matrix. */
+  readonly strides: readonly number[];
 }
+
+const NO_STRIDES: readonly number[] = [];
 
 /** x with at least two dimensions. Each of its matrices must lie in one piece, row by row or column by column. */
 export function matrices(x: Tensor): MatrixOperand {
   const { layout } = x;
-  const n = x.ndim;
-  const [rows, cols] = [x.dims[n - 2], x.dims[n - 1]];
-  if (!layout.dense) {
-    const { strides, offset } = layout;
-    const lies = (outer: number, inner: number, d: number, e: number) =>
-      (d === 1 || strides[outer] === e) && (e === 1 || strides[inner] === 1);
-    const straight = lies(n - 2, n - 1, rows, cols);
-    const transposed = !straight && lies(n - 1, n - 2, cols, rows);
-    const size = rows * cols;
-    // The GPU's kernels count whole matrices.
-    const whole = offset % size === 0 && strides.every((s, i) => i >= n - 2 || s % size === 0);
-    if ((straight || transposed) && whole)
-      return { storage: x.storage, transposed, offset, batch: strides.slice(0, n - 2) };
+  const transposed = layout.dense ? false : orderOf(layout);
+  if (transposed === null) {
+    return { storage: dense(x), transposed: false, offset: 0, strides: Layout.rowMajor(x.dims).strides };
   }
-  return { storage: dense(x), transposed: false, offset: 0, batch: Layout.rowMajor(x.dims).strides.slice(0, n - 2) };
+  const strides = x.ndim === 2 ? NO_STRIDES : layout.strides;
+  return { storage: x.storage, transposed, offset: layout.offset, strides };
+}
+
+/** Whether the matrices of a layout lie column by column; null if they do not lie in one piece. */
+function orderOf({ shape, strides, offset }: Layout): boolean | null {
+  const n = shape.length;
+  const lies = (outer: number, inner: number) =>
+    (shape[outer] === 1 || strides[outer] === shape[inner]) && (shape[inner] === 1 || strides[inner] === 1);
+  const transposed = lies(n - 2, n - 1) ? false : lies(n - 1, n - 2) ? true : null;
+  const size = shape[n - 2] * shape[n - 1];
+  // The GPU's kernels count whole matrices.
+  const whole = offset % size === 0 && strides.every((s, i) => i >= n - 2 || s % size === 0);
+  return whole ? transposed : null;
 }

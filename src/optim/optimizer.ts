@@ -1,6 +1,7 @@
 import { checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
+import { sameShape } from '../shape.js';
 import { verdictOf } from './guard.js';
 import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
 import { announceStep, type Stepping } from './step-listeners.js';
@@ -105,14 +106,12 @@ export abstract class Optimizer<O extends object = object> implements Stepping {
     (this.paramGroups as ParamGroup<O>[]).push({ params: list, ...rule });
   }
 
-  /** The present numbers of a group, checked where they are not those of the step before. */
-  #rule(index: number): Required<O> {
+  /** Checks the numbers of a group where they are not those of the step before. */
+  #checkRule(index: number): void {
     const group = this.paramGroups[index];
     const known = this.#checked[index];
-    if (known !== undefined && sameNumbers(known, group)) return known;
-    const rule = this.#check(this.op, group);
-    this.#checked[index] = rule;
-    return rule;
+    if (known === undefined || !sameNumbers(known as Record<string, unknown>, group as Record<string, unknown>))
+      this.#checked[index] = this.#check(this.op, group);
   }
 
   /**
@@ -124,7 +123,7 @@ export abstract class Optimizer<O extends object = object> implements Stepping {
     const op = `${this.op}.step`;
     if (options !== NO_OPTIONS) checkOptions(op, options, ['guard']);
     const { paramGroups } = this;
-    for (let i = 0; i < paramGroups.length; i++) this.#rule(i);
+    for (let i = 0; i < paramGroups.length; i++) this.#checkRule(i);
     const verdict = options.guard === undefined ? 'go' : verdictOf(op, options.guard);
     this.#checkPlaces(op, options.guard);
     if (verdict === 'stop') return;
@@ -132,7 +131,7 @@ export abstract class Optimizer<O extends object = object> implements Stepping {
     const guard = verdict === 'go' ? null : verdict;
     for (let i = 0; i < paramGroups.length; i++) {
       const { params } = paramGroups[i];
-      const rule = this.#rule(i);
+      const rule = this.#checked[i];
       for (let j = 0; j < params.length; j++) {
         const p = params[j];
         const g = p.gradient;
@@ -161,7 +160,7 @@ export abstract class Optimizer<O extends object = object> implements Stepping {
       state = new Map();
       this.state.set(p, state);
     }
-    for (const [name, t] of state) if (t.backend !== p.backend) state.set(name, t.to(p.device));
+    if (state.size > 0) for (const [name, t] of state) if (t.backend !== p.backend) state.set(name, t.to(p.device));
     return state;
   }
 
@@ -178,7 +177,7 @@ export abstract class Optimizer<O extends object = object> implements Stepping {
         const p = params[i];
         const g = p.gradient;
         if (g === null) continue;
-        if (g.backend !== p.backend || g.size !== p.size) {
+        if (g.backend !== p.backend || !sameShape(g.dims, p.dims)) {
           const where = `a parameter of shape ${show(p.shape)} on '${p.device}'`;
           fail(
             op,
@@ -261,11 +260,15 @@ export abstract class Optimizer<O extends object = object> implements Stepping {
 }
 
 /** Whether a group has just these numbers beside its parameters. */
-function sameNumbers(numbers: object, group: object): boolean {
-  const own = Object.keys(numbers) as (keyof typeof numbers)[];
-  if (Object.keys(group).length !== own.length + 1) return false;
-  for (let i = 0; i < own.length; i++) if (numbers[own[i]] !== group[own[i]]) return false;
-  return true;
+function sameNumbers(numbers: Record<string, unknown>, group: Record<string, unknown>): boolean {
+  let own = 0;
+  for (const key in numbers) {
+    if (numbers[key] !== group[key]) return false;
+    own++;
+  }
+  let all = 0;
+  for (const _ in group) all++;
+  return all === own + 1;
 }
 
 function isGroup(value: unknown): value is { params: unknown } {

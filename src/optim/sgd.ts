@@ -2,7 +2,7 @@ import { zeros } from '../create.js';
 import { checkNumber, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
-import { type UpdateRow, update } from '../ops/fused.js';
+import { update, updateRow } from '../ops/fused.js';
 import { Optimizer, type ParameterState, type ParamGroup, type ParamGroupOptions } from './optimizer.js';
 
 export interface SGDOptions {
@@ -32,7 +32,7 @@ const KNOWN = ['params', ...KEYS];
  * v). Operands: p, g, v (null without momentum); numbers: lr, momentum, dampening, weightDecay, nesterov, first step. A
  * fourth operand says where only the device knows whether there was a step: one number, 0 as long as there was none.
  */
-const row: UpdateRow = {
+const row = /* @__PURE__ */ updateRow({
   name: 'sgd',
   changes: [0, 2, 3],
   flops: ([, momentum, , weightDecay]) => 2 + (momentum ? 2 : 0) + (weightDecay ? 2 : 0),
@@ -42,7 +42,7 @@ const row: UpdateRow = {
     const velocity = first ? d : v.mul(momentum).add(d.mul(1 - dampening));
     return [p!.sub((nesterov ? d.add(velocity.mul(momentum)) : velocity).mul(lr)), velocity];
   },
-};
+});
 
 /**
  * Stochastic gradient descent, with momentum as in torch.optim.SGD: d = g + weightDecay θ; v ← momentum v + (1 -

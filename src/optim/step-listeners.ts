@@ -17,5 +17,5 @@ export function whileListening<T>(listener: (optimizer: Stepping) => void, fn: (
 }
 
 export function announceStep(optimizer: Stepping): void {
-  for (const listener of listeners) listener(optimizer);
+  if (listeners.size > 0) for (const listener of listeners) listener(optimizer);
 }

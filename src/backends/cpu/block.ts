@@ -55,8 +55,6 @@ export class Block extends Storage {
   pin = 0;
   /** How many hold the block at its address across operations. @internal */
   pins = 0;
-  /** Whether it is to be freed when nobody does any more. @internal */
-  freedWhilePinned = false;
 
   constructor(
     readonly backend: Backend,

@@ -54,6 +54,8 @@ export class Heap {
   #blocks = 0;
   #blockBytes = 0;
   readonly #first: Segment;
+  /** Blocks that are to be freed when they are unpinned. */
+  readonly #freedWhilePinned = new Set<Block>();
   #hand: Segment;
 
   /** @param from the address at which the heap begins: what lies below belongs to others */
@@ -102,10 +104,7 @@ export class Heap {
   unpin(block: Block): void {
     if (block.pins === 0) fail('unpin', 'this storage is not pinned', 'call unpin once for every pin');
     block.pins--;
-    if (block.pins === 0 && block.freedWhilePinned) {
-      block.freedWhilePinned = false;
-      this.free(block);
-    }
+    if (block.pins === 0 && this.#freedWhilePinned.delete(block)) this.free(block);
   }
 
   #restore(block: Block): void {
@@ -160,7 +159,7 @@ export class Heap {
 
   free(block: Block): void {
     if (block.pins > 0) {
-      block.freedWhilePinned = true;
+      this.#freedWhilePinned.add(block);
       return;
     }
     block.recompute = null;

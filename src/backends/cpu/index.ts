@@ -6,7 +6,7 @@ import type {
   Backend,
   BinaryKernel,
   DeviceInfo,
-  FusedCall,
+  FusedKernel,
   MatmulPlan,
   MemoryInfo,
   ReduceKernel,
@@ -16,6 +16,7 @@ import type { Storage } from '../storage.js';
 import { type Block, Rematerialization } from './block.js';
 import { gemm } from './gemm.js';
 import { Heap } from './heap.js';
+import { type KernelLibrary, Libraries } from './library.js';
 import { MAX_THREADS, Pool } from './pool.js';
 import { type Build, instantiate, type Kernels } from './wasm.js';
 
@@ -41,14 +42,20 @@ export class CpuBackend implements Backend {
   readonly pool: Pool;
   readonly #heap: Heap;
   readonly #kernels: Kernels;
+  readonly #libraries: Libraries;
   readonly #scratch = RESERVED;
+  /** The arguments of the running fused kernel. */
+  readonly #args: number[] = new Array<number>(12).fill(0);
 
+  /** @param libraries kernels that are preferred to those of the build */
   constructor(
     private readonly build: Build,
     threads = 1,
+    libraries: readonly KernelLibrary[] = [],
   ) {
     const { kernels, module, memory } = instantiate(build);
     this.#kernels = kernels;
+    this.#libraries = new Libraries(libraries, { find: (name) => kernels[name] });
     this.#heap = new Heap(memory, RESERVED + kernels.gemm_scratch!(MAX_THREADS));
     this.pool = new Pool(kernels, module, memory);
     this.pool.threads = threads;
@@ -127,28 +134,27 @@ export class CpuBackend implements Backend {
   unary(kernel: UnaryKernel, x: Storage): Storage {
     const out = this.#out(x.size, x);
     this.#unary(kernel, x, out);
-    if (x.size >= LARGE && this.#kernels[`unary_${kernel.name}`]) {
+    if (x.size >= LARGE && this.#libraries.find('unary', kernel) !== null) {
       out.recompute = new Rematerialization([x as Block], (again, [x]) => this.#unary(kernel, x, again));
     }
     return out;
   }
 
   #unary(kernel: UnaryKernel, x: Storage, out: Block): void {
-    const name = `unary_${kernel.name}`;
-    const run = this.#kernels[name];
-    if (!run) this.#scalar([x], out, (o, a) => map(kernel.f, a, o, x.size));
-    else if (x.size < LARGE) run(this.#at(x), this.#at(out), x.size);
+    const found = this.#libraries.find('unary', kernel);
+    if (found === null) this.#scalar([x], out, (o, a) => map(kernel.f, a, o, x.size));
+    else if (x.size < LARGE || !found.shared) found.run(this.#at(x), this.#at(out), x.size);
     else {
       const args = [this.#at(x), this.#at(out), x.size];
       const cost = COST[kernel.name] ?? CHEAP;
-      this.pool.run({ kernel: name, args, perUnit: MAP_STEPS, counted: 2, units: x.size, grain: 1024, cost });
+      this.pool.run({ kernel: found.name, args, perUnit: MAP_STEPS, counted: 2, units: x.size, grain: 1024, cost });
     }
   }
 
   binary(kernel: BinaryKernel, a: Storage, b: Storage, loops: LoopNest, size: number): Storage {
     const out = this.#out(size, a, b);
     this.#binary(kernel, a, b, loops, out);
-    if (size >= LARGE && a.size + b.size <= 2 * size && this.#kernels[`binary_${kernel.name}`]) {
+    if (size >= LARGE && a.size + b.size <= 2 * size && this.#libraries.find('binary', kernel) !== null) {
       out.recompute = new Rematerialization([a as Block, b as Block], (again, [a, b]) =>
         this.#binary(kernel, a, b, loops, again),
       );
@@ -157,12 +163,12 @@ export class CpuBackend implements Backend {
   }
 
   #binary(kernel: BinaryKernel, a: Storage, b: Storage, loops: LoopNest, out: Block): void {
-    const name = `binary_${kernel.name}`;
-    const run = this.#kernels[name];
-    if (!run) {
+    const found = this.#libraries.find('binary', kernel);
+    if (found === null) {
       this.#scalar([a, b], out, (o, x, y) => zip(kernel.f, x, y, o, loops.sizes, loops.a, loops.b));
       return;
     }
+    const { name, run, shared } = found;
     const pa = this.#at(a);
     const pb = this.#at(b);
     const po = this.#at(out);
@@ -171,10 +177,10 @@ export class CpuBackend implements Backend {
     const sa = loops.a[i];
     const sb = loops.b[i];
     if (i === 0) {
-      const args = [pa, pb, po, 1, inner, 0, sa, 0, sb];
-      if (inner < LARGE) {
-        run(...args);
+      if (inner < LARGE || !shared) {
+        run(pa, pb, po, 1, inner, 0, sa, 0, sb);
       } else {
+        const args = [pa, pb, po, 1, inner, 0, sa, 0, sb];
         const perUnit = [sa * 4, sb * 4, 4];
         this.pool.run({ kernel: name, args, perUnit, counted: 4, units: inner, grain: 1024, cost: CHEAP });
       }
@@ -185,6 +191,10 @@ export class CpuBackend implements Backend {
     const ob = loops.b[i - 1];
     outerLoops(loops, (ia, ib, n) => {
       const args = [pa + ia * 4, pb + ib * 4, po + n * outer * inner * 4, outer, inner, oa, sa, ob, sb];
+      if (!shared) {
+        run(...args);
+        return;
+      }
       const perUnit = [oa * 4, ob * 4, inner * 4];
       this.pool.run({ kernel: name, args, perUnit, counted: 3, units: outer, grain: 1, cost: CHEAP * inner });
     });
@@ -192,14 +202,22 @@ export class CpuBackend implements Backend {
 
   reduce(kernel: ReduceKernel, x: Storage, outer: number, length: number, inner: number): Storage {
     const out = this.#out(outer * inner, x);
-    const name = `reduce_${kernel.name}`;
-    const run = this.#kernels[name];
-    if (!run) this.#scalar([x], out, (o, a) => reduce(kernel, a, o, outer, length, inner));
-    else if (outer === 1 || x.size < LARGE) run(this.#at(x), this.#at(out), outer, length, inner);
-    else {
+    const found = this.#libraries.find('reduce', kernel);
+    if (found === null) this.#scalar([x], out, (o, a) => reduce(kernel, a, o, outer, length, inner));
+    else if (outer === 1 || x.size < LARGE || !found.shared) {
+      found.run(this.#at(x), this.#at(out), outer, length, inner);
+    } else {
       const args = [this.#at(x), this.#at(out), outer, length, inner];
       const perUnit = [length * inner * 4, inner * 4];
-      this.pool.run({ kernel: name, args, perUnit, counted: 2, units: outer, grain: 1, cost: CHEAP * length * inner });
+      this.pool.run({
+        kernel: found.name,
+        args,
+        perUnit,
+        counted: 2,
+        units: outer,
+        grain: 1,
+        cost: CHEAP * length * inner,
+      });
     }
     return out;
   }
@@ -233,33 +251,49 @@ export class CpuBackend implements Backend {
    * Kernels take the addresses of the operands (0 for one that is left out), that of the result where there is one, the loop
    * bounds and the other numbers.
    */
-  fused(call: FusedCall): Storage | null {
-    const { name, operands, size, changes, bounds, numbers, steps, cost } = call;
-    const kernel = this.#kernels[name];
-    if (kernel === undefined) return null;
+  fused(
+    kernel: FusedKernel,
+    operands: readonly (Storage | null)[],
+    size: number,
+    bounds: readonly number[],
+    numbers: readonly number[],
+  ): Storage | null {
+    const found = this.#libraries.find('fused', kernel);
+    if (found === null) return null;
+    const { changes } = kernel;
+    const heap = this.#heap;
     const blocks = operands as readonly (Block | null)[];
-    this.#heap.begin(blocks[0], blocks[1], blocks[2]);
-    for (let i = 3; i < blocks.length; i++) if (blocks[i] !== null) this.#heap.pointer(blocks[i]!);
-    const out = size > 0 ? this.#heap.alloc(this, size) : null;
-    const args: number[] = [];
-    for (let i = 0; i < blocks.length; i++) {
-      const block = blocks[i];
-      if (block === null) args.push(0);
-      else args.push(changes.includes(i) ? this.#heap.change(block) : this.#heap.pointer(block));
-    }
-    if (out !== null) args.push(this.#heap.pointer(out));
-    const counted = args.length;
-    for (let i = 0; i < bounds.length; i++) args.push(bounds[i]);
-    for (let i = 0; i < numbers.length; i++) args.push(numbers[i]);
-    const units = bounds[0];
-    if (steps === null || units * cost < LARGE * CHEAP) kernel(...args);
-    else {
-      const grain = bounds.length === 1 ? 1024 : 1;
-      this.pool.run({ kernel: name, args, perUnit: steps.map((n) => 4 * n), counted, units, grain, cost });
-    }
+    const n = blocks.length;
+    heap.begin(blocks[0], blocks[1], blocks[2]);
+    for (let i = 3; i < n; i++) if (blocks[i] !== null) heap.pointer(blocks[i]!);
+    const out = size > 0 ? heap.alloc(this, size) : null;
     for (let i = 0; i < changes.length; i++) {
-      const changed = blocks[changes[i]];
-      if (changed !== null) changed.version++;
+      const block = blocks[changes[i]];
+      if (block != null) {
+        heap.change(block);
+        block.version++;
+      }
+    }
+    const args = this.#args;
+    let filled = 0;
+    for (let i = 0; i < n; i++) args[filled++] = blocks[i] === null ? 0 : heap.pointer(blocks[i]!);
+    if (out !== null) args[filled++] = heap.pointer(out);
+    const counted = filled;
+    for (let i = 0; i < bounds.length; i++) args[filled++] = bounds[i];
+    for (let i = 0; i < numbers.length; i++) args[filled++] = numbers[i];
+    const steps = blocks[0]!.size < LARGE || !found.shared ? null : kernel.steps(bounds);
+    // WebAssembly ignores arguments beyond those that a function takes.
+    if (steps === null) callWith(found.run, args);
+    else {
+      this.pool.run({
+        kernel: found.name,
+        args: args.slice(0, filled),
+        perUnit: steps.slice(0, counted).map((s) => 4 * s),
+        counted,
+        units: bounds[0],
+        grain: bounds.length === 1 ? 1024 : 1,
+        cost: kernel.cost(bounds),
+      });
     }
     return out ?? blocks[changes[0]];
   }
@@ -345,6 +379,11 @@ export class CpuBackend implements Backend {
     for (const x of inputs) this.#at(x);
     loop(this.#heap.view(out), ...inputs.map((x) => this.#heap.view(x as Block)));
   }
+}
+
+/** Calls a kernel with twelve arguments, one by one: a spread would take longer than small kernels do. */
+function callWith(run: (...args: number[]) => unknown, a: readonly number[]): void {
+  run(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]);
 }
 
 /** Whether all loops but the last two walk whole matrices one after the other. */

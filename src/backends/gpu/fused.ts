@@ -4,7 +4,6 @@ import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kerne
 import * as optim from '../../../kernels/gpu/optim.js';
 import { reduce } from '../../../kernels/gpu/reduce.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
-import type { FusedCall } from '../backend.js';
 import type { Storage } from '../storage.js';
 import type { Argument } from './memory.js';
 import type { Cell } from './storage.js';
@@ -21,6 +20,15 @@ export interface Launcher {
   stages(kernel: GpuKernel, x: Cell, outer: number, length: number, inner: number): Cell;
   /** The rows' maxima, and the sums of their exponentials. */
   rowSums(x: Storage, rows: number, cols: number): [tops: Cell, sums: Cell];
+}
+
+/** The arguments of Backend.fused. */
+interface FusedCall {
+  readonly operands: readonly (Storage | null)[];
+  readonly size: number;
+  readonly bounds: readonly number[];
+  readonly numbers: readonly number[];
+  readonly guard: Storage | null;
 }
 
 /** Queues the kernels of one call. Returns the result, or null if it changed operands instead. */

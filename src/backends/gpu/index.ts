@@ -11,7 +11,7 @@ import type {
   Backend,
   BinaryKernel,
   DeviceInfo,
-  FusedCall,
+  FusedKernel,
   MatmulPlan,
   ReduceKernel,
   UnaryKernel,
@@ -182,12 +182,20 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     return letGo(this.run(verdict, 1, flag, Number.NaN), flag, flags!);
   }
 
-  fused(call: FusedCall): Storage | null {
-    const kernel = fused[call.name];
-    if (kernel === undefined) return null;
-    for (const i of call.changes) if (call.operands[i] !== null) this.adopt(call.operands[i]);
-    const cell = kernel(this, call);
-    return cell === null ? call.operands[call.changes[0]] : this.make(call.size, cell);
+  fused(
+    kernel: FusedKernel,
+    operands: readonly (Storage | null)[],
+    size: number,
+    bounds: readonly number[],
+    numbers: readonly number[],
+    guard: Storage | null,
+  ): Storage | null {
+    const { name, changes } = kernel;
+    const run = fused[name];
+    if (run === undefined) return null;
+    for (const i of changes) if (operands[i] != null) this.adopt(operands[i]);
+    const cell = run(this, { operands, size, bounds, numbers, guard });
+    return cell === null ? operands[changes[0]] : this.make(size, cell);
   }
 }
 

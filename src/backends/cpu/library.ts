@@ -1,0 +1,59 @@
+/** A function of addresses in the heap, loop bounds and numbers, called by position. */
+export type Kernel = (...args: number[]) => number;
+
+/**
+ * Kernels for one instruction set, which work on the heap's memory. A kernel is called 'unary_exp', 'binary_add',
+ * 'reduce_sum', or as its fused row. What one library lacks the next one is asked for, and at last the row's scalar function
+ * runs.
+ */
+export interface KernelLibrary {
+  find(name: string): Kernel | undefined;
+}
+
+/** A kernel that was found. */
+export interface Found {
+  /** As the library calls it. */
+  readonly name: string;
+  readonly run: Kernel;
+  /** Whether worker threads have it, too. */
+  readonly shared: boolean;
+}
+
+type Family = 'unary' | 'binary' | 'reduce' | 'fused';
+
+/** The libraries in the order in which they are asked. What was found is kept: names are put together and looked up once. */
+export class Libraries {
+  readonly #found: Record<Family, Map<object, Found | null>> = {
+    unary: new Map(),
+    binary: new Map(),
+    reduce: new Map(),
+    fused: new Map(),
+  };
+
+  /**
+   * @param first asked before the others
+   * @param shared the library that worker threads have as well
+   */
+  constructor(
+    private readonly first: readonly KernelLibrary[],
+    private readonly shared: KernelLibrary,
+  ) {}
+
+  /** The kernel of a row; null where no library has one. */
+  find(family: Family, row: { readonly name: string }): Found | null {
+    const known = this.#found[family].get(row);
+    if (known !== undefined) return known;
+    const found = this.#search(family === 'fused' ? row.name : `${family}_${row.name}`);
+    this.#found[family].set(row, found);
+    return found;
+  }
+
+  #search(name: string): Found | null {
+    for (const library of this.first) {
+      const run = library.find(name);
+      if (run !== undefined) return { name, run, shared: false };
+    }
+    const run = this.shared.find(name);
+    return run === undefined ? null : { name, run, shared: true };
+  }
+}

@@ -104,6 +104,7 @@ export function closePass(before: Set<Segment>): void {
 
 /** One call of `checkpoint`. */
 class Segment implements ValueSource {
+  readonly root: Segment;
   readonly entries: Entry[] = [];
   /** Whether the first run has ended. */
   complete = false;
@@ -116,8 +117,9 @@ class Segment implements ValueSource {
     readonly fn: (...inputs: never) => unknown,
     readonly inputs: readonly unknown[],
     /** The checkpoint in whose second run this one was met. */
-    readonly outer: Segment | null,
+    outer: Segment | null,
   ) {
+    this.root = outer === null ? this : outer.root;
     this.#versions = inputs.map((t) => (t instanceof Tensor ? t.raw.version : 0));
   }
 
@@ -141,16 +143,12 @@ class Segment implements ValueSource {
       setRecorder(watching);
       setRecording(recording);
     }
-    if (this.outer === null) opened.add(this);
+    if (this.root === this) opened.add(this);
   }
 
   /** Forgets what the last second run gave, that of checkpoints inside included. */
   close(): void {
-    for (const { node } of this.entries) {
-      if (node.source === null) continue;
-      node.forget();
-      node.source = this;
-    }
+    for (const { node } of this.entries) if (node.source !== null) node.forget();
   }
 }
 

@@ -75,6 +75,7 @@ export class FunctionStep extends Node {
   override forget(): void {
     for (const { tensor } of this.#call?.saved ?? []) letGo(tensor);
     this.#call = null;
+    super.forget();
   }
 
   override release(): void {

@@ -159,6 +159,8 @@ export class Node {
     if (this.#output !== null) letGo(this.#output);
     this.#inputs = null;
     this.#output = null;
+    // A checkpoint inside another one holds its inputs, which would live for as long as this step knew of it.
+    if (this.source !== null) this.source = this.source.root;
   }
 
   #changed(t: Tensor, what: string): never {

@@ -6,6 +6,8 @@ import type { Node } from './node.js';
 
 /** Whoever can compute again what a step needs for its gradient. */
 export interface ValueSource {
+  /** The outermost source around this one, which is there for as long as the graph; this one, if none is around it. */
+  readonly root: ValueSource;
   /** Runs the function again and fills its steps, or gives them sources of their own that do. */
   recompute(): void;
 }

@@ -1,4 +1,4 @@
-import type { Backend } from '../backends/backend.js';
+import { type Backend, nextBirth } from '../backends/backend.js';
 import { describe, fail, show } from '../errors.js';
 import { show as keep, within } from '../lifetime.js';
 import { sameShape, sizeOf } from '../shape.js';
@@ -130,10 +130,15 @@ export class FunctionStep extends Node {
     });
     for (const g of gradients) keep(g.raw);
     // What backward makes may be kept by it, so none of it belongs to the pass, which frees its own.
+    const birth = nextBirth();
     const result = within(Number.POSITIVE_INFINITY, () =>
-      checkGradients(call, this, call.definition.backward(ctx, ...gradients)).map((g) =>
-        g === null ? null : ownGradient(g, call.saved, createGraph),
-      ),
+      checkGradients(call, this, call.definition.backward(ctx, ...gradients)).map((g) => {
+        if (g === null) return null;
+        // A parameter that shared its numbers with a gradient would change it with every step of the optimizer.
+        const own = g.raw.born > birth || gradients.includes(g) ? g : g.clone();
+        keep(own.raw);
+        return own;
+      }),
     );
     if (this.source !== null) this.forget();
     return result;
@@ -165,16 +170,8 @@ export class ResultStep extends Node {
   }
 }
 
-/** A gradient that may be kept and changed by whoever gets it. */
-function ownGradient(g: Tensor, saved: readonly Saved[], createGraph: boolean): Tensor {
-  // A parameter that shared its numbers with its gradient would change it with every step of the optimizer.
-  const own = saved.some(({ tensor }) => tensor.raw === g.raw) ? g.clone() : g;
-  keep(own.raw);
-  return createGraph || !own.requiresGrad ? own : own.detach();
-}
-
 /** Requires a gradient, or null, for each tensor input. */
-function checkGradients({ name, args, needs, places, backends }: Call, step: Node, result: unknown): (Tensor | null)[] {
+function checkGradients({ name, args, places, backends }: Call, step: Node, result: unknown): (Tensor | null)[] {
   refusePromise(name, 'backward', result);
   const wanted = `return one gradient for each tensor input (${places.length}), in their order, with null where there is none`;
   if (result === undefined) fail(name, 'backward gave nothing', wanted);
@@ -199,7 +196,7 @@ function checkGradients({ name, args, needs, places, backends }: Call, step: Nod
     }
     if (g.backend !== backends[i])
       fail(name, `${where}, is on '${g.device}', the input on '${backends[i].device}'`, 'compute it from ctx.saved');
-    return needs[places[i]] ? g : null;
+    return g;
   });
 }
 

@@ -34,7 +34,13 @@ export type CheckpointResult = Tensor | readonly Tensor[] | readonly [Tensor, ..
  *   else than the first, or if a tensor that `fn` uses was changed in place in between
  * @see https://docs.pytorch.org/docs/stable/checkpoint.html
  * @example
- * const h = checkpoint((x) => block.forward(x), input); // block's parameters get their gradients, too
+ * ```ts
+ * import { checkpoint, nn, randn } from 'tapegrad';
+ *
+ * const block = new nn.Sequential(new nn.Linear(8, 64), new nn.Tanh(), new nn.Linear(64, 8));
+ * const y = checkpoint((x) => block.forward(x), randn([32, 8]));
+ * y.sum().backward(); // runs the block again; its parameters have their gradients then
+ * ```
  */
 export function checkpoint<A extends readonly unknown[], R extends CheckpointResult>(
   fn: (...inputs: A) => R,

@@ -44,9 +44,12 @@ export interface BackwardContext<A extends readonly unknown[]> {
 export type FunctionForward = (ctx: ForwardContext, ...inputs: never[]) => FunctionResult;
 /** The inputs of a forward. */
 export type FunctionInputs<F> = F extends (ctx: ForwardContext, ...inputs: infer A) => unknown ? A : never;
-type TensorsLike<R> = R extends readonly unknown[] ? Extract<{ -readonly [K in keyof R]: Tensor }, Tensor[]> : [Tensor];
+/** One tensor for each result of a forward. */
+export type FunctionTensors<R> = R extends readonly unknown[]
+  ? Extract<{ -readonly [K in keyof R]: Tensor }, Tensor[]>
+  : [Tensor];
 /** A tensor where the forward gives one, a tuple of tensors where it gives a tuple. */
-export type FunctionOutputs<R> = R extends readonly unknown[] ? TensorsLike<R> : Tensor;
+export type FunctionOutputs<R> = R extends readonly unknown[] ? FunctionTensors<R> : Tensor;
 
 /** A function and its gradient. */
 export interface CustomFunctionOptions<F extends FunctionForward> {
@@ -55,7 +58,10 @@ export interface CustomFunctionOptions<F extends FunctionForward> {
   /** Computes the result; nothing is recorded meanwhile. */
   forward: F;
   /** Computes the gradients of the tensor inputs from those of the results. */
-  backward: (ctx: BackwardContext<FunctionInputs<F>>, ...gradients: TensorsLike<ReturnType<F>>) => FunctionGradients;
+  backward: (
+    ctx: BackwardContext<FunctionInputs<F>>,
+    ...gradients: FunctionTensors<ReturnType<F>>
+  ) => FunctionGradients;
 }
 
 /**
@@ -78,6 +84,9 @@ export interface CustomFunctionOptions<F extends FunctionForward> {
  *   place
  * @see https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.Function
  * @example
+ * ```ts
+ * import { autograd, type Tensor, tensor } from 'tapegrad';
+ *
  * const square = autograd.customFunction({
  *   name: 'square',
  *   forward(ctx, x: Tensor) {
@@ -89,7 +98,9 @@ export interface CustomFunctionOptions<F extends FunctionForward> {
  *     return gradient.mul(x).mul(2);
  *   },
  * });
- * square(tensor([3], { requiresGrad: true })).backward(); // its grad is [6]
+ * const x = tensor([3], { requiresGrad: true });
+ * square(x).backward(); // x.grad is [6]
+ * ```
  */
 export function customFunction<F extends FunctionForward>(
   options: CustomFunctionOptions<F>,

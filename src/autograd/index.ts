@@ -10,6 +10,7 @@ export {
   type FunctionInputs,
   type FunctionOutputs,
   type FunctionResult,
+  type FunctionTensors,
 } from './custom.js';
 export { type GradcheckOptions, gradcheck } from './gradcheck.js';
 export { noGrad } from './mode.js';

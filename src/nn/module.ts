@@ -146,8 +146,14 @@ export abstract class Module {
    * @throws TapegradError unless the value is true or false
    * @see https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.requires_grad_
    * @example
-   * model.setRequiresGrad(false); // then only the new head is trained
-   * model.head.setRequiresGrad(true);
+   * ```ts
+   * import { nn } from 'tapegrad';
+   *
+   * const head = new nn.Linear(8, 2);
+   * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.Tanh(), head);
+   * model.setRequiresGrad(false);
+   * head.setRequiresGrad(); // only the head is trained now
+   * ```
    */
   setRequiresGrad(value = true): this {
     checkBoolean('setRequiresGrad', 'the value', value);

@@ -1,6 +1,8 @@
 export { detectAnomaly } from './autograd/anomaly.js';
 export type { BackwardOptions } from './autograd/backward.js';
+export { checkpoint } from './autograd/checkpoint.js';
 export { type GradcheckOptions, gradcheck } from './autograd/gradcheck.js';
+export * as autograd from './autograd/index.js';
 export { noGrad } from './autograd/mode.js';
 export type { Device, DeviceInfo, MemoryInfo } from './backends/backend.js';
 export { getNumThreads, memory, setNumThreads, useDevice } from './backends/registry.js';

@@ -33,6 +33,17 @@ export function scope<T>(fn: () => T): T {
   }
 }
 
+/** Runs a function whose storages belong to no scope: code outside the library, which may keep what it makes. */
+export function outside<T>(fn: () => T): T {
+  const outerStart = scopeStart;
+  scopeStart = Number.POSITIVE_INFINITY;
+  try {
+    return fn();
+  } finally {
+    scopeStart = outerStart;
+  }
+}
+
 /** Frees what the running scope has made so far and nobody retains. */
 export function collect(): void {
   for (let i = 0; i < made.length; i++) {

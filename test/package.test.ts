@@ -27,7 +27,7 @@ describe('the built package', () => {
   });
   it('exports the promised names', () => {
     const names =
-      'arange,data,fit,full,gradcheck,manualSeed,metrics,nn,noGrad,ones,optim,rand,randn,tensor,useDevice,zeros';
+      'arange,autograd,checkpoint,data,fit,full,gradcheck,manualSeed,metrics,nn,noGrad,ones,optim,rand,randn,tensor,useDevice,zeros';
     const missing = node(
       `import * as t from 'tapegrad'; console.log('${names}'.split(',').filter((n) => !(n in t)).join());`,
     );

@@ -4,6 +4,7 @@ import { collect, isOwn, markEscaped, release, retain, scope } from '../lifetime
 import { sameShape } from '../shape.js';
 import { denseCopy, Tensor } from '../tensor.js';
 import { checkGradients, checkRoot, isDetecting } from './anomaly.js';
+import { closePass, openPass } from './checkpoint.js';
 import { setRecording } from './mode.js';
 import { Node } from './node.js';
 
@@ -26,10 +27,12 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
     );
   }
   const before = setRecording(createGraph);
+  const around = openPass();
   try {
     if (createGraph) sweep(root, checkSeed(root, gradient, true), retainGraph, true);
     else scope(() => sweep(root, checkSeed(root, gradient, false), retainGraph, false));
   } finally {
+    closePass(around);
     setRecording(before);
   }
 }

@@ -1,6 +1,7 @@
 import { fail, show } from '../errors.js';
 import { sameShape } from '../shape.js';
 import type { Tensor } from '../tensor.js';
+import { holdValue, letGo, recorder, type ValueSource } from './recorder.js';
 
 /** How an operation's gradient is made; every row of the op table yields one. */
 export interface BackwardRule {
@@ -21,11 +22,13 @@ export class Node {
   pending: Tensor | null = null;
   /** The last pass that came by. */
   visit = 0;
+  /** Who computes the values again where a checkpoint did not keep them. */
+  source: ValueSource | null = null;
   /** The inputs' values that the rule needs. */
   #inputs: readonly Tensor[] | null;
   #output: Tensor | null;
-  readonly #versions: readonly number[] | null;
-  readonly #outputVersion: number;
+  #versions: readonly number[] | null;
+  #outputVersion: number;
   readonly #shapes: readonly (readonly number[])[];
   #released = false;
 
@@ -38,6 +41,7 @@ export class Node {
     readonly attributes: unknown,
     keepsInputs: boolean,
     output: Tensor | null,
+    saves = keepsInputs || output !== null,
   ) {
     const n = inputs.length;
     const shapes = new Array<readonly number[]>(n);
@@ -52,6 +56,15 @@ export class Node {
       for (let i = 0; i < n; i++) versions[i] = inputs[i].storage.version;
       this.#inputs = inputs;
       this.#versions = versions;
+    }
+    if (recorder !== null) {
+      const source = recorder.note(this, inputs);
+      if (source !== null && saves) {
+        this.source = source;
+        this.#inputs = null;
+        this.#versions = null;
+        this.#output = null;
+      }
     }
   }
 
@@ -85,6 +98,7 @@ export class Node {
         'pass { retainGraph: true } to the first backward to go through the graph twice',
       );
     }
+    this.restore();
     const saved = this.#inputs;
     if (saved !== null) {
       for (let i = 0; i < saved.length; i++)
@@ -109,7 +123,44 @@ export class Node {
         );
       }
     }
+    if (this.source !== null) this.forget();
     return gradients;
+  }
+
+  /** Whether no values are here. */
+  protected get empty(): boolean {
+    return this.#inputs === null && this.#output === null;
+  }
+
+  /** Has the values computed again, if a checkpoint did not keep them. */
+  protected restore(): void {
+    // The source may hand its steps to sources of checkpoints inside.
+    while (this.source !== null && this.empty) this.source.recompute();
+  }
+
+  /** Moves the values of the same step of a second run here; `name` gives them their place in this graph. */
+  take(copy: Node, name: (t: Tensor) => Tensor): void {
+    const named = (t: Tensor) => {
+      const own = name(t);
+      holdValue(own);
+      return own;
+    };
+    this.#inputs = copy.#inputs?.map(named) ?? null;
+    this.#versions = copy.#versions;
+    this.#output = copy.#output && named(copy.#output);
+    this.#outputVersion = copy.#outputVersion;
+    copy.#inputs = null;
+    copy.#output = null;
+  }
+
+  /** Forgets values that can be computed again. */
+  forget(): void {
+    if (this.#inputs !== null) for (const t of this.#inputs) letGo(t);
+    if (this.#output !== null) letGo(this.#output);
+    this.#inputs = null;
+    this.#output = null;
+    // A checkpoint inside another one holds its inputs, which would live for as long as this step knew of it.
+    if (this.source !== null) this.source = this.source.root;
   }
 
   #changed(t: Tensor, what: string): never {
@@ -126,6 +177,12 @@ export class Node {
    * again: a transpose made once serves in every training step, as in PyTorch.
    */
   release(): void {
+    if (this.source !== null) {
+      this.forget();
+      this.source = null;
+      this.#released = true;
+      return;
+    }
     if (this.#inputs === null && this.#output === null) return;
     this.#released = true;
     if (this.#inputs !== null) for (const t of this.#inputs) if (t.hidden) t.backend.free(t.storage);

@@ -113,7 +113,8 @@ export class Sequential extends Module {
       if (fused) i++;
       h = fused ? applyLinear(input, m.weight, m.bias, true) : m.forward(input);
       // What one known layer gave and another one took was seen by nobody: it dies with the graph, or here without one.
-      if (input.hidden && h.node === null) input.backend.free(input.storage);
+      // A checkpoint's first run keeps nothing for the graph.
+      if (input.hidden && (h.node === null || h.node.source !== null)) input.backend.free(input.storage);
       h.hidden = h !== x && i + 1 < modules.length && isOriginal(m) && isOriginal(modules[i + 1]);
     }
     return h;

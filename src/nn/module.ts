@@ -1,6 +1,6 @@
 import type { Device } from '../backends/backend.js';
 import { backendOf } from '../backends/registry.js';
-import { BRAND, COPY, checkOptions, describe, fail, show } from '../errors.js';
+import { BRAND, COPY, checkBoolean, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { writeTensor, writeValues } from '../ops/inplace.js';
 import { sameShape } from '../shape.js';
@@ -135,6 +135,31 @@ export abstract class Module {
   /** Puts this module and the modules inside into evaluation mode. */
   eval(): this {
     return this.train(false);
+  }
+
+  /**
+   * Freezes all parameters of this module and the modules inside with false, and lets them be trained again with true; as
+   * torch.nn.Module.requires_grad_. Frozen parameters stay in `parameters()`, in state dicts and in files. A gradient that
+   * is there already stays, and an optimizer would still take it: call zeroGrad() to forget it.
+   *
+   * @param value whether `backward` shall compute gradients for the parameters; default true
+   * @returns this module
+   * @throws TapegradError unless the value is true or false
+   * @see https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.requires_grad_
+   * @example
+   * ```ts
+   * import { nn } from 'tapegrad';
+   *
+   * const head = new nn.Linear(8, 2);
+   * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.Tanh(), head);
+   * model.setRequiresGrad(false);
+   * head.setRequiresGrad(); // only the head is trained now
+   * ```
+   */
+  setRequiresGrad(value = true): this {
+    checkBoolean('setRequiresGrad', 'the value', value);
+    for (const p of this.parameters()) p.requiresGrad = value;
+    return this;
   }
 
   /**

@@ -19,7 +19,7 @@ const { error, stderr } = await asc.main(
     ...['--importMemory', '--initialMemory', '64', '--maximumMemory', '65536', '--sharedMemory', '--use', 'abort='],
     ...['threads', 'simd', 'relaxed-simd'].flatMap((feature) => ['--enable', feature]),
   ],
-  { writeFile: (name, data) => void (outputs[name] = data) },
+  { writeFile: (name, data) => Object.assign(outputs, { [name]: data }) },
 );
 const [bytes, listing] = [outputs['kernels.wasm'], outputs['kernels.wat']];
 if (error || !bytes) {

@@ -2,9 +2,11 @@ import type { Backend, Device } from './backends/backend.js';
 import { backendOf, currentBackend } from './backends/registry.js';
 import { checkInteger, checkNumber, checkOptions, describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
+// Not from tensor.js: who has a tensor has its methods, whatever else a bundler leaves out.
+import { Tensor } from './methods.js';
 import { generator } from './random.js';
 import { checkShape, sizeOf } from './shape.js';
-import { type NestedArray, Tensor, type TensorJSON } from './tensor.js';
+import type { NestedArray, TensorJSON } from './tensor.js';
 
 /** The typed arrays whose elements are plain numbers. */
 export type TypedArray =

@@ -1,52 +1,45 @@
-// Compiles kernels/wasm to WebAssembly, once plain and once with relaxed SIMD (fused multiply-add), and embeds both in a
-// TypeScript module, so that Node and any bundler can load them synchronously. Run by `npm run build:wasm`.
+// Compiles kernels/wasm to WebAssembly with relaxed SIMD (fused multiply-add) and embeds it in a TypeScript module, so that
+// Node and any bundler can load it synchronously. The build without relaxed SIMD is the same code with each fused
+// multiply-add as a product and a sum. So one text holds both, which src/backends/cpu/wasm.ts expands to one of them.
+// Run by `npm run build:wasm`.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import { expand, pack } from './pack.mjs';
 
 const entry = fileURLToPath(new URL('./index.ts', import.meta.url));
 const target = fileURLToPath(new URL('../../src/backends/cpu/wasm.generated.ts', import.meta.url));
 
-async function compile(features) {
-  let bytes;
-  const { error, stderr } = await asc.main(
-    [
-      entry,
-      ...['--outFile', 'kernels.wasm', '--optimizeLevel', '3', '--shrinkLevel', '0', '--noAssert', '--runtime', 'stub'],
-      ...[
-        '--bindings',
-        'raw',
-        '--importMemory',
-        '--initialMemory',
-        '64',
-        '--maximumMemory',
-        '65536',
-        '--sharedMemory',
-        '--use',
-        'abort=',
-      ],
-      ...['threads', ...features].flatMap((feature) => ['--enable', feature]),
-    ],
-    {
-      writeFile: (name, data) => {
-        if (name.endsWith('.wasm')) bytes = data;
-      },
-    },
-  );
-  if (error || !bytes) {
-    console.error(stderr.toString());
-    process.exit(1);
-  }
-  console.log(`kernels.wasm (${features.join(', ')}): ${bytes.length} bytes`);
-  return Buffer.from(bytes).toString('base64');
+const outputs = {};
+const { error, stderr } = await asc.main(
+  [
+    entry,
+    ...['--outFile', 'kernels.wasm', '--textFile', 'kernels.wat'],
+    ...['--optimizeLevel', '3', '--shrinkLevel', '0', '--noAssert', '--runtime', 'stub', '--bindings', 'raw'],
+    ...['--importMemory', '--initialMemory', '64', '--maximumMemory', '65536', '--sharedMemory', '--use', 'abort='],
+    ...['threads', 'simd', 'relaxed-simd'].flatMap((feature) => ['--enable', feature]),
+  ],
+  { writeFile: (name, data) => Object.assign(outputs, { [name]: data }) },
+);
+const [bytes, listing] = [outputs['kernels.wasm'], outputs['kernels.wat']];
+if (error || !bytes) {
+  console.error(stderr.toString());
+  process.exit(1);
 }
+
+const { text, fused } = pack(bytes);
+// The bytes of the instruction could also be a part of a number. The listing says how many there are.
+const listed = [...listing.matchAll(/\bf32x4\.relaxed_madd\b/g)].length;
+if (fused !== listed) throw new Error(`${fused} places look like a fused multiply-add, and ${listed} are`);
+if (listing.match(/\.relaxed_(?!madd)/)) throw new Error('only relaxed_madd has a form without relaxed SIMD');
+if (!Buffer.from(bytes).equals(expand(text, true))) throw new Error('the text does not expand to what was compiled');
+if (!WebAssembly.validate(expand(text, false))) throw new Error('the form without relaxed SIMD is not valid');
+console.log(`kernels.wasm: ${bytes.length} bytes, ${expand(text, false).length} without relaxed SIMD`);
 
 writeFileSync(
   target,
   `// Written by kernels/wasm/build.mjs; not under version control.
-export const plain =
-  '${await compile(['simd'])}';
-export const relaxed =
-  '${await compile(['simd', 'relaxed-simd'])}';
+export const kernels =
+  '${text}';
 `,
 );

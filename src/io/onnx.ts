@@ -1,6 +1,7 @@
 import type { onnx as Onnx } from 'onnx-proto';
 import { describe, fail, show } from '../errors.js';
 import { Module, type StateDict } from '../nn/index.js';
+import { load } from '../optional/onnx.js';
 import { type Described, describeModule, flatten } from './architecture.js';
 import { writeAtomically } from './files.js';
 
@@ -15,12 +16,10 @@ const IR_VERSION = 8;
 type Library = typeof Onnx;
 
 async function library(): Promise<Library> {
-  try {
-    const { default: all, onnx } = (await import('onnx-proto')) as { default?: { onnx: Library }; onnx?: Library };
-    return (onnx ?? all?.onnx)!;
-  } catch (cause) {
-    return fail('exportOnnx', 'the package onnx-proto does not load', 'run npm install onnx-proto', { cause });
-  }
+  const { default: all, onnx } = (await load((cause) =>
+    fail('exportOnnx', 'the package onnx-proto does not load', 'run npm install onnx-proto', { cause }),
+  )) as { default?: { onnx: Library }; onnx?: Library };
+  return (onnx ?? all?.onnx)!;
 }
 
 /** The operators of one layer, from the value called `input` to the one called `output`. */

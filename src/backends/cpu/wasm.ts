@@ -1,5 +1,5 @@
 import { builtin, permitted } from '../../node.js';
-import { plain, relaxed } from './wasm.generated.js';
+import { kernels } from './wasm.generated.js';
 
 /** The builds of kernels/wasm, the faster first: with fused multiply-add, and without. */
 export type Build = 'wasm-relaxed-simd' | 'wasm-simd';
@@ -47,7 +47,7 @@ const PAGES = { initial: 64, maximum: 65536 };
 /** Compiles one build of the embedded kernels, over shared memory where there is such a thing. @internal */
 export function instantiate(build: Build): Program {
   if (build === 'wasm-relaxed-simd') knowsRelaxed();
-  const bytes = decode(build === 'wasm-simd' ? plain : relaxed);
+  const bytes = decode(spell(build));
   const memory = sharedMemory() ?? new WebAssembly.Memory(PAGES);
   declareShared(bytes, memory.buffer instanceof ArrayBuffer ? 1 : 3);
   const module = new WebAssembly.Module(bytes);
@@ -55,13 +55,31 @@ export function instantiate(build: Build): Program {
   return { kernels: instance.exports as unknown as Kernels, module, memory };
 }
 
-/** The bytes of a base64 string; by a loop in browsers, as Uint8Array.from with a function takes many times longer. */
-function decode(base64: string): Uint8Array<ArrayBuffer> {
+/** The embedded text as the hexadecimal of one build. kernels/wasm/pack.mjs wrote it and says what its letters mean. */
+function spell(build: Build): string {
+  const [start, ...parts] = kernels.split('F');
+  let hex = start;
+  for (const part of parts) {
+    const [fused, plain, local, rest] = part.split('|');
+    hex +=
+      build === 'wasm-relaxed-simd'
+        ? fused + rest.replaceAll('M', 'fd8502')
+        : plain + rest.replaceAll('M', `21${local}fde60120${local}fde401`);
+  }
+  return hex;
+}
+
+/** The bytes that a text in hexadecimal says. */
+function decode(hex: string): Uint8Array<ArrayBuffer> {
   const node = builtin('node:buffer');
-  if (node) return new Uint8Array(node.Buffer.from(base64, 'base64'));
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  if (node) return new Uint8Array(node.Buffer.from(hex, 'hex'));
+  const native = Uint8Array as typeof Uint8Array & { fromHex?(hex: string): Uint8Array<ArrayBuffer> };
+  if (native.fromHex) return native.fromHex(hex);
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < hex.length; i++) {
+    const code = hex.charCodeAt(i);
+    bytes[i >> 1] = (bytes[i >> 1] << 4) | ((code & 15) + (code > 57 ? 9 : 0));
+  }
   return bytes;
 }
 

@@ -1,7 +1,8 @@
 import { type ArgumentType, type GpuKernel, helpers } from '../../../kernels/gpu/source.js';
+import { load as importGpuJs } from '../../optional/gpu.js';
 import { type Argument, type Handle, type Mode, Unavailable } from './runtime.js';
 
-// The one place that imports gpu.js, and what of it is used here.
+// The one place that loads gpu.js, and what of it is used here.
 
 /** A kernel of gpu.js: a promise on WebGPU, at once on WebGL. */
 export interface KernelFunction {
@@ -20,15 +21,13 @@ interface Module {
 }
 
 async function load(): Promise<Module> {
-  try {
-    const module = (await import('gpu.js')) as unknown as Module & { default?: Module };
-    return module.GPU ? module : module.default!;
-  } catch (error) {
+  const module = (await importGpuJs(({ message }) => {
     throw new Unavailable(
-      `the package gpu.js does not load (${(error as Error).message.split('\n')[0]})`,
+      `the package gpu.js does not load (${message.split('\n')[0]})`,
       'run npm install gpu.js webgpu',
     );
-  }
+  })) as unknown as Module & { default?: Module };
+  return module.GPU ? module : module.default!;
 }
 
 /** gpu.js with the functions that our kernels call. @throws Unavailable */

@@ -1,0 +1,34 @@
+// Writes dist/src and dist/kernels: each source file as a module of its own. Bundlers read these, by the condition "module"
+// in package.json, and so leave out what an app does not use. Node and script tags load dist/index.js, which is few files.
+import { readdirSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const folders = readdirSync('src').filter((name) => !name.includes('.') && name !== 'cli');
+
+/** Leaves imports as they are, but for the two that package.json resolves by the bundler: see src/optional/webpack.ts. */
+const asWritten = {
+  name: 'as written',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /./ }, ({ kind, path }) =>
+      kind === 'entry-point' ? null : { external: true, path: path.replace(/^.*\/(optional\/(gpu|onnx))\.js$/, '#$1') },
+    ),
+};
+
+// White space stays: without it, esbuild also drops the comments that tell webpack and Vite what to ignore.
+await build({
+  entryPoints: [
+    'src/*.ts',
+    ...folders.map((name) => `src/${name}/**/*.ts`),
+    'kernels/gpu/*.ts',
+    'kernels/reference/*.ts',
+  ],
+  outbase: '.',
+  outdir: 'dist',
+  bundle: true,
+  format: 'esm',
+  platform: 'neutral',
+  target: 'es2022',
+  minifySyntax: true,
+  logLevel: 'warning',
+  plugins: [asWritten],
+});

@@ -1,0 +1,2 @@
+// What the loader in webpack.ts replaces by an optional package.
+export {};

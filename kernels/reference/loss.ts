@@ -1,13 +1,14 @@
 // Losses of a whole batch in one pass, and their gradients.
+import { expRest } from './softmax.js';
+import { BLOCK, blockedSum } from './sums.js';
 
 type Values = ArrayLike<number>;
 type Out = { [i: number]: number };
 
-/** out[0] = scale Σ (a - b)². */
-export function squaredError(a: Values, b: Values, out: Out, scale: number): void {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
-  out[0] = sum * scale;
+/** out[0] = scale Σ (a - b)², in the order of sums.ts. */
+export function squaredError(a: Values, b: Values, out: Out, scale: number, round: (x: number) => number): void {
+  const square = (d: number) => round(d * d);
+  out[0] = scale * blockedSum(a.length, BLOCK, round, (lane, i) => round(lane + square(round(a[i] - b[i]))));
 }
 
 /** out = 2 scale g[0] (a - b). */
@@ -15,20 +16,11 @@ export function squaredErrorGrad(a: Values, b: Values, g: Values, out: Out, scal
   for (let i = 0; i < a.length; i++) out[i] = 2 * scale * g[0] * (a[i] - b[i]);
 }
 
-/** The row's maximum and the sum of e^(x - maximum). */
-function logSumExp(x: Values, row: number, cols: number): [top: number, sum: number] {
-  let top = -Infinity;
-  for (let i = 0; i < cols; i++) top = Math.max(top, x[row + i]);
-  let sum = 0;
-  for (let i = 0; i < cols; i++) sum += Math.exp(x[row + i] - top);
-  return [top, sum];
-}
-
-/** out[r] = -log softmax(x)[r, index[r]]. */
+/** out[r] = -log softmax(x)[r, index[r]]; near 0 as exact as anywhere. */
 export function crossEntropy(x: Values, index: Values, out: Out, rows: number, cols: number): void {
   for (let r = 0; r < rows; r++) {
-    const [top, sum] = logSumExp(x, r * cols, cols);
-    out[r] = Math.log(sum) + top - x[r * cols + index[r]];
+    const [top, rest] = expRest(x, r * cols, cols);
+    out[r] = Math.log1p(rest) + (top - x[r * cols + index[r]]);
   }
 }
 
@@ -43,9 +35,9 @@ export function crossEntropyGrad(
   scale: number,
 ): void {
   for (let r = 0; r < rows; r++) {
-    const [top, sum] = logSumExp(x, r * cols, cols);
+    const [top, rest] = expRest(x, r * cols, cols);
     for (let i = 0; i < cols; i++) {
-      const p = Math.exp(x[r * cols + i] - top) / sum;
+      const p = Math.exp(x[r * cols + i] - top) / (1 + rest);
       out[r * cols + i] = g[0] * scale * (p - (i === index[r] ? 1 : 0));
     }
   }

@@ -6,6 +6,7 @@ import { matmul } from '../../kernels/reference/matmul.js';
 import { sgd } from '../../kernels/reference/optim.js';
 import { reduce } from '../../kernels/reference/reduce.js';
 import { softmax } from '../../kernels/reference/softmax.js';
+import { type Arithmetic, float32, float64 } from '../../kernels/reference/sums.js';
 import { fail } from '../errors.js';
 import { type LoopNest, sizeOf } from '../shape.js';
 import {
@@ -44,6 +45,7 @@ const cells = (x: Storage): Floats => (x as Cells).values;
 /** The oracle and last fallback: plain loops over typed arrays, which the garbage collector looks after. */
 export class ReferenceBackend implements Backend {
   readonly #float: Float32ArrayConstructor | Float64ArrayConstructor;
+  readonly #arithmetic: Arithmetic;
 
   /** @param reason why this backend was chosen, for `info` */
   constructor(
@@ -51,6 +53,7 @@ export class ReferenceBackend implements Backend {
     private readonly reason: string,
   ) {
     this.#float = device === 'float64' ? Float64Array : Float32Array;
+    this.#arithmetic = device === 'float64' ? float64 : float32;
   }
 
   info(): DeviceInfo {
@@ -108,7 +111,9 @@ export class ReferenceBackend implements Backend {
   }
 
   reduce(kernel: ReduceKernel, x: Storage, outer: number, length: number, inner: number): Storage {
-    return this.#make(outer * inner, (out) => reduce(kernel, cells(x), out, outer, length, inner));
+    return this.#make(outer * inner, (out) =>
+      reduce(kernel, cells(x), out, outer, length, inner, this.#arithmetic.round),
+    );
   }
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
@@ -116,7 +121,7 @@ export class ReferenceBackend implements Backend {
     return this.#make(offsetsA.length * m * n, (out) => {
       offsetsA.forEach((offset, i) => {
         const at = { a: offset, b: offsetsB[i], out: i * m * n };
-        matmul(cells(a), cells(b), out, at, plan, transA, transB, bias && cells(bias), relu);
+        matmul(cells(a), cells(b), out, at, plan, transA, transB, bias && cells(bias), relu, this.#arithmetic);
       });
     });
   }
@@ -150,7 +155,7 @@ export class ReferenceBackend implements Backend {
   }
 
   squaredError(a: Storage, b: Storage, scale: number): Storage {
-    return this.#make(1, (out) => squaredError(cells(a), cells(b), out, scale));
+    return this.#make(1, (out) => squaredError(cells(a), cells(b), out, scale, this.#arithmetic.round));
   }
 
   squaredErrorGrad(a: Storage, b: Storage, g: Storage, scale: number): Storage {

@@ -137,6 +137,44 @@ export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k
   }
 }
 
+/** Some steps of 32 columns: a function of its own, so that its loop has the registers for itself. */
+function vecmat32(
+  v: usize, end: usize, m: usize, to: usize, stride: usize, t: usize, fresh: bool, settle: bool, first: bool, last: bool, bias: usize, relu: i32,
+): void {
+  let a = begin(to, fresh), b = begin(to + 16, fresh), c = begin(to + 32, fresh), d = begin(to + 48, fresh);
+  let e = begin(to + 64, fresh), f = begin(to + 80, fresh), g = begin(to + 96, fresh), h = begin(to + 112, fresh);
+  for (; v < end; v += 4, m += stride) {
+    const s = v128.load_splat<f32>(v);
+    a = fma4(s, v128.load(m), a);
+    b = fma4(s, v128.load(m, 16), b);
+    c = fma4(s, v128.load(m, 32), c);
+    d = fma4(s, v128.load(m, 48), d);
+    e = fma4(s, v128.load(m, 64), e);
+    f = fma4(s, v128.load(m, 80), f);
+    g = fma4(s, v128.load(m, 96), g);
+    h = fma4(s, v128.load(m, 112), h);
+  }
+  if (!(last || settle)) {
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+    v128.store(to, e, 64);
+    v128.store(to, f, 80);
+    v128.store(to, g, 96);
+    v128.store(to, h, 112);
+    return;
+  }
+  put(to, a, 4, t, settle, first, last, bias, relu);
+  put(to + 16, b, 4, t + 32, settle, first, last, bias ? bias + 16 : 0, relu);
+  put(to + 32, c, 4, t + 64, settle, first, last, bias ? bias + 32 : 0, relu);
+  put(to + 48, d, 4, t + 96, settle, first, last, bias ? bias + 48 : 0, relu);
+  put(to + 64, e, 4, t + 128, settle, first, last, bias ? bias + 64 : 0, relu);
+  put(to + 80, f, 4, t + 160, settle, first, last, bias ? bias + 80 : 0, relu);
+  put(to + 96, g, 4, t + 192, settle, first, last, bias ? bias + 96 : 0, relu);
+  put(to + 112, h, 4, t + 224, settle, first, last, bias ? bias + 112 : 0, relu);
+}
+
 // @ts-ignore: decorator
 @inline function vecmat(
   v: usize, mat: usize, out: usize, n: i32, stride: usize, k: i32, bias: usize, relu: i32, totals: usize, long: bool,
@@ -155,39 +193,7 @@ export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k
     let j = 0;
     let to = out;
     for (; j <= n - 32; j += 32, to += 128, t += 256) {
-      let m = mat + (<usize>j << 2);
-      let a = begin(to, fresh), b = begin(to + 16, fresh), c = begin(to + 32, fresh), d = begin(to + 48, fresh);
-      let e = begin(to + 64, fresh), f = begin(to + 80, fresh), g = begin(to + 96, fresh), h = begin(to + 112, fresh);
-      for (let p = v; p < end; p += 4, m += stride) {
-        const s = v128.load_splat<f32>(p);
-        a = fma4(s, v128.load(m), a);
-        b = fma4(s, v128.load(m, 16), b);
-        c = fma4(s, v128.load(m, 32), c);
-        d = fma4(s, v128.load(m, 48), d);
-        e = fma4(s, v128.load(m, 64), e);
-        f = fma4(s, v128.load(m, 80), f);
-        g = fma4(s, v128.load(m, 96), g);
-        h = fma4(s, v128.load(m, 112), h);
-      }
-      if (last || settle) {
-        put(to, a, 4, t, settle, first, last, pBias, relu);
-        put(to + 16, b, 4, t + 32, settle, first, last, pBias ? pBias + 16 : 0, relu);
-        put(to + 32, c, 4, t + 64, settle, first, last, pBias ? pBias + 32 : 0, relu);
-        put(to + 48, d, 4, t + 96, settle, first, last, pBias ? pBias + 48 : 0, relu);
-        put(to + 64, e, 4, t + 128, settle, first, last, pBias ? pBias + 64 : 0, relu);
-        put(to + 80, f, 4, t + 160, settle, first, last, pBias ? pBias + 80 : 0, relu);
-        put(to + 96, g, 4, t + 192, settle, first, last, pBias ? pBias + 96 : 0, relu);
-        put(to + 112, h, 4, t + 224, settle, first, last, pBias ? pBias + 112 : 0, relu);
-      } else {
-        v128.store(to, a);
-        v128.store(to, b, 16);
-        v128.store(to, c, 32);
-        v128.store(to, d, 48);
-        v128.store(to, e, 64);
-        v128.store(to, f, 80);
-        v128.store(to, g, 96);
-        v128.store(to, h, 112);
-      }
+      vecmat32(v, end, mat + (<usize>j << 2), to, stride, t, fresh, settle, first, last, pBias, relu);
       if (pBias) pBias += 128;
     }
     for (; j < n; j += 4, to += 16, t += 32) {

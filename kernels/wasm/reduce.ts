@@ -9,6 +9,17 @@ import { BLOCK, fold, narrow, storeUpTo4, upTo4 } from './sums';
     for (const end = x + (<usize>length << 2); x < end; x += 4) sum += load<f32>(x);
     return sum;
   }
+  if (length < 16) {
+    let b = f32x4.splat(0), d = b, e = b;
+    if (length > 4) {
+      b = upTo4(x + 16, length - 4);
+      if (length > 8) {
+        d = upTo4(x + 32, length - 8);
+        e = upTo4(x + 48, length - 12);
+      }
+    }
+    return fold(upTo4(x, length), b, d, e);
+  }
   let total: f64 = 0;
   for (let i = 0; i < length; ) {
     const stop = min(length, i + BLOCK);

@@ -5,7 +5,7 @@ import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kerne
 import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
 import * as optim from '../../../kernels/gpu/optim.js';
 import { finish, fold, locate } from '../../../kernels/gpu/reduce.js';
-import { expSum, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
+import { expRest, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail } from '../../errors.js';
 import { collapse, type LoopNest, sizeOf } from '../../shape.js';
@@ -125,16 +125,16 @@ export class GpuBackend extends GpuMemory implements Backend {
     return this.make(size, cell);
   }
 
-  /** The rows' maxima, and the sums of their exponentials. */
-  #rowSums(x: Storage, rows: number, cols: number): [tops: Cell, sums: Cell] {
+  /** The rows' maxima, and the sums of the other exponentials; see expRest. */
+  #rowRests(x: Storage, rows: number, cols: number): [tops: Cell, rests: Cell] {
     const cell = this.present(x);
     const tops = this.#fold(fold('softmax', MAX, 'largest'), cell, rows, cols, 1);
-    return [tops, this.launch(expSum, rows, [cell, tops, cols])];
+    return [tops, this.launch(expRest, rows, [cell, tops, cols])];
   }
 
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage {
-    const [tops, sums] = this.#rowSums(x, rows, cols);
-    return letGo(this.run(log ? logSoftmax : softmax, x.size, x, tops, sums, cols), tops, sums);
+    const [tops, rests] = this.#rowRests(x, rows, cols);
+    return letGo(this.run(log ? logSoftmax : softmax, x.size, x, tops, rests, cols), tops, rests);
   }
 
   copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage {
@@ -231,13 +231,13 @@ export class GpuBackend extends GpuMemory implements Backend {
   }
 
   crossEntropy(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    const [tops, sums] = this.#rowSums(x, rows, cols);
-    return letGo(this.run(crossEntropy, rows, x, index, tops, sums, cols), tops, sums);
+    const [tops, rests] = this.#rowRests(x, rows, cols);
+    return letGo(this.run(crossEntropy, rows, x, index, tops, rests, cols), tops, rests);
   }
 
   crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, factor: number): Storage {
-    const [tops, sums] = this.#rowSums(x, rows, cols);
-    return letGo(this.run(crossEntropyGrad, x.size, x, index, g, tops, sums, cols, factor), tops, sums);
+    const [tops, rests] = this.#rowRests(x, rows, cols);
+    return letGo(this.run(crossEntropyGrad, x.size, x, index, g, tops, rests, cols, factor), tops, rests);
   }
 }
 

@@ -137,8 +137,9 @@ export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k
   }
 }
 
-/** Some steps of 32 columns: a function of its own, so that its loop has the registers for itself. */
-function vecmat32(
+/** Some steps of 32 columns. */
+// @ts-ignore: decorator
+@inline function vecmat32(
   v: usize, end: usize, m: usize, to: usize, stride: usize, t: usize, fresh: bool, settle: bool, first: bool, last: bool, bias: usize, relu: i32,
 ): void {
   let a = begin(to, fresh), b = begin(to + 16, fresh), c = begin(to + 32, fresh), d = begin(to + 48, fresh);

@@ -25,7 +25,7 @@ import { total4 } from './sums';
 @inline const MO = 768;
 /** Elements that are computed at once where there are several chains: so many float64 totals are kept. */
 // @ts-ignore: decorator
-@inline const AREA = 256 * NC;
+@inline const AREA = 300000;
 /** Steps of k that are packed at once; a chain is a multiple. */
 // @ts-ignore: decorator
 @inline const KO = 512;

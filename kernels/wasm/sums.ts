@@ -30,8 +30,7 @@
 }
 
 /** Adds four float32 to the four float64 at `totals`, or puts them there; returns these totals in float32. */
-// @ts-ignore: decorator
-@inline export function total4(totals: usize, v: v128, first: bool): v128 {
+export function total4(totals: usize, v: v128, first: bool): v128 {
   let lo = f64x2.promote_low_f32x4(v);
   let hi = f64x2.promote_low_f32x4(v128.shuffle<i64>(v, v, 1, 1));
   if (!first) {

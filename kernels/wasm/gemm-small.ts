@@ -317,19 +317,20 @@ export function gemm_matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32,
   const ld = <usize>k << 2;
   for (let i = 0; i < rows; i++, mat += ld, out += 4) {
     let total: f64 = 0;
-    let n = k;
-    let p = mat, q = v;
-    while (n > 0) {
-      let left = min(n, CHAIN);
-      n -= left;
+    let o: usize = 0;
+    while (o < ld) {
+      const end = min(ld, o + CHAIN * 4);
+      const end16 = end & ~63;
       let a = f32x4.splat(0), b = a, c = a, d = a;
-      for (; left >= 16; left -= 16, p += 64, q += 64) {
-        a = fma4(v128.load(p), v128.load(q), a);
-        b = fma4(v128.load(p, 16), v128.load(q, 16), b);
-        c = fma4(v128.load(p, 32), v128.load(q, 32), c);
-        d = fma4(v128.load(p, 48), v128.load(q, 48), d);
+      for (; o < end16; o += 64) {
+        a = fma4(v128.load(mat + o), v128.load(v + o), a);
+        b = fma4(v128.load(mat + o, 16), v128.load(v + o, 16), b);
+        c = fma4(v128.load(mat + o, 32), v128.load(v + o, 32), c);
+        d = fma4(v128.load(mat + o, 48), v128.load(v + o, 48), d);
       }
-      if (left > 0) {
+      if (o < end) {
+        const left = <i32>(end - o) >> 2;
+        const p = mat + o, q = v + o;
         a = fma4(upTo4(p, left), upTo4(q, left), a);
         if (left > 4) {
           b = fma4(upTo4(p + 16, left - 4), upTo4(q + 16, left - 4), b);
@@ -338,6 +339,7 @@ export function gemm_matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32,
             d = fma4(upTo4(p + 48, left - 12), upTo4(q + 48, left - 12), d);
           }
         }
+        o = end;
       }
       total += fold(a, b, c, d);
     }

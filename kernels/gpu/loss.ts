@@ -8,22 +8,22 @@ export const squaredErrorGrad = gpuKernel(
   'return 2 * scale * g[0] * (a[this.thread.x] - b[this.thread.x]);',
 );
 
-/** -log softmax(x)[r, labels[r]], from the rows' maxima and sums of exponentials. */
+/** -log softmax(x)[r, labels[r]], from the rows' maxima and what the other exponentials come to. */
 export const crossEntropy = gpuKernel(
   'crossEntropy',
   '',
-  { input: 'Array', labels: 'Array', tops: 'Array', sums: 'Array', cols: 'Integer' },
+  { input: 'Array', labels: 'Array', tops: 'Array', rests: 'Array', cols: 'Integer' },
   `const label = labels[this.thread.x];
-    return logOf(sums[this.thread.x]) + tops[this.thread.x] - input[this.thread.x * cols + toInteger(label)];`,
+    return log1pOf(rests[this.thread.x]) + (tops[this.thread.x] - input[this.thread.x * cols + toInteger(label)]);`,
 );
 
 /** scale g (softmax(x) - onehot(labels)). */
 export const crossEntropyGrad = gpuKernel(
   'crossEntropyGrad',
   '',
-  { input: 'Array', labels: 'Array', g: 'Array', tops: 'Array', sums: 'Array', cols: 'Integer', scale: 'Number' },
+  { input: 'Array', labels: 'Array', g: 'Array', tops: 'Array', rests: 'Array', cols: 'Integer', scale: 'Number' },
   `${integer('r', 'divide(this.thread.x, cols)')}
-    let p = expOf(input[this.thread.x] - tops[r]) / sums[r];
+    let p = expOf(input[this.thread.x] - tops[r]) / (1 + rests[r]);
     if (this.thread.x - r * cols === toInteger(labels[r])) { p = p - 1; }
     return g[0] * scale * p;`,
 );

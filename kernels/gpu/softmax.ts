@@ -2,26 +2,30 @@ import { gpuKernel, integer } from './source.js';
 
 // Softmax over the rows of [rows, cols] in three steps: the fold of max, these sums, and one of the last two.
 
-/** For each row the sum of e^(x - top). */
-export const expSum = gpuKernel(
+/** For each row the sum of e^(x - top) without one number that is equal to top, whose 1 would cover small digits. */
+export const expRest = gpuKernel(
   'softmax',
   'sum of exponentials',
   { input: 'Array', tops: 'Array', cols: 'Integer' },
   `${integer('row', 'this.thread.x * cols')}
     const top = tops[this.thread.x];
     let sum = 0.0;
-    for (let i = 0; i < cols; i++) { sum = sum + expOf(input[row + i] - top); }
+    let left = 0.0;
+    for (let i = 0; i < cols; i++) {
+      const below = input[row + i] - top;
+      if (below === 0 && left < 1) { left = 1.0; } else { sum = sum + expOf(below); }
+    }
     return sum;`,
 );
 
-const args = { input: 'Array', tops: 'Array', sums: 'Array', cols: 'Integer' } as const;
+const args = { input: 'Array', tops: 'Array', rests: 'Array', cols: 'Integer' } as const;
 
 export const softmax = gpuKernel(
   'softmax',
   '',
   args,
   `${integer('row', 'divide(this.thread.x, cols)')}
-    return expOf(input[this.thread.x] - tops[row]) / sums[row];`,
+    return expOf(input[this.thread.x] - tops[row]) / (1 + rests[row]);`,
 );
 
 export const logSoftmax = gpuKernel(
@@ -29,5 +33,5 @@ export const logSoftmax = gpuKernel(
   '',
   args,
   `${integer('row', 'divide(this.thread.x, cols)')}
-    return input[this.thread.x] - tops[row] - logOf(sums[row]);`,
+    return input[this.thread.x] - tops[row] - log1pOf(rests[row]);`,
 );

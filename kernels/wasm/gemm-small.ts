@@ -1,24 +1,26 @@
 // Products that are not worth packing: small ones, and those with a vector, which move as many bytes as they compute.
-// But for gemm_matvec they sum each element over the blocks of KC steps of k and in the order of gemm.ts, so that a row of
-// a product has the same bits whatever rows are computed beside it.
+// But for gemm_matvec they sum each element in the order of gemm.ts, so that a row of a product has the same bits whatever
+// rows are computed beside it. Where there are several chains, `totals` is room for their float64 sums.
+import { CHAIN, finish, KC } from './chain';
+import { gemm_edges } from './gemm';
 import { transpose4x4 } from './layout';
-import { fma4, KC, relu4 } from './math';
+import { fma4, relu4 } from './math';
+import { fold, storeUpTo4, total4, upTo4 } from './sums';
 
+/** Ends a chain of the first w of four columns: stores them if it was the last, or else adds it to the totals. */
 // @ts-ignore: decorator
-@inline function storeLanes(c: usize, v: v128, w: i32): void {
-  if (w & 2) {
-    v128.store_lane<i64>(c, v, 0);
-    if (w & 1) v128.store_lane<f32>(c, v, 2, 8);
-  } else if (w & 1) v128.store_lane<f32>(c, v, 0);
+@inline function endChain(c: usize, v: v128, w: i32, totals: usize, first: bool, last: bool, bias: usize, relu: i32): void {
+  if (totals) v = total4(totals, v, first);
+  if (last) finish(c, v, w, bias, relu);
 }
-/** Adds one block of k to the first w of 8 columns, finishes them if it was the last, and stores them. */
+/** The same for the first w of 8 columns. */
 // @ts-ignore: decorator
-@inline function storeRow(c: usize, lo: v128, hi: v128, w: i32, first: bool, last: bool, bias: usize, relu: i32): void {
-  if (!first) {
-    lo = f32x4.add(v128.load(c), lo);
-    hi = f32x4.add(v128.load(c, 16), hi);
+@inline function endRow(c: usize, lo: v128, hi: v128, w: i32, totals: usize, first: bool, last: bool, bias: usize, relu: i32): void {
+  if (totals) {
+    lo = total4(totals, lo, first);
+    hi = total4(totals + 32, hi, first);
+    if (!last) return;
   }
-  if (!last) { bias = 0; relu = 0; }
   if (bias) {
     lo = f32x4.add(lo, v128.load(bias));
     hi = f32x4.add(hi, v128.load(bias, 16));
@@ -27,11 +29,10 @@ import { fma4, KC, relu4 } from './math';
     lo = relu4(lo);
     hi = relu4(hi);
   }
-  if (w < 4) storeLanes(c, lo, w);
+  if (w < 4) storeUpTo4(c, lo, w);
   else {
     v128.store(c, lo);
-    if (w == 8) v128.store(c, hi, 16);
-    else storeLanes(c + 16, hi, w - 4);
+    storeUpTo4(c + 16, hi, w - 4);
   }
 }
 
@@ -65,6 +66,7 @@ export function gemm_small(
     }
     b = scratch;
   }
+  const totals = k > CHAIN ? gemm_edges(scratch) : 0;
   for (let j = 0; j < n; j += 8) {
     const w = min(8, n - j);
     let a0 = a;
@@ -75,10 +77,10 @@ export function gemm_small(
       const h = m - i;
       let p0 = a0, p1 = h > 1 ? a0 + down : a0, p2 = h > 2 ? a0 + 2 * down : a0, p3 = h > 3 ? a0 + 3 * down : a0;
       let pb = b + (<usize>j << 2);
-      for (let k0 = 0; k0 < k; k0 += KC) {
-        const end = a0 + <usize>min(k, k0 + KC) * along;
+      for (let k0 = 0; k0 < k; k0 += CHAIN) {
+        const end = a0 + <usize>min(k, k0 + CHAIN) * along;
         const first = k0 == 0;
-        const last = k0 + KC >= k;
+        const last = k0 + CHAIN >= k;
         let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
         for (; p0 < end; p0 += along, p1 += along, p2 += along, p3 += along, pb += ldb) {
           const b0 = v128.load(pb);
@@ -96,10 +98,10 @@ export function gemm_small(
           c30 = fma4(s, b0, c30);
           c31 = fma4(s, b1, c31);
         }
-        storeRow(to, c00, c01, w, first, last, pBias, relu);
-        if (h > 1) storeRow(to + ldc, c10, c11, w, first, last, pBias, relu);
-        if (h > 2) storeRow(to + 2 * ldc, c20, c21, w, first, last, pBias, relu);
-        if (h > 3) storeRow(to + 3 * ldc, c30, c31, w, first, last, pBias, relu);
+        endRow(to, c00, c01, w, totals, first, last, pBias, relu);
+        if (h > 1) endRow(to + ldc, c10, c11, w, totals ? totals + 64 : 0, first, last, pBias, relu);
+        if (h > 2) endRow(to + 2 * ldc, c20, c21, w, totals ? totals + 128 : 0, first, last, pBias, relu);
+        if (h > 3) endRow(to + 3 * ldc, c30, c31, w, totals ? totals + 192 : 0, first, last, pBias, relu);
       }
       to += 4 * ldc;
       a0 += 4 * down;
@@ -107,64 +109,104 @@ export function gemm_small(
   }
 }
 
+/** Columns of a long product with a vector that are computed at once; the totals have room for so many. */
+// @ts-ignore: decorator
+@inline const WIDE = 1024;
+/** Bytes of totals for one chunk of gemm_vecmat or gemm_vecmatT. */
+export function gemm_vectorTotals(): i32 { return WIDE * 8; }
+
+/** What a chain of four columns begins with: 0, or what it came to. */
+// @ts-ignore: decorator
+@inline function begin(out: usize, fresh: bool): v128 { return fresh ? f32x4.splat(0) : v128.load(out); }
+
+/** Stores the first w of four columns: what their chain came to, or their end. */
+// @ts-ignore: decorator
+@inline function put(out: usize, v: v128, w: i32, totals: usize, settle: bool, first: bool, last: bool, bias: usize, relu: i32): void {
+  if (settle) v = total4(totals, v, first);
+  if (last) finish(out, v, w, bias, relu);
+  else storeUpTo4(out, v, w);
+}
+
 /** out[j] = act(sum over p of v[p] M[p, j] + bias[j]) for n columns of M, whose rows are ld apart. */
-export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k: i32, bias: usize, relu: i32): void {
-  const stride = <usize>ld << 2;
-  for (let k0 = 0; k0 < k; k0 += KC) {
-    const end = v + (<usize>min(KC, k - k0) << 2);
-    const first = k0 == 0;
-    const last = k0 + KC >= k;
-    let j = 0;
-    for (; j <= n - 32; j += 32) {
-      let m = mat + (<usize>j << 2);
-      let a = f32x4.splat(0), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
-      for (let p = v; p < end; p += 4, m += stride) {
-        const s = v128.load_splat<f32>(p);
-        a = fma4(s, v128.load(m), a);
-        b = fma4(s, v128.load(m, 16), b);
-        c = fma4(s, v128.load(m, 32), c);
-        d = fma4(s, v128.load(m, 48), d);
-        e = fma4(s, v128.load(m, 64), e);
-        f = fma4(s, v128.load(m, 80), f);
-        g = fma4(s, v128.load(m, 96), g);
-        h = fma4(s, v128.load(m, 112), h);
-      }
-      finish(out, a, j, 4, first, last, bias, relu);
-      finish(out, b, j + 4, 4, first, last, bias, relu);
-      finish(out, c, j + 8, 4, first, last, bias, relu);
-      finish(out, d, j + 12, 4, first, last, bias, relu);
-      finish(out, e, j + 16, 4, first, last, bias, relu);
-      finish(out, f, j + 20, 4, first, last, bias, relu);
-      finish(out, g, j + 24, 4, first, last, bias, relu);
-      finish(out, h, j + 28, 4, first, last, bias, relu);
-    }
-    for (; j < n; j += 4) {
-      let m = mat + (<usize>j << 2);
-      let a = f32x4.splat(0);
-      for (let p = v; p < end; p += 4, m += stride) a = fma4(v128.load_splat<f32>(p), v128.load(m), a);
-      finish(out, a, j, min(4, n - j), first, last, bias, relu);
-    }
-    v = end;
-    mat += KC * stride;
+export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k: i32, bias: usize, relu: i32, totals: usize): void {
+  const long = k > CHAIN;
+  const most = long ? WIDE : n;
+  for (let j = 0; j < n; j += most) {
+    const o = <usize>j << 2;
+    vecmat(v, mat + o, out + o, min(most, n - j), <usize>ld << 2, k, bias ? bias + o : 0, relu, totals, long);
   }
 }
 
-/** Adds one block of k to the columns j to j + w - 1, finishes them if it was the last, and stores them. */
+/** Some steps of 32 columns. */
 // @ts-ignore: decorator
-@inline function finish(out: usize, v: v128, j: i32, w: i32, first: bool, last: bool, bias: usize, relu: i32): void {
-  const o = <usize>j << 2;
-  if (!first) v = f32x4.add(v128.load(out + o), v);
-  if (last) {
-    if (bias) v = f32x4.add(v, v128.load(bias + o));
-    if (relu) v = relu4(v);
+@inline function vecmat32(
+  v: usize, end: usize, m: usize, to: usize, stride: usize, t: usize, fresh: bool, settle: bool, first: bool, last: bool, bias: usize, relu: i32,
+): void {
+  let a = begin(to, fresh), b = begin(to + 16, fresh), c = begin(to + 32, fresh), d = begin(to + 48, fresh);
+  let e = begin(to + 64, fresh), f = begin(to + 80, fresh), g = begin(to + 96, fresh), h = begin(to + 112, fresh);
+  for (; v < end; v += 4, m += stride) {
+    const s = v128.load_splat<f32>(v);
+    a = fma4(s, v128.load(m), a);
+    b = fma4(s, v128.load(m, 16), b);
+    c = fma4(s, v128.load(m, 32), c);
+    d = fma4(s, v128.load(m, 48), d);
+    e = fma4(s, v128.load(m, 64), e);
+    f = fma4(s, v128.load(m, 80), f);
+    g = fma4(s, v128.load(m, 96), g);
+    h = fma4(s, v128.load(m, 112), h);
   }
-  if (w == 4) v128.store(out + o, v);
-  else storeLanes(out + o, v, w);
+  if (!(last || settle)) {
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+    v128.store(to, e, 64);
+    v128.store(to, f, 80);
+    v128.store(to, g, 96);
+    v128.store(to, h, 112);
+    return;
+  }
+  put(to, a, 4, t, settle, first, last, bias, relu);
+  put(to + 16, b, 4, t + 32, settle, first, last, bias ? bias + 16 : 0, relu);
+  put(to + 32, c, 4, t + 64, settle, first, last, bias ? bias + 32 : 0, relu);
+  put(to + 48, d, 4, t + 96, settle, first, last, bias ? bias + 48 : 0, relu);
+  put(to + 64, e, 4, t + 128, settle, first, last, bias ? bias + 64 : 0, relu);
+  put(to + 80, f, 4, t + 160, settle, first, last, bias ? bias + 80 : 0, relu);
+  put(to + 96, g, 4, t + 192, settle, first, last, bias ? bias + 96 : 0, relu);
+  put(to + 112, h, 4, t + 224, settle, first, last, bias ? bias + 112 : 0, relu);
 }
+
 // @ts-ignore: decorator
-@inline function scalar(t: f32, bias: usize, relu: i32): f32 {
-  if (bias) t += load<f32>(bias);
-  return relu ? max<f32>(t, 0) : t;
+@inline function vecmat(
+  v: usize, mat: usize, out: usize, n: i32, stride: usize, k: i32, bias: usize, relu: i32, totals: usize, long: bool,
+): void {
+  // Blocks of k keep the pages of M at hand for the next columns, if there are any.
+  const step = n > 32 ? KC : CHAIN;
+  for (let k0 = 0; k0 < k; k0 += step) {
+    const kc = min(step, k - k0);
+    const end = v + (<usize>kc << 2);
+    const fresh = k0 % CHAIN == 0;
+    const last = k0 + kc == k;
+    const settle = long && (last || (k0 + kc) % CHAIN == 0);
+    const first = k0 < CHAIN;
+    let t = totals;
+    let pBias = bias;
+    let j = 0;
+    let to = out;
+    for (; j <= n - 32; j += 32, to += 128, t += 256) {
+      vecmat32(v, end, mat + (<usize>j << 2), to, stride, t, fresh, settle, first, last, pBias, relu);
+      if (pBias) pBias += 128;
+    }
+    for (; j < n; j += 4, to += 16, t += 32) {
+      let m = mat + (<usize>j << 2);
+      let a = begin(to, fresh);
+      for (let p = v; p < end; p += 4, m += stride) a = fma4(v128.load_splat<f32>(p), v128.load(m), a);
+      put(to, a, n - j, t, settle, first, last, pBias, relu);
+      if (pBias) pBias += 16;
+    }
+    v = end;
+    mat += <usize>step * stride;
+  }
 }
 
 /** acc + sum over q of v[q] M[r, q], q in 0..3, for the four rows at r0 … r3, in the order of q. */
@@ -192,18 +234,31 @@ export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k
 }
 
 /** out[j] = act(sum over p of v[p] M[j, p] + bias[j]) for n rows of M: gemm_vecmat of the transpose, turned in registers. */
-export function gemm_vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, bias: usize, relu: i32): void {
+export function gemm_vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, bias: usize, relu: i32, totals: usize): void {
+  const long = k > CHAIN;
+  const most = long ? WIDE : n;
+  for (let j = 0; j < n; j += most) {
+    const o = <usize>j << 2;
+    vecmatT(v, mat + o * <usize>k, out + o, min(most, n - j), k, bias ? bias + o : 0, relu, long ? totals : 0);
+  }
+}
+
+// @ts-ignore: decorator
+@inline function vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, bias: usize, relu: i32, totals: usize): void {
   const ld = <usize>k << 2;
-  for (let k0 = 0; k0 < k; k0 += KC) {
-    const kc = min(KC, k - k0);
+  for (let k0 = 0; k0 < k; k0 += CHAIN) {
+    const kc = min(CHAIN, k - k0);
     const end4 = v + (<usize>(kc & ~3) << 2);
     const end = v + (<usize>kc << 2);
     const first = k0 == 0;
-    const last = k0 + KC >= k;
+    const last = k0 + CHAIN >= k;
+    let pBias = last ? bias : 0;
+    let t = totals;
+    let to = out;
     let j = 0;
-    for (; j <= n - 16; j += 16) {
+    for (; j <= n - 16; j += 16, to += 64) {
       let r = mat + <usize>j * ld;
-      const r4 = 4 * ld, r8 = 8 * ld, r12 = 12 * ld;
+      const r4 = ld << 2, r8 = ld << 3, r12 = r4 + r8;
       let a = f32x4.splat(0), b = a, c = a, d = a;
       let p = v;
       for (; p < end4; p += 16, r += 16) {
@@ -223,16 +278,18 @@ export function gemm_vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, b
         c = fma4(s, column(r + r8, ld), c);
         d = fma4(s, column(r + r12, ld), d);
       }
-      finish(out, a, j, 4, first, last, bias, relu);
-      finish(out, b, j + 4, 4, first, last, bias, relu);
-      finish(out, c, j + 8, 4, first, last, bias, relu);
-      finish(out, d, j + 12, 4, first, last, bias, relu);
+      endChain(to, a, 4, t, first, last, pBias, relu);
+      endChain(to + 16, b, 4, t ? t + 32 : 0, first, last, pBias ? pBias + 16 : 0, relu);
+      endChain(to + 32, c, 4, t ? t + 64 : 0, first, last, pBias ? pBias + 32 : 0, relu);
+      endChain(to + 48, d, 4, t ? t + 96 : 0, first, last, pBias ? pBias + 48 : 0, relu);
+      if (t) t += 128;
+      if (pBias) pBias += 64;
     }
-    for (; j < n; j += 4) {
+    for (; j < n; j += 4, to += 16) {
       // Rows that are missing are read from the first one, and dropped.
       const w = min(4, n - j);
       let r = mat + <usize>j * ld;
-      const r1 = w > 1 ? ld : 0, r2 = w > 2 ? 2 * ld : 0, r3 = w > 3 ? 3 * ld : 0;
+      const r1 = w > 1 ? ld : 0, r2 = w > 2 ? ld << 1 : 0, r3 = w > 3 ? ld * 3 : 0;
       let a = f32x4.splat(0);
       let p = v;
       for (; p < end4; p += 16, r += 16) {
@@ -246,32 +303,48 @@ export function gemm_vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, b
         m = f32x4.replace_lane(m, 3, load<f32>(r + r3));
         a = fma4(v128.load_splat<f32>(p), m, a);
       }
-      finish(out, a, j, w, first, last, bias, relu);
+      endChain(to, a, w, t, first, last, pBias, relu);
+      if (t) t += 32;
+      if (pBias) pBias += 16;
     }
     v = end;
-    mat += KC * 4;
+    mat += CHAIN * 4;
   }
 }
 
-/** out[i] = act(sum over p of M[i, p] v[p] + bias[0]) for `rows` rows of M. */
+/** out[i] = act(sum over p of M[i, p] v[p] + bias[0]) for `rows` rows of M: a sum in 16 lanes as those of sums.ts, in blocks of CHAIN. */
 export function gemm_matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32, bias: usize, relu: i32): void {
   const ld = <usize>k << 2;
-  const k16 = <usize>(k & ~15) << 2;
   for (let i = 0; i < rows; i++, mat += ld, out += 4) {
-    let a = f32x4.splat(0), b = a, c = a, d = a;
+    let total: f64 = 0;
     let o: usize = 0;
-    for (; o < k16; o += 64) {
-      a = fma4(v128.load(mat + o), v128.load(v + o), a);
-      b = fma4(v128.load(mat + o, 16), v128.load(v + o, 16), b);
-      c = fma4(v128.load(mat + o, 32), v128.load(v + o, 32), c);
-      d = fma4(v128.load(mat + o, 48), v128.load(v + o, 48), d);
+    while (o < ld) {
+      const end = min(ld, o + CHAIN * 4);
+      const end16 = end & ~63;
+      let a = f32x4.splat(0), b = a, c = a, d = a;
+      for (; o < end16; o += 64) {
+        a = fma4(v128.load(mat + o), v128.load(v + o), a);
+        b = fma4(v128.load(mat + o, 16), v128.load(v + o, 16), b);
+        c = fma4(v128.load(mat + o, 32), v128.load(v + o, 32), c);
+        d = fma4(v128.load(mat + o, 48), v128.load(v + o, 48), d);
+      }
+      if (o < end) {
+        const left = <i32>(end - o) >> 2;
+        const p = mat + o, q = v + o;
+        a = fma4(upTo4(p, left), upTo4(q, left), a);
+        if (left > 4) {
+          b = fma4(upTo4(p + 16, left - 4), upTo4(q + 16, left - 4), b);
+          if (left > 8) {
+            c = fma4(upTo4(p + 32, left - 8), upTo4(q + 32, left - 8), c);
+            d = fma4(upTo4(p + 48, left - 12), upTo4(q + 48, left - 12), d);
+          }
+        }
+        o = end;
+      }
+      total += fold(a, b, c, d);
     }
-    let t: f32 = 0;
-    if (k16) {
-      a = f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
-      t = (f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1)) + (f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3));
-    }
-    for (; o < ld; o += 4) t += load<f32>(mat + o) * load<f32>(v + o);
-    store<f32>(out, scalar(t, bias, relu));
+    let t = <f32>total;
+    if (bias) t += load<f32>(bias);
+    store<f32>(out, relu && t < 0 ? 0 : t);
   }
 }

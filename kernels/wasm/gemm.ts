@@ -2,10 +2,13 @@
 //
 // Goto's scheme: A in panels of MR rows and B in panels of NR columns are packed, so that the micro-kernel reads both
 // sequentially; a 3x12 tile of C stays in registers for KC steps of k. Nine accumulators hide the latency of two fused
-// multiply-adds a cycle and leave V8 enough of the 16 registers. Every element is summed over the same blocks of k in the
-// same order whatever else is computed beside it, so that a product can be split among threads without changing a bit.
+// multiply-adds a cycle and leave V8 enough of the 16 registers. A tile begins with what C holds, so that an element is one
+// chain of multiply-adds over k whatever is computed beside it: threads and tiles do not change a bit. Chains end after CHAIN
+// steps; longer products are sums of chains in float64 (`gemm_settle`).
+import { CHAIN, finish, KC } from './chain';
 import { transpose4x4 } from './layout';
-import { fma4, KC, relu4 } from './math';
+import { fma4, relu4 } from './math';
+import { total4 } from './sums';
 
 // @ts-ignore: decorator
 @inline const MR = 3;
@@ -20,12 +23,20 @@ import { fma4, KC, relu4 } from './math';
 /** Rows of A that are packed at once. */
 // @ts-ignore: decorator
 @inline const MO = 768;
-/** Steps of k that are packed at once. */
+/** Elements that are computed at once where there are several chains: so many float64 totals are kept. */
+// @ts-ignore: decorator
+@inline const AREA = 300000;
+/** Steps of k that are packed at once; a chain is a multiple. */
 // @ts-ignore: decorator
 @inline const KO = 512;
 /** Bytes of room for one tile. */
 // @ts-ignore: decorator
 @inline const EDGE = 256;
+/** Bytes of packed panels, and of totals. */
+// @ts-ignore: decorator
+@inline const PACKED = (MO + NC) * KO * 4;
+// @ts-ignore: decorator
+@inline const TOTALS = AREA * 8 + 64;
 
 // What happens to a finished tile.
 // @ts-ignore: decorator
@@ -34,11 +45,16 @@ import { fma4, KC, relu4 } from './math';
 @inline const BIAS = 2;
 // @ts-ignore: decorator
 @inline const RELU = 4;
+/** For gemm_settle: these were the last steps of k. */
+// @ts-ignore: decorator
+@inline const LAST = 8;
 
-/** Bytes of scratch space: packed A, packed B, tiles at the edges for as many chunks as work at once. */
-export function gemm_scratch(chunks: i32): i32 { return (MO * KO + NC * KO) * 4 + chunks * EDGE + 64; }
+/** Bytes of scratch space: packed A, packed B, totals, tiles at the edges for as many chunks as work at once. */
+export function gemm_scratch(chunks: i32): i32 { return PACKED + TOTALS + chunks * EDGE + 64; }
 /** How many of m rows, n columns, k steps are packed at once. */
-export function gemm_rows(m: i32): i32 { return part(m, MO, MC); }
+export function gemm_rows(m: i32, n: i32, k: i32): i32 {
+  return part(m, k > CHAIN ? min(MO, AREA / gemm_cols(n) / MC * MC) : MO, MC);
+}
 export function gemm_cols(n: i32): i32 { return part(n, NC, NR); }
 export function gemm_depth(k: i32): i32 { return min(k, KO); }
 /** The units of work of `gemm_pack` for a block of m rows, n columns. */
@@ -55,8 +71,8 @@ export function gemm_tileUnits(m: i32, n: i32): i32 { return ((n + NR - 1) / NR)
 
 // @ts-ignore: decorator
 @inline function packedB(scratch: usize): usize { return scratch + ((MO * KO) << 2); }
-// @ts-ignore: decorator
-@inline function edges(scratch: usize): usize { return scratch + ((MO * KO + NC * KO) << 2) + 64; }
+export function gemm_edges(scratch: usize): usize { return scratch + PACKED + TOTALS; }
+export function gemm_totals(scratch: usize): usize { return scratch + PACKED; }
 
 /** One panel of NR columns from column j, [k][NR]; missing columns are zeros. */
 function panelB(b: usize, dst: usize, ld: usize, trans: i32, k: i32, w: i32): void {
@@ -140,7 +156,6 @@ export function gemm_pack(
 // @ts-ignore: decorator
 @inline function put(c: usize, v: v128, flags: i32, bias: usize): void {
   if (flags) {
-    if (flags & ACCUMULATE) v = f32x4.add(v128.load(c), v);
     if (flags & BIAS) v = f32x4.add(v, v128.load(bias));
     if (flags & RELU) v = relu4(v);
   }
@@ -150,6 +165,20 @@ export function gemm_pack(
 /** One 3x12 tile: a packed panel of A times a packed panel of B. */
 function tile(a: usize, b: usize, c: usize, ldc: usize, kc: i32, flags: i32, bias: usize): void {
   let c00 = f32x4.splat(0), c01 = c00, c02 = c00, c10 = c00, c11 = c00, c12 = c00, c20 = c00, c21 = c00, c22 = c00;
+  if (flags & ACCUMULATE) {
+    let p = c;
+    c00 = v128.load(p);
+    c01 = v128.load(p, 16);
+    c02 = v128.load(p, 32);
+    p += ldc;
+    c10 = v128.load(p);
+    c11 = v128.load(p, 16);
+    c12 = v128.load(p, 32);
+    p += ldc;
+    c20 = v128.load(p);
+    c21 = v128.load(p, 16);
+    c22 = v128.load(p, 32);
+  }
   const end = a + <usize>kc * (MR * 4);
   for (; a < end; a += MR * 4, b += NR * 4) {
     const b0 = v128.load(b);
@@ -207,7 +236,7 @@ export function gemm_tiles(
   const panelsB = (n + NR - 1) / NR;
   const panelsA = (m + MR - 1) / MR;
   const stride = <usize>ldc << 2;
-  const edge = edges(scratch) + <usize>(slot * EDGE);
+  const edge = gemm_edges(scratch) + <usize>(slot * EDGE);
   const end = begin + count;
   while (begin < end) {
     const block = begin / panelsB;
@@ -237,6 +266,21 @@ export function gemm_tiles(
   }
 }
 
+/**
+ * Adds the chains that end in C to the totals of `rows` rows; after the last, C gets the totals. Totals have room for whole
+ * vectors in each row.
+ */
+export function gemm_settle(c: usize, totals: usize, ldc: i32, n: i32, rows: i32, flags: i32, bias: usize): void {
+  const first = !(flags & ACCUMULATE);
+  for (let i = 0; i < rows; i++, c += <usize>ldc << 2) {
+    for (let j = 0; j < n; j += 4, totals += 32) {
+      const o = <usize>j << 2;
+      const v = total4(totals, v128.load(c + o), first);
+      if (flags & LAST) finish(c + o, v, n - j, bias ? bias + o : 0, flags & RELU);
+    }
+  }
+}
+
 /** The whole product on one thread. `bias` is 0 where there is none. */
 export function gemm(
   a: usize, b: usize, c: usize, m: i32, n: i32, k: i32, transA: i32, transB: i32, bias: usize, relu: i32, scratch: usize,
@@ -244,7 +288,8 @@ export function gemm(
   const lda = transA ? m : k;
   const ldb = transB ? k : n;
   const cols = gemm_cols(n);
-  const rows = gemm_rows(m);
+  const rows = gemm_rows(m, n, k);
+  const long = k > CHAIN;
   for (let j = 0; j < n; j += cols) {
     const nc = min(cols, n - j);
     for (let i = 0; i < m; i += rows) {
@@ -255,8 +300,14 @@ export function gemm(
         const pb = b + (<usize>(transB ? j * ldb + p : p * ldb + j) << 2);
         gemm_pack(pa, pb, scratch, lda, ldb, transA, transB, mc, nc, kc, 0, gemm_packUnits(mc, nc));
         const last = p + kc == k;
-        const flags = (p > 0 ? ACCUMULATE : 0) | (last && bias ? BIAS : 0) | (last && relu ? RELU : 0);
-        gemm_tiles(scratch, c + (<usize>(i * n + j) << 2), n, mc, nc, kc, flags, bias + (<usize>j << 2), 0, 0, gemm_tileUnits(mc, nc));
+        const ends = last ? (bias ? BIAS : 0) | (relu ? RELU : 0) : 0;
+        const to = c + (<usize>(i * n + j) << 2);
+        const flags = (p % CHAIN ? ACCUMULATE : 0) | (long ? 0 : ends);
+        const pBias = bias ? bias + (<usize>j << 2) : 0;
+        gemm_tiles(scratch, to, n, mc, nc, kc, flags, pBias, 0, 0, gemm_tileUnits(mc, nc));
+        if (long && (last || (p + kc) % CHAIN == 0)) {
+          gemm_settle(to, gemm_totals(scratch), n, nc, mc, (p >= CHAIN ? ACCUMULATE : 0) | (last ? LAST : 0) | ends, pBias);
+        }
       }
     }
   }

@@ -1,25 +1,35 @@
 // Losses of a whole batch in one pass, and their gradients.
-import { log4 } from './math';
-import { expSum, rowMax } from './rows';
+import { log1p } from './math';
+import { expRest, expSum, rowMax, scaleRow } from './rows';
+import { BLOCK, fold, upTo4 } from './sums';
 
-/** out[0] = scale Σ (a - b)²: float32 chains of at most 64, added up in float64. */
+/** out[0] = scale Σ (a - b)², summed in the order of sums.ts. */
 export function squaredError(a: usize, b: usize, out: usize, n: i32, scale: f64): void {
   let total: f64 = 0;
-  let i = 0;
-  while (n - i >= 4) {
-    let s = f32x4.splat(0);
-    const end = i + min((n - i) & ~3, 256);
-    for (; i < end; i += 4) {
-      const d = f32x4.sub(v128.load(a + (<usize>i << 2)), v128.load(b + (<usize>i << 2)));
-      s = f32x4.add(s, f32x4.mul(d, d));
+  while (n > 0) {
+    let left = min(n, BLOCK);
+    n -= left;
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (; left >= 16; left -= 16, a += 64, b += 64) {
+      s0 = addSquare(s0, v128.load(a), v128.load(b));
+      s1 = addSquare(s1, v128.load(a, 16), v128.load(b, 16));
+      s2 = addSquare(s2, v128.load(a, 32), v128.load(b, 32));
+      s3 = addSquare(s3, v128.load(a, 48), v128.load(b, 48));
     }
-    total += <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1) + <f64>f32x4.extract_lane(s, 2) + <f64>f32x4.extract_lane(s, 3);
-  }
-  for (; i < n; i++) {
-    const d = load<f32>(a + (<usize>i << 2)) - load<f32>(b + (<usize>i << 2));
-    total += <f64>(d * d);
+    if (left > 0) {
+      s0 = addSquare(s0, upTo4(a, left), upTo4(b, left));
+      s1 = addSquare(s1, upTo4(a + 16, left - 4), upTo4(b + 16, left - 4));
+      s2 = addSquare(s2, upTo4(a + 32, left - 8), upTo4(b + 32, left - 8));
+      s3 = addSquare(s3, upTo4(a + 48, left - 12), upTo4(b + 48, left - 12));
+    }
+    total += fold(s0, s1, s2, s3);
   }
   store<f32>(out, <f32>(total * scale));
+}
+// @ts-ignore: decorator
+@inline function addSquare(sum: v128, a: v128, b: v128): v128 {
+  const d = f32x4.sub(a, b);
+  return f32x4.add(sum, f32x4.mul(d, d));
 }
 
 /** out = 2 scale g[0] (a - b). Blocks are padded to whole vectors. */
@@ -29,12 +39,11 @@ export function squaredErrorGrad(a: usize, b: usize, g: usize, out: usize, n: i3
   for (let o: usize = 0; o < bytes; o += 16) v128.store(out + o, f32x4.mul(s, f32x4.sub(v128.load(a + o), v128.load(b + o))));
 }
 
-/** out[r] = -log softmax(x)[r, index[r]]. */
+/** out[r] = -log softmax(x)[r, index[r]]; near 0 as exact as anywhere. */
 export function crossEntropy(x: usize, index: usize, out: usize, rows: i32, cols: i32): void {
   for (let r = 0; r < rows; r++, x += <usize>cols << 2, index += 4, out += 4) {
     const top = rowMax(x, cols);
-    const sum = expSum(x, 0, cols, f32x4.splat(top));
-    const logSum = f32x4.extract_lane(log4(f32x4.splat(<f32>sum)), 0);
+    const logSum = log1p(<f32>expRest(x, cols, top));
     store<f32>(out, logSum + (top - load<f32>(x + (<usize>load<f32>(index) << 2))));
   }
 }
@@ -44,11 +53,8 @@ export function crossEntropyGrad(x: usize, index: usize, g: usize, out: usize, r
   const s = load<f32>(g) * scale;
   const stride = <usize>cols << 2;
   for (let r = 0; r < rows; r++, x += stride, out += stride, index += 4) {
-    const total = expSum(x, out, cols, f32x4.splat(rowMax(x, cols)));
-    const q = f32x4.splat(<f32>(<f64>s / total));
-    let i: usize = 0;
-    for (; i + 16 <= stride; i += 16) v128.store(out + i, f32x4.mul(v128.load(out + i), q));
-    for (; i < stride; i += 4) store<f32>(out + i, load<f32>(out + i) * f32x4.extract_lane(q, 0));
+    const total = expSum(x, out, cols, rowMax(x, cols));
+    scaleRow(out, cols, <f32>(<f64>s / total));
     const hit = out + (<usize>load<f32>(index) << 2);
     store<f32>(hit, load<f32>(hit) - s);
   }

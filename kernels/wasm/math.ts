@@ -2,10 +2,6 @@
 // range, subnormals included. Range reductions after Cody and Waite; minimax coefficients are those of the Cephes
 // Mathematical Library (S. Moshier), single precision.
 
-/** Products sum this many steps of k in registers: a tile stays there, and a panel of B in the first-level cache. */
-// @ts-ignore: decorator
-@inline export const KC = 256;
-
 // @ts-ignore: decorator
 @inline function c(x: f32): v128 { return f32x4.splat(x); }
 /** a b + d, in one rounding where the build has relaxed SIMD and the processor a fused multiply-add. */
@@ -55,6 +51,15 @@ function expFar(v: v128): v128 {
   return i32x4.add(expRest(v, shifted), i32x4.shl(shifted, 23));
 }
 
+/** exp of numbers that are not above 0, without a branch: what would be less than half the least normal number is 0. */
+// @ts-ignore: decorator
+@inline export function expDown4(v: v128): v128 {
+  const x = f32x4.pmax(v, c(-88.0)); // 2^-127 is 0 where an exponent is put together
+  const shifted = fma4(x, c(1.44269504088896341), c(SHIFT));
+  const power = i32x4.add(i32x4.shl(shifted, 23), c(1.0));
+  return fma4(expRestMinusOne(x, shifted), power, power);
+}
+
 // @ts-ignore: decorator
 @inline export function log4(v: v128): v128 {
   const tiny = f32x4.lt(v, c(1.17549435e-38));
@@ -82,6 +87,12 @@ function expFar(v: v128): v128 {
   y = v128.bitselect(c(-Infinity), y, f32x4.eq(v, c(0)));
   y = v128.bitselect(v, y, f32x4.eq(v, c(Infinity)));
   return v128.bitselect(y, c(NaN), f32x4.ge(v, c(0)));
+}
+
+/** log(1 + x) for finite x >= 0 or NaN: that of the rounded sum, and what the rounding left out. */
+export function log1p(x: f32): f32 {
+  const u = <f32>1 + x;
+  return f32x4.extract_lane(log4(f32x4.splat(u)), 0) + (x - (u - <f32>1)) / u;
 }
 
 /** max(x, 0), -0 for -0 and NaN for NaN: one instruction, where f32x4.max takes several. */

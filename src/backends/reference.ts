@@ -4,6 +4,7 @@ import { copy, gather, put, scatter } from '../../kernels/reference/layout.js';
 import { matmul } from '../../kernels/reference/matmul.js';
 import { reduce } from '../../kernels/reference/reduce.js';
 import { softmax } from '../../kernels/reference/softmax.js';
+import { type Arithmetic, float32, float64 } from '../../kernels/reference/sums.js';
 import { fail } from '../errors.js';
 import { type LoopNest, sizeOf } from '../shape.js';
 import type {
@@ -40,6 +41,8 @@ const cells = (x: Storage): Floats => (x as Cells).values;
 
 /** The oracle and last fallback: plain loops over typed arrays, which the garbage collector looks after. */
 export class ReferenceBackend implements Backend {
+  readonly #arithmetic: Arithmetic;
+
   /**
    * @param reason why this backend was chosen, for `info`
    * @param type of every storage; gradient checks need 'float64'
@@ -48,7 +51,9 @@ export class ReferenceBackend implements Backend {
     readonly device: Device,
     private readonly reason: string,
     readonly type: ElementType = 'float32',
-  ) {}
+  ) {
+    this.#arithmetic = type === 'float64' ? float64 : float32;
+  }
 
   info(): DeviceInfo {
     return { type: this.device, backend: 'reference', name: 'JavaScript engine', reason: this.reason };
@@ -105,7 +110,9 @@ export class ReferenceBackend implements Backend {
   }
 
   reduce(kernel: ReduceKernel, x: Storage, outer: number, length: number, inner: number): Storage {
-    return this.#make(outer * inner, (out) => reduce(kernel, cells(x), out, outer, length, inner));
+    return this.#make(outer * inner, (out) =>
+      reduce(kernel, cells(x), out, outer, length, inner, this.#arithmetic.round),
+    );
   }
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
@@ -113,7 +120,7 @@ export class ReferenceBackend implements Backend {
     return this.#make(offsetsA.length * m * n, (out) => {
       offsetsA.forEach((offset, i) => {
         const at = { a: offset, b: offsetsB[i], out: i * m * n };
-        matmul(cells(a), cells(b), out, at, plan, transA, transB, bias && cells(bias), relu);
+        matmul(cells(a), cells(b), out, at, plan, transA, transB, bias && cells(bias), relu, this.#arithmetic);
       });
     });
   }

@@ -151,7 +151,8 @@ export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossE
     const slope = x.softmax(1).sub(dispatch(scatter, [ones(index), index], x.dims[1]));
     return [slope.mul(g.reshape([-1, 1])), null];
   },
-  equals: ([x, index]) => dispatch(gather, [x.logSoftmax(1), index], null).neg(),
+  // Adding 0 makes 0 of -0.
+  equals: ([x, index]) => dispatch(gather, [x.logSoftmax(1), index], null).neg().add(0),
   examples: [{ shapes: [[4, 3], [4]], attributes: null, values: someLabels }],
 });
 

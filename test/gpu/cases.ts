@@ -1,5 +1,5 @@
 import type { Device } from '../../src/backends/backend.js';
-import { noGrad, type Tensor, tensor } from '../../src/index.js';
+import { nn, noGrad, type Tensor, tensor } from '../../src/index.js';
 import { dispatch } from '../../src/ops/dispatch.js';
 import { applyBinary, applyReduce } from '../../src/ops/families.js';
 import { table } from '../../src/ops/table.js';
@@ -213,6 +213,25 @@ const special = same(
   (x) => noGrad(() => x.softmax(1)),
 );
 
+const confident = [20, 17, 10, 5, 0].map((margin) => [0, margin, 0, -margin]);
+const nearZero = [
+  same(
+    'a loss near 0 keeps its digits',
+    (device) => [tensor(confident, { device })],
+    (x) =>
+      noGrad(() => nn.functional.crossEntropy(x, tensor([1, 1, 1, 1, 1], { device: x.device }), { reduction: 'none' })),
+    3e-5,
+    0,
+  ),
+  same(
+    'logSoftmax near 0 keeps its digits',
+    (device) => [tensor(confident, { device })],
+    (x) => noGrad(() => x.logSoftmax(1)),
+    3e-5,
+    0,
+  ),
+];
+
 export const cases: readonly Case[] = [
   ...unary,
   ...binary,
@@ -221,4 +240,5 @@ export const cases: readonly Case[] = [
   ...generalSpecials,
   ...matmul,
   special,
+  ...nearZero,
 ];

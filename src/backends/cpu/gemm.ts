@@ -7,6 +7,9 @@ const SMALL = 300_000;
 const ACCUMULATE = 1;
 const BIAS = 2;
 const RELU = 4;
+const LAST = 8;
+/** Steps of k in one chain: kernels/wasm/chain.ts. */
+const CHAIN = 2048;
 
 // By how much the arguments of the kernels rise with every unit of work; see kernels/wasm/gemm.ts.
 const PACK_STEPS = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -30,9 +33,9 @@ export function gemm(
   const relu = plan.relu ? 1 : 0;
   // A vector lies the same with its transpose.
   if (n === 1 && (m === 1 || !transA)) rowProducts(pool, a, b, c, m, k, bias, relu);
-  else if (m === 1 && transB) turnedProducts(pool, a, b, c, n, k, bias, relu);
-  else if (m === 1) columnProducts(pool, a, b, c, n, k, bias, relu);
-  else if (n === 1 && bias === 0) columnProducts(pool, b, a, c, m, k, 0, relu);
+  else if (m === 1 && transB) turnedProducts(kernels, pool, a, b, c, n, k, bias, relu, scratch);
+  else if (m === 1) columnProducts(kernels, pool, a, b, c, n, k, bias, relu, scratch);
+  else if (n === 1 && bias === 0) columnProducts(kernels, pool, b, a, c, m, k, 0, relu, scratch);
   else if (m * n * k <= SMALL) kernels.gemm_small!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
   else if (pool.threads === 1) kernels.gemm!(a, b, c, m, n, k, transA, transB, bias, relu, scratch);
   else tiles(kernels, pool, plan, a, b, c, bias, scratch);
@@ -55,9 +58,10 @@ function tiles(
   const relu = plan.relu ? 1 : 0;
   const lda = transA ? m : k;
   const ldb = transB ? k : n;
-  const rows = kernels.gemm_rows!(m);
+  const rows = kernels.gemm_rows!(m, n, k);
   const cols = kernels.gemm_cols!(n);
   const depth = kernels.gemm_depth!(k);
+  const long = k > CHAIN;
   for (let j = 0; j < n; j += cols) {
     const nc = Math.min(cols, n - j);
     for (let i = 0; i < m; i += rows) {
@@ -76,11 +80,14 @@ function tiles(
           cost: 5 * kc,
         });
         const last = p + kc === k;
-        const flags = (p > 0 ? ACCUMULATE : 0) | (last && bias !== 0 ? BIAS : 0) | (last && relu ? RELU : 0);
+        const ends = last ? (bias === 0 ? 0 : BIAS) | (relu ? RELU : 0) : 0;
+        const flags = (p % CHAIN === 0 ? 0 : ACCUMULATE) | (long ? 0 : ends);
+        const to = c + (i * n + j) * 4;
+        const pBias = bias === 0 ? 0 : bias + j * 4;
         const units = kernels.gemm_tileUnits!(mc, nc);
         pool.run({
           kernel: 'gemm_tiles',
-          args: [scratch, c + (i * n + j) * 4, n, mc, nc, kc, flags, bias + j * 4, 0, 0, 0],
+          args: [scratch, to, n, mc, nc, kc, flags, pBias, 0, 0, 0],
           perUnit: TILE_STEPS,
           perChunk: TILE_CHUNKS,
           counted: 10,
@@ -88,6 +95,18 @@ function tiles(
           grain: 1,
           cost: (0.08 * mc * nc * kc) / units,
         });
+        if (long && (last || (p + kc) % CHAIN === 0)) {
+          const what = (p < CHAIN ? 0 : ACCUMULATE) | (last ? LAST : 0) | ends;
+          pool.run({
+            kernel: 'gemm_settle',
+            args: [to, kernels.gemm_totals!(scratch), n, nc, mc, what, pBias],
+            perUnit: [n * 4, Math.ceil(nc / 4) * 32],
+            counted: 4,
+            units: mc,
+            grain: 1,
+            cost: 0.5 * nc,
+          });
+        }
       }
     }
   }
@@ -117,6 +136,7 @@ function rowProducts(
 
 /** out[j] = v · M[j] for rows of M, summed in the order of columnProducts. */
 function turnedProducts(
+  kernels: Kernels,
   pool: Pool,
   v: number,
   mat: number,
@@ -125,11 +145,13 @@ function turnedProducts(
   k: number,
   bias: number,
   relu: number,
+  totals: number,
 ): void {
   pool.run({
     kernel: 'gemm_vecmatT',
-    args: [v, mat, out, n, k, bias, relu],
+    args: [v, mat, out, n, k, bias, relu, totals],
     perUnit: [0, k * 4, 4, 0, 0, bias === 0 ? 0 : 4, 0],
+    perChunk: [0, 0, 0, 0, 0, 0, 0, kernels.gemm_vectorTotals!()],
     counted: 3,
     units: n,
     grain: 16,
@@ -139,6 +161,7 @@ function turnedProducts(
 
 /** out[j] = v · M[:, j] for columns of M [k, n]. */
 function columnProducts(
+  kernels: Kernels,
   pool: Pool,
   v: number,
   mat: number,
@@ -147,11 +170,13 @@ function columnProducts(
   k: number,
   bias: number,
   relu: number,
+  totals: number,
 ): void {
   pool.run({
     kernel: 'gemm_vecmat',
-    args: [v, mat, out, n, n, k, bias, relu],
+    args: [v, mat, out, n, n, k, bias, relu, totals],
     perUnit: [0, 4, 4, 0, 0, 0, bias === 0 ? 0 : 4, 0],
+    perChunk: [0, 0, 0, 0, 0, 0, 0, 0, kernels.gemm_vectorTotals!()],
     counted: 3,
     units: n,
     grain: 32,

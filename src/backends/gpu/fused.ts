@@ -18,8 +18,8 @@ export interface Launcher {
   replace(storage: Storage, cell: Cell): void;
   /** Reduces in stages until one number is left for each of the outer times inner. */
   stages(kernel: GpuKernel, x: Cell, outer: number, length: number, inner: number): Cell;
-  /** The rows' maxima, and the sums of their exponentials. */
-  rowSums(x: Storage, rows: number, cols: number): [tops: Cell, sums: Cell];
+  /** The rows' maxima, and the sums of their other exponentials. */
+  rowRests(x: Storage, rows: number, cols: number): [tops: Cell, rests: Cell];
 }
 
 /** The arguments of Backend.fused. */
@@ -45,18 +45,18 @@ export const fused: { readonly [name: string]: Fused | undefined } = {
   squaredErrorGrad: (gpu, { operands, numbers, size }) =>
     gpu.launch(squaredErrorGrad, size, [...operands.map((x) => gpu.present(x!)), ...numbers]),
   crossEntropy: (gpu, { operands: [x, index], bounds: [rows, cols] }) => {
-    const [tops, sums] = gpu.rowSums(x!, rows, cols);
+    const [tops, rests] = gpu.rowRests(x!, rows, cols);
     return releasing(
-      gpu.launch(crossEntropy, rows, [gpu.present(x!), gpu.present(index!), tops, sums, cols]),
+      gpu.launch(crossEntropy, rows, [gpu.present(x!), gpu.present(index!), tops, rests, cols]),
       tops,
-      sums,
+      rests,
     );
   },
   crossEntropyGrad: (gpu, { operands, bounds: [rows, cols], numbers }) => {
     const [x, index, g] = operands.map((s) => s!);
-    const [tops, sums] = gpu.rowSums(x, rows, cols);
-    const args = [gpu.present(x), gpu.present(index), gpu.present(g), tops, sums, cols, ...numbers];
-    return releasing(gpu.launch(crossEntropyGrad, x.size, args), tops, sums);
+    const [tops, rests] = gpu.rowRests(x, rows, cols);
+    const args = [gpu.present(x), gpu.present(index), gpu.present(g), tops, rests, cols, ...numbers];
+    return releasing(gpu.launch(crossEntropyGrad, x.size, args), tops, rests);
   },
   sgd: (gpu, call) => {
     const { operands, numbers, guard } = call;

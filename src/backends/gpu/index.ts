@@ -3,7 +3,7 @@ import { first, more, verdict } from '../../../kernels/gpu/finite.js';
 import { copy, gather, put, rows, scatter } from '../../../kernels/gpu/layout.js';
 import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
 import { finish, locate, reduce } from '../../../kernels/gpu/reduce.js';
-import { expSum, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
+import { expRest, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail } from '../../errors.js';
 import { collapse, type LoopNest, sizeOf, stridesOf } from '../../shape.js';
@@ -123,16 +123,16 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     return this.make(size, cell);
   }
 
-  /** The rows' maxima, and the sums of their exponentials. @internal */
-  rowSums(x: Storage, rows: number, cols: number): [tops: Cell, sums: Cell] {
+  /** The rows' maxima, and the sums of their other exponentials; see expRest. @internal */
+  rowRests(x: Storage, rows: number, cols: number): [tops: Cell, rests: Cell] {
     const cell = this.present(x);
     const tops = this.stages(reduce('softmax', MAX, 'largest'), cell, rows, cols, 1);
-    return [tops, this.launch(expSum, rows, [cell, tops, cols])];
+    return [tops, this.launch(expRest, rows, [cell, tops, cols])];
   }
 
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage {
-    const [tops, sums] = this.rowSums(x, rows, cols);
-    return letGo(this.run(log ? logSoftmax : softmax, x.size, x, tops, sums, cols), tops, sums);
+    const [tops, rests] = this.rowRests(x, rows, cols);
+    return letGo(this.run(log ? logSoftmax : softmax, x.size, x, tops, rests, cols), tops, rests);
   }
 
   copy(x: Storage, shape: readonly number[], strides: readonly number[], offset: number): Storage {

@@ -53,7 +53,7 @@ export interface LoadedModel {
   readonly inputFeatures: number | null;
   readonly outputFeatures: number;
   readonly labels: readonly string[];
-  readonly profile: import('../data/profile.js').TrainingProfile | null;
+  readonly baseline: import('../data/baseline.js').Baseline | null;
 }
 
 export interface Packed {

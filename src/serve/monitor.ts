@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ColumnProfile, TrainingProfile } from '../data/profile.js';
-import { largest } from '../data/profile.js';
+import type { ColumnBaseline, Baseline } from '../data/baseline.js';
+import { largest } from '../data/baseline.js';
 import { metrics } from '../index.js';
 import type { Sample } from './messages.js';
 import type { Version } from './repository.js';
@@ -74,10 +74,10 @@ class Window {
   }
 }
 
-/** Compares a column with its profile; null where there is nothing to compare. @internal */
+/** Compares a column with its baseline; null where there is nothing to compare. @internal */
 export function compareColumn(
   sample: Float32Array,
-  { name, points }: ColumnProfile,
+  { name, points }: ColumnBaseline,
   trainingRows: number,
 ): ColumnDrift | null {
   if (sample.length === 0 || points.length === 0) return null;
@@ -92,7 +92,7 @@ export function compareColumn(
 
 interface Watched {
   readonly version: Version;
-  readonly profile: TrainingProfile;
+  readonly baseline: Baseline;
   readonly inputs: Window;
   readonly outputs: Window;
   report: DriftReport | null;
@@ -121,12 +121,12 @@ export class Monitor {
   }
 
   watch(version: Version): void {
-    const { profile, outputFeatures } = version.info;
-    if (profile === null) return;
+    const { baseline, outputFeatures } = version.info;
+    if (baseline === null) return;
     this.#watched.set(version.id, {
       version,
-      profile,
-      inputs: new Window(this.#rows, profile.features.length),
+      baseline,
+      inputs: new Window(this.#rows, baseline.features.length),
       outputs: new Window(this.#rows, outputFeatures),
       report: null,
       fresh: false,
@@ -166,13 +166,13 @@ export class Monitor {
   }
 
   async #compare(watched: Watched): Promise<DriftReport> {
-    const { version, profile, inputs, outputs } = watched;
+    const { version, baseline, inputs, outputs } = watched;
     watched.fresh = false;
     let started = performance.now();
-    const columns = async (window: Window, profiles: readonly ColumnProfile[]) => {
+    const columns = async (window: Window, baselines: readonly ColumnBaseline[]) => {
       const all: ColumnDrift[] = [];
-      for (const [j, column] of profiles.entries()) {
-        const drift = compareColumn(window.column(j), column, profile.rows);
+      for (const [j, column] of baselines.entries()) {
+        const drift = compareColumn(window.column(j), column, baseline.rows);
         if (drift !== null) all.push(drift);
         if (performance.now() - started < SLICE) continue;
         await nextTurn();
@@ -180,12 +180,12 @@ export class Monitor {
       }
       return all;
     };
-    const features = await columns(inputs, profile.features);
+    const features = await columns(inputs, baseline.features);
     let classPsi: number | null = null;
-    if (profile.classes.length > 0) {
-      const counts = profile.classes.map(() => 0);
+    if (baseline.classes.length > 0) {
+      const counts = baseline.classes.map(() => 0);
       for (let i = 0; i < outputs.rows; i++) counts[largest(outputs.row(i))]++;
-      classPsi = metrics.psiOfCounts(counts, profile.classes);
+      classPsi = metrics.psiOfCounts(counts, baseline.classes);
     }
     return {
       model: version.name,
@@ -193,7 +193,7 @@ export class Monitor {
       rows: inputs.rows,
       at: new Date(),
       features,
-      outputs: await columns(outputs, profile.outputs),
+      outputs: await columns(outputs, baseline.outputs),
       classPsi,
       share: features.filter((f) => f.drifted).length / Math.max(1, features.length),
     };

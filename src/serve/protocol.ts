@@ -13,7 +13,7 @@ export interface Signature {
   /** null where any number goes. */
   readonly inputFeatures: number | null;
   /** Whether NaN stands for a gap that the preparation fills. */
-  readonly gaps: boolean;
+  readonly allowsMissing: boolean;
 }
 
 /** What both protocols make of a body. */
@@ -185,30 +185,30 @@ function flatten(data: unknown[], shape: readonly number[], signature: Signature
 }
 
 /** Copies numbers, and requires that they are finite as float32; null is a gap. */
-export function fill(out: Float32Array, at: number, numbers: readonly unknown[], { gaps }: Signature): void {
+export function fill(out: Float32Array, at: number, numbers: readonly unknown[], { allowsMissing }: Signature): void {
   for (let i = 0; i < numbers.length; i++) {
     const v = numbers[i];
     if (typeof v === 'number') {
       const f = Math.fround(v);
       out[at + i] = f;
       if (f - f === 0) continue;
-    } else if (v === null && gaps) {
+    } else if (v === null && allowsMissing) {
       out[at + i] = NaN;
       continue;
     }
     refuse(
       `number ${at + i} is ${describe(v)}`,
-      gaps ? 'send finite numbers, and null for gaps' : 'send finite numbers that float32 can hold',
+      allowsMissing ? 'send finite numbers, and null for allowsMissing' : 'send finite numbers that float32 can hold',
     );
   }
 }
 
-/** @throws RequestError naming the first value that is not finite, nor a gap where gaps may be */
-export function checkValues(values: Float32Array, features: number, { gaps }: Pick<Signature, 'gaps'>): void {
+/** @throws RequestError naming the first value that is not finite, nor a gap where allowsMissing may be */
+export function checkValues(values: Float32Array, features: number, { allowsMissing }: Pick<Signature, 'allowsMissing'>): void {
   if (allFinite(values)) return;
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
-    if (v - v !== 0 && !(gaps && Number.isNaN(v)))
+    if (v - v !== 0 && !(allowsMissing && Number.isNaN(v)))
       refuse(`feature ${i % features} of row ${Math.floor(i / features)} is ${v}`, 'send finite numbers');
   }
 }

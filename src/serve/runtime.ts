@@ -11,14 +11,14 @@ export class Runtime {
 
   private constructor(name: string, version: string, file: ModelFile) {
     this.#file = file;
-    const { inputFeatures, preparation, labels, profile } = file;
-    this.signature = { name, version, inputFeatures, gaps: preparation.some((p) => p instanceof data.Imputer) };
+    const { inputFeatures, preprocessors, labels, baseline } = file;
+    this.signature = { name, version, inputFeatures, allowsMissing: preprocessors.some((p) => p instanceof data.Imputer) };
     // The first answer is computed before anybody waits for it, and must be made of numbers.
     const features = inputFeatures ?? 1;
     const outputs = this.predict(new Float32Array(features), 1, features);
     const bad = outputs.find((v) => !Number.isFinite(v));
     if (bad !== undefined) throw new Error(`it answers ${bad} to zeros`);
-    this.info = { inputFeatures, outputFeatures: outputs.length, labels, profile };
+    this.info = { inputFeatures, outputFeatures: outputs.length, labels, baseline };
   }
 
   /** Reads a model file, and computes a first answer. @throws TapegradError for a file that is no model */
@@ -31,12 +31,12 @@ export class Runtime {
    * @throws RequestError where inputs that are not `checked` are not finite
    */
   predict(values: Float32Array, rows: number, features: number, checked = true): Float32Array {
-    const { model, preparation } = this.#file;
+    const { model, preprocessors } = this.#file;
     return noGrad(() => {
       const steps = [tensor(values, { shape: [rows, features] })];
       try {
         if (!checked && !hasFiniteSum(steps[0])) checkValues(values, features, this.signature);
-        for (const p of preparation) steps.push(p.transform(steps.at(-1)!));
+        for (const p of preprocessors) steps.push(p.transform(steps.at(-1)!));
         steps.push(model.forward(steps.at(-1)!));
         return steps.at(-1)!.dataSync();
       } finally {

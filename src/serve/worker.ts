@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { largest } from '../data/profile.js';
+import { largest } from '../data/baseline.js';
 import { setNumThreads } from '../index.js';
 import { RequestError } from './errors.js';
 import { encodeInvocation, type Form, parseInvocation } from './invocations.js';
@@ -141,7 +141,7 @@ const budgets = new Map<number, { until: number; left: number }>();
 
 /** Puts some of the rows aside for monitoring, as many as the model's budget allows at this moment. */
 function sample(model: number, reads: readonly Read[], outputs: Float32Array, width: number, into: Sample[]): void {
-  if (reads[0].runtime.info.profile === null) return;
+  if (reads[0].runtime.info.baseline === null) return;
   const now = performance.now();
   let budget = budgets.get(model);
   if (budget === undefined || budget.until < now) {

@@ -18,16 +18,16 @@ ajv.addSchema({ $id: 'spec', components: { schemas } });
 const official = (name: string) => ajv.compile({ $ref: `spec#/components/schemas/${name}` });
 
 const repository = folder();
-const { model, inputs, profile } = smallModel();
+const { model, inputs, baseline } = smallModel();
 const rows = inputs.toArraySync() as number[][];
 let server: Server;
 let infer: string;
 
 beforeAll(async () => {
-  await publish(repository, 'small', '1', model, { profile });
-  await publish(repository, 'small', '2', model, { profile });
+  await publish(repository, 'small', '1', model, { baseline });
+  await publish(repository, 'small', '2', model, { baseline });
   const imputer = new data.Imputer().fit(inputs);
-  await publish(repository, 'gaps', '1', model, { preparation: [imputer] });
+  await publish(repository, 'missing', '1', model, { preprocessors: [imputer] });
   server = await start(repository, { maxBody: 200_000 });
   infer = `${server.url}/v2/models/small/infer`;
 });
@@ -173,10 +173,10 @@ describe('infer', () => {
       }
     }
   });
-  it('takes null for a gap where the preparation fills gaps', async () => {
+  it('takes null for a missing value where a preprocessor fills it', async () => {
     const row = [[...rows[0].slice(0, 4), null]];
     const body = { inputs: [{ name: 'input', shape: [1, 5], datatype: 'FP32', data: row }] };
-    expect((await post(`${server.url}/v2/models/gaps/infer`, body)).status).toBe(200);
+    expect((await post(`${server.url}/v2/models/missing/infer`, body)).status).toBe(200);
     expect((await post(infer, body)).status).toBe(400);
   });
 });
@@ -274,7 +274,7 @@ describe('bad requests', () => {
     expect(await ask((r) => r.body.set([0, 0, 192, 127], r.body.length - 4))).toMatch(/^400 feature 4 of row 0 is NaN/);
   });
   it('with numbers that are none are refused wherever those lie, and all others taken', () => {
-    const signature = { name: 'small', version: '1', inputFeatures: 11, gaps: false };
+    const signature = { name: 'small', version: '1', inputFeatures: 11, allowsMissing: false };
     const fine = Float32Array.from([0, -0, 1e-45, -1e-45, 3.4028234e38, -3.4028234e38, 1, 2, 3, 4, 5]);
     for (let lead = 0; lead < 4; lead++) {
       const parse = (values: Float32Array) => {

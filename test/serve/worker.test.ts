@@ -69,7 +69,7 @@ const bytes = (value: unknown) =>
   new Uint8Array(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)));
 const text = (a: Answer) => Buffer.from(a.body).toString();
 
-const { model, inputs, profile } = smallModel();
+const { model, inputs, baseline } = smallModel();
 const rows = inputs.toArraySync() as number[][];
 const expected = predict(model, inputs);
 const repository = folder();
@@ -83,13 +83,13 @@ async function load(id: number, what: nn.Module, extras = {}): Promise<FromWorke
 
 describe('a worker', () => {
   it('loads models, says what they are, and refuses those that are none or answer no numbers', async () => {
-    expect(await load(1, model, { profile, labels: ['a', 'b', 'c'] })).toEqual({
+    expect(await load(1, model, { baseline, labels: ['a', 'b', 'c'] })).toEqual({
       type: 'loaded',
       model: 1,
-      info: { inputFeatures: 5, outputFeatures: 3, labels: ['a', 'b', 'c'], profile },
+      info: { inputFeatures: 5, outputFeatures: 3, labels: ['a', 'b', 'c'], baseline },
     });
     expect(
-      await load(2, model, { preparation: [new data.Imputer().fit(inputs), new data.StandardScaler().fit(inputs)] }),
+      await load(2, model, { preprocessors: [new data.Imputer().fit(inputs), new data.StandardScaler().fit(inputs)] }),
     ).toMatchObject({ type: 'loaded' });
     expect(
       await tell({ type: 'load', model: 3, name: 'x', version: '1', bytes: new SharedArrayBuffer(4) }),

@@ -254,7 +254,11 @@ describe('metrics', () => {
     ]);
   });
   it.each<[string, unknown, string]>([
-    ['several numbers', () => ones([2]), 'the metric mine returned a tensor of shape [2] in validation batch 0 of epoch 1'],
+    [
+      'several numbers',
+      () => ones([2]),
+      'the metric mine returned a tensor of shape [2] in validation batch 0 of epoch 1',
+    ],
     ['nothing', () => undefined, 'the metric mine returned undefined'],
     ['a text', async () => '1', "the metric mine returned '1'"],
     ['NaN', () => Number.NaN, 'the metric mine is NaN in validation batch 0 of epoch 1'],

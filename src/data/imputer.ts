@@ -12,6 +12,12 @@ export interface ImputeOptions {
   value?: number;
 }
 
+/** The fitted values of an {@link Imputer}. */
+export interface ImputerJSON {
+  /** The replacement of each feature. */
+  readonly fill: readonly number[];
+}
+
 /** The remedy for an infinite value, which would make the mean of a feature infinite. */
 const INFINITE = 'only NaN marks a missing value: remove infinite values, or make them NaN';
 
@@ -116,7 +122,7 @@ export class Imputer {
    * @returns the replacement of each feature
    * @throws TapegradError before fit
    */
-  toJSON(): { fill: readonly number[] } {
+  toJSON(): ImputerJSON {
     if (this.#fill === null) fail('Imputer', 'it has not been fitted', 'call fit(x) with training data first');
     return { fill: [...this.#fill] };
   }
@@ -128,7 +134,7 @@ export class Imputer {
    * @returns a fitted imputer
    * @throws TapegradError for anything that `toJSON` does not return
    */
-  static fromJSON(json: { fill: readonly number[] }): Imputer {
+  static fromJSON(json: ImputerJSON): Imputer {
     const imputer = new Imputer();
     imputer.#fill = checkFitted('Imputer.fromJSON', 'fill', json?.fill);
     return imputer;

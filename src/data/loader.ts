@@ -16,6 +16,14 @@ export interface DataLoaderOptions {
   seed?: number;
 }
 
+/** The state of a {@link DataLoader}, serializable as JSON. */
+export interface LoaderState {
+  /** The seed of the orders of all epochs. */
+  seed: number;
+  /** The number of epochs started. */
+  epoch: number;
+}
+
 /**
  * Iterates over the batches of a dataset, once per epoch. Same as
  * [torch.utils.data.DataLoader](https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader). A `for … of` loop
@@ -73,15 +81,15 @@ export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
   }
 
   /**
-   * The seed and the number of epochs started, which determine the orders of all further epochs. Serializable as JSON;
-   * checkpoints of `fit` store it.
+   * The seed and the number of epochs started, which determine the orders of all further epochs. Checkpoints of `fit` store it.
    * @throws TapegradError on assigning a seed or an epoch that is not an integer of at least 0
    */
-  get state(): { seed: number; epoch: number } {
+  get state(): LoaderState {
     return { seed: this.#seed, epoch: this.#epoch };
   }
 
-  set state(state: { seed: number; epoch: number }) {
+  /** Continues after the epochs of a saved state. */
+  set state(state: LoaderState) {
     this.#seed = checkInteger('DataLoader', 'state.seed', state.seed, 0);
     this.#epoch = checkInteger('DataLoader', 'state.epoch', state.epoch, 0);
   }

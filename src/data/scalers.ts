@@ -13,8 +13,24 @@ function columnsOf(op: string, x: Tensor): { column: (j: number) => Float64Array
   return { column, columns };
 }
 
+/** The fitted values of a {@link StandardScaler}. */
+export interface StandardScalerJSON {
+  /** The mean of each feature. */
+  readonly mean: readonly number[];
+  /** The standard deviation of each feature. */
+  readonly std: readonly number[];
+}
+
+/** The fitted values of a {@link MinMaxScaler}. */
+export interface MinMaxScalerJSON {
+  /** The minimum of each feature. */
+  readonly min: readonly number[];
+  /** The maximum of each feature. */
+  readonly max: readonly number[];
+}
+
 /** A preprocessor that maps each feature linearly: (x - shift) / scale. */
-abstract class Scaler<Fitted extends { [name: string]: readonly number[] }> {
+abstract class Scaler<Fitted extends StandardScalerJSON | MinMaxScalerJSON> {
   #fitted: Fitted | null = null;
   /** @internal */
   protected readonly notCloneable = notCloneable;
@@ -148,7 +164,7 @@ function deviation(column: Float64Array, mean: number): number {
  * const restored = data.StandardScaler.fromJSON(JSON.parse(JSON.stringify(scaler)));
  * ```
  */
-export class StandardScaler extends Scaler<{ mean: readonly number[]; std: readonly number[] }> {
+export class StandardScaler extends Scaler<StandardScalerJSON> {
   /** @internal */
   protected override readonly title = 'StandardScaler';
 
@@ -163,7 +179,7 @@ export class StandardScaler extends Scaler<{ mean: readonly number[]; std: reado
   }
 
   /** @internal */
-  protected override affine({ mean, std }: { mean: readonly number[]; std: readonly number[] }): {
+  protected override affine({ mean, std }: StandardScalerJSON): {
     shift: readonly number[];
     scale: readonly number[];
   } {
@@ -177,7 +193,7 @@ export class StandardScaler extends Scaler<{ mean: readonly number[]; std: reado
    * @returns a fitted scaler
    * @throws TapegradError for anything that `toJSON` does not return
    */
-  static fromJSON(json: { mean: readonly number[]; std: readonly number[] }): StandardScaler {
+  static fromJSON(json: StandardScalerJSON): StandardScaler {
     const mean = checkFitted('StandardScaler.fromJSON', 'mean', json?.mean);
     const std = checkFitted('StandardScaler.fromJSON', 'std', json?.std);
     if (mean.length !== std.length)
@@ -205,7 +221,7 @@ export class StandardScaler extends Scaler<{ mean: readonly number[]; std: reado
  * console.log(scaler.transform(tensor([[5]])).toArraySync()); // [[0.5]]
  * ```
  */
-export class MinMaxScaler extends Scaler<{ min: readonly number[]; max: readonly number[] }> {
+export class MinMaxScaler extends Scaler<MinMaxScalerJSON> {
   /** @internal */
   protected override readonly title = 'MinMaxScaler';
 
@@ -217,7 +233,7 @@ export class MinMaxScaler extends Scaler<{ min: readonly number[]; max: readonly
   }
 
   /** @internal */
-  protected override affine({ min, max }: { min: readonly number[]; max: readonly number[] }): {
+  protected override affine({ min, max }: MinMaxScalerJSON): {
     shift: readonly number[];
     scale: readonly number[];
   } {
@@ -231,7 +247,7 @@ export class MinMaxScaler extends Scaler<{ min: readonly number[]; max: readonly
    * @returns a fitted scaler
    * @throws TapegradError for anything that `toJSON` does not return
    */
-  static fromJSON(json: { min: readonly number[]; max: readonly number[] }): MinMaxScaler {
+  static fromJSON(json: MinMaxScalerJSON): MinMaxScaler {
     const min = checkFitted('MinMaxScaler.fromJSON', 'min', json?.min);
     const max = checkFitted('MinMaxScaler.fromJSON', 'max', json?.max);
     if (min.length !== max.length)

@@ -100,7 +100,7 @@ export function checkState(op: string, state: unknown): void {
  * and BOOL are converted to float32.
  *
  * @param bytes the contents of the file
- * @returns `tensors`, by name, on the CPU; and `metadata`, strings by name
+ * @returns tensors and metadata
  * @throws TapegradError for anything but a well-formed file: a header that is truncated, larger than 100 MB or not JSON,
  *   offsets that do not match the shapes, overlap or leave holes, and a number that float32 cannot represent. Sizes are checked
  *   before memory is allocated
@@ -113,7 +113,12 @@ export function checkState(op: string, state: unknown): void {
  * console.log(tensors.weight.toArraySync()); // [1, 2]
  * ```
  */
-export function fromSafetensors(bytes: Uint8Array): { tensors: StateDict; metadata: Record<string, string> } {
+export function fromSafetensors(bytes: Uint8Array): {
+  /** The tensors by name, on the CPU. */
+  tensors: StateDict;
+  /** The strings in `__metadata__` by name. */
+  metadata: Record<string, string>;
+} {
   if (!(bytes instanceof Uint8Array))
     fail('fromSafetensors', `the argument is ${describe(bytes)}`, 'pass a Uint8Array');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -145,8 +145,7 @@ function kolmogorov(x: number): number {
  * @param sample finite numbers in ascending order
  * @param reference finite numbers in ascending order
  * @param referenceSize the number of values that the reference summarizes. Default: its length
- * @returns `statistic`, the largest difference of the two distribution functions (0..1), and `pValue`, the probability of a
- *   difference at least as large if both samples come from one distribution
+ * @returns statistic and p-value
  * @throws TapegradError for arrays that are empty or not sorted, and a size that is not an integer of at least 1
  * @example
  * ```ts
@@ -159,7 +158,12 @@ export function kolmogorovSmirnov(
   sample: ArrayLike<number>,
   reference: ArrayLike<number>,
   referenceSize = reference?.length,
-): { statistic: number; pValue: number } {
+): {
+  /** The largest difference of the two distribution functions, in 0..1. */
+  statistic: number;
+  /** The probability of a difference at least as large if both samples come from one distribution. */
+  pValue: number;
+} {
   checkSorted('kolmogorovSmirnov', 'sample', sample);
   checkSorted('kolmogorovSmirnov', 'reference', reference);
   checkInteger('kolmogorovSmirnov', 'referenceSize', referenceSize);

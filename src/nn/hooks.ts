@@ -11,6 +11,12 @@ import type { Module } from './module.js';
  */
 export type ForwardHook = (module: Module, inputs: readonly unknown[], output: unknown) => unknown;
 
+/** A registered hook. */
+export interface HookHandle {
+  /** Unregisters the hook. */
+  remove(): void;
+}
+
 type Forward = (...inputs: unknown[]) => unknown;
 
 interface Hooked {
@@ -22,7 +28,7 @@ interface Hooked {
 const hooked = /* @__PURE__ */ new WeakMap<Module, Hooked>();
 
 /** Wraps the forward of a module in one that calls the hooks, as long as it has any. */
-export function hookForward(module: Module, hook: ForwardHook): { remove(): void } {
+export function hookForward(module: Module, hook: ForwardHook): HookHandle {
   if (typeof hook !== 'function')
     fail('registerForwardHook', `the hook is ${describe(hook)}`, 'pass a function of module, inputs and output');
   let entry = hooked.get(module);

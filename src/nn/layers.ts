@@ -55,6 +55,7 @@ export class Linear extends Module {
     return this.#weight;
   }
 
+  /** Replaces the weight, for example to share it. */
   set weight(value: Tensor) {
     this.#weight = checkParameter('Linear', 'weight', value, [this.outFeatures, this.inFeatures]);
   }
@@ -67,6 +68,7 @@ export class Linear extends Module {
     return this.#bias;
   }
 
+  /** Replaces or removes the bias. */
   set bias(value: Tensor | null) {
     this.#bias = value === null ? null : checkParameter('Linear', 'bias', value, [this.outFeatures]);
   }

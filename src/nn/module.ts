@@ -3,7 +3,7 @@ import { backendOf } from '../backends/registry.js';
 import { BRAND, COPY, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { sameShape } from '../shape.js';
-import { type ForwardHook, hookForward } from './hooks.js';
+import { type ForwardHook, type HookHandle, hookForward } from './hooks.js';
 import { collect, type ModuleAccess } from './members.js';
 import type { Buffer } from './parameter.js';
 
@@ -19,6 +19,14 @@ export interface TensorModule extends Module {
    * @returns the output
    */
   forward(x: Tensor): Tensor;
+}
+
+/** The result of `Module.loadStateDict`. */
+export interface LoadResult {
+  /** Keys of the module that the state does not have. */
+  missingKeys: string[];
+  /** Keys of the state that the module does not have. */
+  unexpectedKeys: string[];
 }
 
 /** A function in a field makes structuredClone and postMessage throw, instead of silently dropping the values. */
@@ -146,10 +154,7 @@ export abstract class Module {
    * @throws TapegradError naming every missing or unexpected key and every key of another shape, and for different values under
    *   the paths of a shared parameter
    */
-  loadStateDict(
-    state: StateDict,
-    options: { strict?: boolean } = {},
-  ): { missingKeys: string[]; unexpectedKeys: string[] } {
+  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): LoadResult {
     checkOptions('loadStateDict', options, ['strict']);
     if (typeof state !== 'object' || state === null || state instanceof Map || state instanceof Promise)
       fail('loadStateDict', `the state is ${describe(state)}`, 'pass an object of tensors by name; await load(path)');
@@ -251,7 +256,7 @@ export abstract class Module {
    * console.log(outputs.length); // 1
    * ```
    */
-  registerForwardHook(hook: ForwardHook): { remove(): void } {
+  registerForwardHook(hook: ForwardHook): HookHandle {
     return hookForward(this, hook);
   }
 

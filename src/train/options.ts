@@ -107,14 +107,24 @@ export interface FitOptions<M extends Metrics = Metrics> {
    * Stops when the validation loss has not decreased by more than `minDelta` (default 0) for `patience` epochs, and restores
    * the parameters of the best epoch.
    */
-  earlyStopping?: { patience: number; minDelta?: number };
+  earlyStopping?: {
+    /** The number of epochs without a sufficient decrease after which training stops. */
+    patience: number;
+    /** The smallest decrease of the validation loss that counts. Default 0. */
+    minDelta?: number;
+  };
   /** The path of a checkpoint file, written after each epoch. */
   checkpoint?: string;
   /**
    * Whether to continue from the checkpoint file if it exists. The results are bitwise identical to an uninterrupted run. The
    * options of the optimizer are those in the checkpoint; `{ lr }` sets another learning rate. Default false.
    */
-  resume?: boolean | { lr?: number };
+  resume?:
+    | boolean
+    | {
+        /** A learning rate that replaces the one in the checkpoint. */
+        lr?: number;
+      };
   /** Aborts training after the current step; fit rejects with the reason of the signal. */
   signal?: AbortSignal;
   /** Whether to show a progress bar on a terminal. Default true. */

@@ -56,6 +56,6 @@ describe.skipIf(browser === null)('the status page', () => {
     expect(complaints).toEqual([]);
 
     await server.close();
-    await expect.poll(() => text('#state'), { timeout: 10_000 }).toBe('not reached');
+    await expect.poll(() => text('#state'), { timeout: 10_000 }).toBe('unreachable');
   });
 });

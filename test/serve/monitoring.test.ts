@@ -115,7 +115,7 @@ describe('a monitored server', () => {
     expect(JSON.parse(await admin('/status'))).toMatchObject({
       ready: true,
       models: [{ name: 'line' }, { name: 'small' }],
-      workers: { ready: 1, wanted: 1 },
+      workers: { ready: 1, configured: 1 },
     });
   });
   withProgram('promtool', '--version')('has metrics that promtool finds no fault with', async () => {

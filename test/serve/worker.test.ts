@@ -5,11 +5,11 @@ import { describe, expect, it, vi } from 'vitest';
 import { data, nn } from '../../src/index.js';
 import {
   type Answer,
+  BufferCache,
   type FromWorker,
   INVOCATION,
   INVOCATION_CSV,
   type Job,
-  Kept,
   PROGRESS,
   PROTOCOL,
   packJobs,
@@ -46,7 +46,7 @@ async function tell(message: ToWorker): Promise<FromWorker> {
   while (said.length === 0) await new Promise((r) => setTimeout(r, 1));
   return said[0];
 }
-const kept = new Kept();
+const cache = new BufferCache();
 let groups = 0;
 async function run(
   jobs: (Partial<Job> & { body: Uint8Array })[],
@@ -55,7 +55,7 @@ async function run(
   const whole = jobs.map(
     (j, id): Job => ({ id, model: 1, kind: PROTOCOL, jsonLength: -1, csv: false, deadline: Date.now() + 1e6, ...j }),
   );
-  const message = await tell({ type: 'run', group: ++groups, maxRows, jobs: packJobs(whole, kept) });
+  const message = await tell({ type: 'run', group: ++groups, maxRows, jobs: packJobs(whole, cache) });
   if (message.type !== 'answers') throw new Error(message.type);
   while (said.flatMap((m) => (m.type === 'answers' ? unpackAnswers(m.answers) : [])).length < jobs.length)
     await new Promise((r) => setTimeout(r, 1));
@@ -99,7 +99,7 @@ describe('a worker', () => {
     });
     const nan = new nn.Linear(2, 2);
     nn.init.constant(nan.bias!, Infinity);
-    expect(await load(4, nan)).toEqual({ type: 'failed', model: 4, error: 'it answers Infinity to zeros' });
+    expect(await load(4, nan)).toEqual({ type: 'failed', model: 4, error: 'it predicts Infinity for zeros' });
   });
   it('answers jobs one by one, wrong ones among them', async () => {
     const { answers, samples } = await run([
@@ -184,7 +184,7 @@ describe('a worker', () => {
 
 describe('messages', () => {
   it('keep more shared bodies apart than a worker remembers, within one message and over several', () => {
-    const [sender, receiver] = [new Kept(), new Kept()];
+    const [sender, receiver] = [new BufferCache(), new BufferCache()];
     const bodies = Array.from({ length: 150 }, (_, i) => new Uint8Array(new SharedArrayBuffer(65_536)).fill(i));
     for (let round = 0; round < 6; round++) {
       const order = bodies.map((_, i) => (i * 7 + round * 31) % 150).slice(0, 40 + 22 * round);

@@ -34,9 +34,9 @@ export interface BaselineOptions {
   points?: number;
 }
 
-const MOST_POINTS = 1000;
-const FEWEST_POINTS = 51;
-const MOST_NUMBERS = 65_000;
+const MAX_POINTS = 1000;
+const MIN_POINTS = 51;
+const MAX_NUMBERS = 65_000;
 
 function columnBaselines(
   op: string,
@@ -47,7 +47,7 @@ function columnBaselines(
 ): ColumnBaseline[] {
   const { values, rows, columns } = featureValues(op, x);
   refuseValues(op, values, columns, isInfinite, 'remove infinite values; NaN counts as missing', what);
-  const most = limit ?? Math.max(FEWEST_POINTS, Math.min(MOST_POINTS, Math.floor(MOST_NUMBERS / columns)));
+  const maxPoints = limit ?? Math.max(MIN_POINTS, Math.min(MAX_POINTS, Math.floor(MAX_NUMBERS / columns)));
   return Array.from({ length: columns }, (_, j) => {
     const column = new Float32Array(rows);
     let n = 0;
@@ -56,7 +56,7 @@ function columnBaselines(
       if (!Number.isNaN(v)) column[n++] = v;
     }
     const sorted = column.subarray(0, n).sort();
-    const kept = Math.min(n, most);
+    const kept = Math.min(n, maxPoints);
     const points = Array.from(
       { length: kept },
       (_, i) => sorted[kept === 1 ? 0 : Math.round((i * (n - 1)) / (kept - 1))],

@@ -6,7 +6,7 @@ import { checkShape } from '../shape.js';
 import { commonRows, featureValues, knownValues, takeRows } from './rows.js';
 
 /** Above 2^24 float32 does not represent every integer, so two labels could become equal. */
-const MOST_CLASSES = 2 ** 24;
+const MAX_CLASSES = 2 ** 24;
 
 /**
  * One-hot encodes class indices. Same as
@@ -31,9 +31,9 @@ export function oneHot(labels: Tensor, classes?: number): Tensor {
       `the labels are ${labels instanceof Tensor ? `of shape ${show(labels.shape)}` : describe(labels)}`,
       'pass a tensor of class indices, of shape [n]',
     );
-  const most = classes === undefined ? MOST_CLASSES : checkInteger('oneHot', 'classes', classes);
-  if (most > MOST_CLASSES)
-    fail('oneHot', `classes is ${most}`, `pass at most 2^24 (${MOST_CLASSES}): float32 labels cannot represent more`);
+  const most = classes === undefined ? MAX_CLASSES : checkInteger('oneHot', 'classes', classes);
+  if (most > MAX_CLASSES)
+    fail('oneHot', `classes is ${most}`, `pass at most 2^24 (${MAX_CLASSES}): float32 labels cannot represent more`);
   const values = labels.hostValues('oneHot');
   let largest = 0;
   values.forEach((v, i) => {

@@ -1,3 +1,9 @@
+/**
+ * Datasets, batches, preprocessors and splits.
+ *
+ * @module
+ */
+
 export { type Baseline, type BaselineOptions, type ColumnBaseline, computeBaseline } from './baseline.js';
 export { type BatchOf, TensorDataset } from './dataset.js';
 export { oneHot, type SplitOptions, splitColumns, trainTestSplit } from './encode.js';

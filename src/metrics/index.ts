@@ -1,3 +1,9 @@
+/**
+ * Metrics of models, and measures of drift.
+ *
+ * @module
+ */
+
 export { kolmogorovSmirnov, psi, psiOfCounts, wasserstein } from './drift.js';
 export { type R2Options, type R2Score, r2Score } from './r2.js';
 
@@ -6,7 +12,7 @@ import { checkInteger, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 
 /** The counts of a confusion matrix with this many classes take 2 GB. */
-const MOST_CLASSES = 2 ** 14;
+const MAX_CLASSES = 2 ** 14;
 
 /** Requires logits [n, classes] and labels [n]. */
 function checkShapes(op: string, logits: Tensor, labels: Tensor): void {
@@ -90,8 +96,8 @@ export async function confusionMatrix(logits: Tensor, labels: Tensor, classes: n
       `logits of shape ${show(logits.shape)} for ${classes} classes`,
       'pass as many classes as the logits have columns',
     );
-  if (classes > MOST_CLASSES)
-    fail('confusionMatrix', `classes is ${classes}`, `the matrix has at most ${MOST_CLASSES} rows`);
+  if (classes > MAX_CLASSES)
+    fail('confusionMatrix', `classes is ${classes}`, `the matrix has at most ${MAX_CLASSES} rows`);
   const [predicted, actual] = await choices('confusionMatrix', logits, labels, classes);
   const counts = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
   for (let i = 0; i < actual.length; i++) counts[actual[i]][predicted[i]]++;

@@ -1,3 +1,9 @@
+/**
+ * Layers and losses as functions.
+ *
+ * @module
+ */
+
 import { noGrad } from '../autograd/mode.js';
 import { checkChoice, checkOptions, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';

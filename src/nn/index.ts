@@ -1,3 +1,9 @@
+/**
+ * Modules, layers, losses, and their functions, initializers and utilities.
+ *
+ * @module
+ */
+
 export type { LossOptions, Reduction } from './functional.js';
 export * as functional from './functional.js';
 export type { ForwardHook, HookHandle } from './hooks.js';

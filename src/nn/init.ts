@@ -1,9 +1,13 @@
+/**
+ * Initialization of parameters. Each function fills a leaf tensor in place, with values from the global random stream, and
+ * returns it. Same as [torch.nn.init](https://docs.pytorch.org/docs/stable/nn.init.html).
+ *
+ * @module
+ */
+
 import { full, rand, randn } from '../create.js';
 import { checkNumber, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
-
-// Same as torch.nn.init (https://docs.pytorch.org/docs/stable/nn.init.html): each function fills a leaf tensor in place, with
-// values from the global random stream, and returns it.
 
 /** Requires a leaf: changing the result of an operation would invalidate the recorded graph. */
 function checkTarget(op: string, target: unknown): asserts target is Tensor {

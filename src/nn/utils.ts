@@ -1,10 +1,15 @@
+/**
+ * Gradient clipping, same as torch.nn.utils. A clipped gradient is a new tensor, so that references to the previous gradient
+ * keep its values.
+ *
+ * @module
+ */
+
 import { noGrad } from '../autograd/mode.js';
 import { full } from '../create.js';
 import { checkNumber, checkOptions, describe, fail } from '../errors.js';
 import { hold } from '../lifetime.js';
 import { Tensor } from '../methods.js';
-
-// Same as torch.nn.utils. A clipped gradient is a new tensor, so that references to the previous gradient keep its values.
 
 /** Prevents a division by a norm of 0; the value of PyTorch. */
 const EPSILON = 1e-6;

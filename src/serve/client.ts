@@ -1,6 +1,10 @@
-import { checkInteger, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
+/**
+ * A client of the Open Inference Protocol v2.
+ *
+ * @module
+ */
 
-// A client of the Open Inference Protocol v2 for models with one input, in Node and in browsers.
+import { checkInteger, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 
 /** Options of {@link InferenceClient}. */
 export interface ClientOptions {

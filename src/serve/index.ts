@@ -1,3 +1,9 @@
+/**
+ * A server for models over HTTP, and deployment to Amazon SageMaker.
+ *
+ * @module
+ */
+
 export type { ServeOptions, TlsOptions } from './options.js';
 export type { Batching } from './queue.js';
 export type { Server } from './running.js';

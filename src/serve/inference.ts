@@ -227,12 +227,12 @@ function jsonLengthOf({ headers }: FastifyRequest): number {
   return Number(header);
 }
 
-function timeoutOf({ headers }: FastifyRequest, most: number): number {
+function timeoutOf({ headers }: FastifyRequest, limit: number): number {
   const header = headers['x-request-timeout-ms'];
-  if (header === undefined) return most;
+  if (header === undefined) return limit;
   if (typeof header !== 'string' || !/^[1-9]\d{0,9}$/.test(header))
     refuse('x-request-timeout-ms is not a positive integer', 'send milliseconds');
-  return Math.min(most, Number(header));
+  return Math.min(limit, Number(header));
 }
 
 /** The model for an invocation: the one in the header, or the only one. */

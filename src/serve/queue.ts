@@ -95,12 +95,12 @@ export class JobQueue {
     return null;
   }
 
-  /** Removes and returns the first entries without batching, at most `most`. */
-  take(most: number): Entry[] {
+  /** Removes and returns the first entries without batching, at most `limit`. */
+  take(limit: number): Entry[] {
     const entries: Entry[] = [];
     let bytes = 0;
     let i = 0;
-    for (; i < this.#waiting.length && entries.length < most; i++) {
+    for (; i < this.#waiting.length && entries.length < limit; i++) {
       const entry = this.#waiting[i];
       if (!this.#isPending(entry)) continue;
       bytes += entry.job.body.length;

@@ -1,3 +1,10 @@
+/**
+ * The program of an inference worker: parses requests, computes predictions and encodes responses; the main thread only moves
+ * bytes. The server starts it in worker threads. It exports nothing.
+ *
+ * @module
+ */
+
 import { parentPort, workerData } from 'node:worker_threads';
 import { largest } from '../data/baseline.js';
 import { setNumThreads } from '../index.js';
@@ -20,8 +27,6 @@ import {
 import { checkValues, encodeInference, type Parsed, parseInference } from './protocol.js';
 import { Runtime } from './runtime.js';
 import { Scratch } from './scratch.js';
-
-// An inference worker: parses requests, computes predictions, encodes responses. The main thread only moves bytes.
 
 /** Milliseconds that finished answers wait, to be sent together with others. */
 const FLUSH = 2;

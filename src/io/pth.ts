@@ -111,19 +111,19 @@ async function unzip(bytes: Uint8Array): Promise<Map<string, Uint8Array>> {
 const END_OF_DIRECTORY = 0x06054b50;
 const DIRECTORY_ENTRY = 0x02014b50;
 
-/** The second end of a directory, for large archives, which PyTorch always writes, and what points to it. */
+/** The zip64 end of directory and its locator, which PyTorch always writes. */
 const END_64 = 0x06064b50;
 const LOCATOR_64 = 0x07064b50;
 
 /**
- * Requires a directory that lies inside the file, as fflate will see it: it follows the counts and offsets of a damaged one
- * beyond the file's end, for minutes or for ever.
+ * Requires a directory inside the file, with the fields that fflate reads: on a damaged directory fflate follows counts and
+ * offsets beyond the end of the file, possibly without end.
  */
 function checkDirectory(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let end = bytes.length - 22;
   while (end >= 0 && view.getUint32(end, true) !== END_OF_DIRECTORY) end--;
-  if (end < 0) throw new Error('it has no directory');
+  if (end < 0) throw new Error('it does not have a directory');
   let count = view.getUint16(end + 8, true);
   let at = view.getUint32(end + 16, true);
   if (end >= 20 && view.getUint32(end - 20, true) === LOCATOR_64) {

@@ -76,9 +76,8 @@ export interface SplitOptions {
  * ```ts
  * import { arange, data } from 'tapegrad';
  *
- * const x = arange(20).reshape([10, 2]);
- * const [xTrain, xTest, yTrain, yTest] = data.trainTestSplit(x, arange(10), { testSize: 0.3, seed: 1 });
- * console.log(xTrain.shape, xTest.shape, yTrain.shape, yTest.shape); // [7, 2] [3, 2] [7] [3]
+ * const [train, test] = data.trainTestSplit(arange(20).reshape([10, 2]), { testSize: 0.3, seed: 1 });
+ * console.log(train.shape, test.shape); // [7, 2] [3, 2]
  * ```
  */
 export function trainTestSplit(x: Tensor, options?: SplitOptions): [Tensor, Tensor];
@@ -90,6 +89,14 @@ export function trainTestSplit(x: Tensor, options?: SplitOptions): [Tensor, Tens
  * @param options size of the test set, shuffling and seed
  * @returns [xTrain, xTest, yTrain, yTest]
  * @throws TapegradError for different numbers of samples, unknown options, and a `testSize` that leaves one of the sets empty
+ * @example
+ * ```ts
+ * import { arange, data } from 'tapegrad';
+ *
+ * const x = arange(20).reshape([10, 2]);
+ * const [xTrain, xTest, yTrain, yTest] = data.trainTestSplit(x, arange(10), { testSize: 0.3, seed: 1 });
+ * console.log(xTrain.shape, xTest.shape, yTrain.shape, yTest.shape); // [7, 2] [3, 2] [7] [3]
+ * ```
  */
 export function trainTestSplit(x: Tensor, y: Tensor, options?: SplitOptions): [Tensor, Tensor, Tensor, Tensor];
 export function trainTestSplit(x: Tensor, second?: Tensor | SplitOptions, third?: SplitOptions): Tensor[] {

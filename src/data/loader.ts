@@ -88,7 +88,10 @@ export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
     return { seed: this.#seed, epoch: this.#epoch };
   }
 
-  /** Continues after the epochs of a saved state. */
+  /**
+   * Continues after the epochs of a saved state.
+   * @param state a state of a loader of the same dataset
+   */
   set state(state: LoaderState) {
     this.#seed = checkInteger('DataLoader', 'state.seed', state.seed, 0);
     this.#epoch = checkInteger('DataLoader', 'state.epoch', state.epoch, 0);

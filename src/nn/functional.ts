@@ -53,6 +53,12 @@ function checked(op: string, x: Tensor): Tensor {
  * @param x input of any shape
  * @returns a tensor of the same shape
  * @throws TapegradError if `x` is not a tensor
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.relu(tensor([-1, 2])).toArraySync()); // [0, 2]
+ * ```
  */
 export const relu = (x: Tensor): Tensor => checked('relu', x).relu();
 /**
@@ -61,6 +67,12 @@ export const relu = (x: Tensor): Tensor => checked('relu', x).relu();
  * @param x input of any shape
  * @returns a tensor of the same shape
  * @throws TapegradError if `x` is not a tensor
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.sigmoid(tensor([0])).toArraySync()); // [0.5]
+ * ```
  */
 export const sigmoid = (x: Tensor): Tensor => checked('sigmoid', x).sigmoid();
 /**
@@ -69,6 +81,12 @@ export const sigmoid = (x: Tensor): Tensor => checked('sigmoid', x).sigmoid();
  * @param x input of any shape
  * @returns a tensor of the same shape
  * @throws TapegradError if `x` is not a tensor
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.tanh(tensor([0])).toArraySync()); // [0]
+ * ```
  */
 export const tanh = (x: Tensor): Tensor => checked('tanh', x).tanh();
 /**
@@ -78,6 +96,12 @@ export const tanh = (x: Tensor): Tensor => checked('tanh', x).tanh();
  * @param dim the dimension; negative values count from the end
  * @returns a tensor of the same shape
  * @throws TapegradError if `x` is not a tensor, and for a dimension that does not exist
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.softmax(tensor([1, 1]), 0).toArraySync()); // [0.5, 0.5]
+ * ```
  */
 export const softmax = (x: Tensor, dim: number): Tensor => checked('softmax', x).softmax(dim);
 /**
@@ -87,6 +111,12 @@ export const softmax = (x: Tensor, dim: number): Tensor => checked('softmax', x)
  * @param dim the dimension; negative values count from the end
  * @returns a tensor of the same shape
  * @throws TapegradError if `x` is not a tensor, and for a dimension that does not exist
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.logSoftmax(tensor([3]), 0).toArraySync()); // [0]
+ * ```
  */
 export const logSoftmax = (x: Tensor, dim: number): Tensor => checked('logSoftmax', x).logSoftmax(dim);
 

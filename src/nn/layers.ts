@@ -55,7 +55,10 @@ export class Linear extends Module {
     return this.#weight;
   }
 
-  /** Replaces the weight, for example to share it. */
+  /**
+   * Replaces the weight, for example to share it.
+   * @param value a parameter of shape [outFeatures, inFeatures]
+   */
   set weight(value: Tensor) {
     this.#weight = checkParameter('Linear', 'weight', value, [this.outFeatures, this.inFeatures]);
   }
@@ -68,7 +71,10 @@ export class Linear extends Module {
     return this.#bias;
   }
 
-  /** Replaces or removes the bias. */
+  /**
+   * Replaces or removes the bias.
+   * @param value a parameter of shape [outFeatures], or null
+   */
   set bias(value: Tensor | null) {
     this.#bias = value === null ? null : checkParameter('Linear', 'bias', value, [this.outFeatures]);
   }

@@ -81,6 +81,10 @@ export class Buffer extends Tensor {
     return false;
   }
 
+  /**
+   * A buffer cannot require a gradient.
+   * @param value false
+   */
   override set requiresGrad(value: boolean) {
     if (value) fail('Buffer', 'a buffer is not trained', 'use new nn.Parameter(tensor) for what is trained');
   }

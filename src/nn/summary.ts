@@ -16,7 +16,17 @@ export interface SummaryRow {
   readonly parameters: number;
 }
 
-/** The result of {@link summary}. Prints as a table. */
+/**
+ * The result of {@link summary}. Prints as a table.
+ *
+ * @example
+ * ```ts
+ * import { nn, summary } from 'tapegrad';
+ *
+ * const { rows, trainable } = summary(new nn.Linear(3, 2), [1, 3]);
+ * console.log(rows[0].outputShape, trainable); // [1, 2] 8
+ * ```
+ */
 export class Summary {
   /**
    * @param rows one row for each module

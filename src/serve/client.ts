@@ -97,7 +97,19 @@ interface InferenceResponse {
   readonly outputs: readonly { readonly shape: readonly number[]; readonly data?: readonly number[] }[];
 }
 
-/** An error response of the server, or a failure to reach it. */
+/**
+ * An error response of the server, or a failure to reach it.
+ *
+ * @example
+ * ```ts
+ * import { InferenceClient, InferenceError } from 'tapegrad/serve/client';
+ *
+ * const client = new InferenceClient('http://127.0.0.1:1', { retries: 0, timeout: 500 });
+ * await client.metadata('digits').catch((error: unknown) => {
+ *   if (error instanceof InferenceError) console.log(error.status); // 0
+ * });
+ * ```
+ */
 export class InferenceError extends Error {
   /** Always 'InferenceError'. */
   override readonly name = 'InferenceError';

@@ -1,7 +1,10 @@
-import type { Backend, Recording, Storage } from './backends/backend.js';
+import type { Backend, Capture, Storage } from './backends/backend.js';
 import { currentBackend } from './backends/registry.js';
 import { describe, fail, show } from './errors.js';
+import { Layout } from './layout.js';
 import { Tensor } from './methods.js';
+import { type Stepping, whileListening } from './optim/step-listeners.js';
+import { denseCopy } from './tensor.js';
 
 /** A step that `compile` has prepared. Its results have no history: gradients do not flow through them. */
 export interface CompiledStep<R extends Tensor | readonly Tensor[]> {
@@ -12,13 +15,15 @@ export interface CompiledStep<R extends Tensor | readonly Tensor[]> {
   readonly replays: number;
 }
 
-/** A recording keeps everything that its step computes on the device, so there are not more of them than this. */
+/** A capture keeps everything that its step computes on the device, so there are not more of them than this. */
 const MOST_SHAPES = 8;
 
 /** What the calls with one combination of input shapes have come to. */
 interface Entry {
   calls: number;
-  recording: Recording | null;
+  capture: Capture | null;
+  /** The optimizers that stepped, with their signatures of before: with other ones the capture is out of date. */
+  optimizers: ReadonlyMap<Stepping, string>;
   /** The shapes of the results, and whether they came in an array. */
   shapes: readonly (readonly number[])[];
   many: boolean;
@@ -26,7 +31,7 @@ interface Entry {
 
 /**
  * Prepares a training or inference step for being called over and over. On WebGPU the first call for each combination of
- * input shapes runs as it is, the second is recorded, and from the third on everything that it computed is submitted to
+ * input shapes runs as it is, the second is captured, and from the third on everything that it computed is submitted to
  * the device at once, without going through the layers again; parameters and optimizer state stay on the device. The
  * results are those of the step itself. On other devices the step is called as it is.
  *
@@ -59,13 +64,13 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     const entries = known.get(backend) ?? new Map<string, Entry>();
     known.set(backend, entries);
     const key = inputs.map((x) => show(x.shape)).join();
-    const entry = entries.get(key) ?? { calls: 0, recording: null, shapes: [], many: false };
+    const entry = entries.get(key) ?? { calls: 0, capture: null, optimizers: new Map(), shapes: [], many: false };
     // The one that was used last is the last of the map; what has not been used for longest makes room.
     entries.delete(key);
     entries.set(key, entry);
-    for (const [old, { recording }] of entries) {
+    for (const [old, { capture }] of entries) {
       if (entries.size <= MOST_SHAPES) break;
-      recording?.free();
+      capture?.free();
       entries.delete(old);
     }
     return entry;
@@ -80,31 +85,35 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
   };
 
   const record = (backend: Backend, entry: Entry, inputs: readonly Tensor[]): R => {
-    entry.recording?.free();
-    entry.recording = null;
-    const recording = backend.record!(
-      inputs.map((x) => x.storage),
-      (copies) => {
-        const { tensors, many } = checkResults(step(...inputs.map((x, i) => new Tensor(x.shape, copies[i]))));
-        entry.shapes = tensors.map((t) => t.shape);
-        entry.many = many;
-        return tensors.map((t) => t.storage);
-      },
-    );
+    entry.capture?.free();
+    entry.capture = null;
+    const optimizers = new Map<Stepping, string>();
+    const note = (optimizer: Stepping) => {
+      if (!optimizers.has(optimizer)) optimizers.set(optimizer, optimizer.signature());
+    };
+    const capture = backend.capture!(inputs.map(storageOf), (copies) => {
+      const given = inputs.map((x, i) => new Tensor(Layout.rowMajor(x.dims), copies[i]));
+      const { tensors, many } = checkResults(whileListening(note, () => step(...given)));
+      entry.shapes = tensors.map((t) => t.dims);
+      entry.many = many;
+      return tensors.map(storageOf);
+    });
     recordings++;
-    entry.recording = recording;
-    return asTensors(entry, recording.results);
+    entry.capture = capture;
+    entry.optimizers = optimizers;
+    return asTensors(entry, capture.results);
   };
 
   const call = (...inputs: Tensor[]): R => {
     const backend = checkInputs(inputs);
-    if (backend.record === undefined) return asIs(inputs);
+    if (backend.capture === undefined) return asIs(inputs);
     const entry = entryOf(backend, inputs);
     if (entry.calls++ === 0) return asIs(inputs);
-    const { recording } = entry;
-    if (recording === null || recording.outdated()) return record(backend, entry, inputs);
+    const { capture, optimizers } = entry;
+    const outdated = [...optimizers].some(([optimizer, signature]) => optimizer.signature() !== signature);
+    if (capture === null || outdated) return record(backend, entry, inputs);
     replays++;
-    return asTensors(entry, recording.replay(inputs.map((x) => x.storage)));
+    return asTensors(entry, capture.replay(inputs.map(storageOf)));
   };
 
   return Object.defineProperties(call, {
@@ -113,13 +122,18 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
   }) as CompiledStep<R>;
 }
 
+/** The elements of a tensor as a dense storage. */
+function storageOf(x: Tensor): Storage {
+  return x.layout.dense ? x.storage : denseCopy(x).storage;
+}
+
 function together<R>(tensors: readonly Tensor[], many: boolean): R {
   return (many ? tensors : tensors[0]) as R;
 }
 
 function asTensors<R>({ shapes, many }: Entry, storages: readonly Storage[]): R {
   return together(
-    storages.map((s, i) => new Tensor(shapes[i], s)),
+    storages.map((s, i) => new Tensor(Layout.rowMajor(shapes[i]), s)),
     many,
   );
 }

@@ -1,6 +1,7 @@
 import type { Backend, Device } from './backends/backend.js';
 import { backendOf, currentBackend } from './backends/registry.js';
 import { checkInteger, checkNumber, checkOptions, describe, fail, show } from './errors.js';
+import { Layout } from './layout.js';
 import { generator } from './random.js';
 import { checkShape, sizeOf } from './shape.js';
 import { type NestedArray, Tensor, type TensorJSON } from './tensor.js';
@@ -57,7 +58,7 @@ function make(
   storage: (backend: Backend) => Tensor['storage'],
 ): Tensor {
   const backend = options.device === undefined ? currentBackend() : backendOf(options.device);
-  const result = new Tensor(shape, storage(backend));
+  const result = new Tensor(Layout.rowMajor(shape), storage(backend));
   if (options.requiresGrad !== undefined) {
     if (typeof options.requiresGrad !== 'boolean')
       fail(op, `requiresGrad is ${describe(options.requiresGrad)}`, 'pass true or false');
@@ -270,7 +271,7 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
     );
   const shape = checkShape('arange', [n]);
   return make('arange', shape, options, (backend) => {
-    if (backend.device !== 'float64') checkDistinct(from, from + (n - 1) * step, step);
+    if (backend.type === 'float32') checkDistinct(from, from + (n - 1) * step, step);
     return backend.upload(Float64Array.from({ length: n }, (_, i) => from + i * step));
   });
 }
@@ -286,7 +287,7 @@ function checkDistinct(from: number, last: number, step: number): void {
   fail(
     'arange',
     `from ${from} to ${last} in steps of ${step} there are numbers that float32 cannot tell apart or must round`,
-    `keep whole numbers within ±${2 ** 24}, take larger steps, or use device: 'float64'`,
+    `keep integers within ±${2 ** 24}, or take larger steps`,
   );
 }
 

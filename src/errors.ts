@@ -43,10 +43,10 @@ export function checkOptions(op: string, options: object | undefined, known: rea
   }
 }
 
-/** Requires a whole number of at least `least`. */
+/** Requires an integer of at least `least`. */
 export function checkInteger(op: string, name: string, value: unknown, least = 1): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least) {
-    fail(op, `${name} is ${describe(value)}`, `pass a whole number of at least ${least}`);
+    fail(op, `${name} is ${describe(value)}`, `pass an integer of at least ${least}`);
   }
   return value;
 }

@@ -29,7 +29,7 @@ export { Tensor } from './methods.js';
 export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
-export type { KeepdimOptions } from './ops/apply.js';
+export type { KeepdimOptions } from './ops/families.js';
 export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';

@@ -1,64 +1,87 @@
-import { FOREVER, type Storage } from './backends/backend.js';
+import { ESCAPED, newestId, type Storage } from './backends/storage.js';
 
-// Nobody has to free a tensor: what nobody holds is collected. But the library knows some storages to be dead long before
-// a collector does, and hands those back at once, so that the next operation finds them warm: the gradients that a
-// backward pass computes on its way, and gradients of parameters that were never shown to anyone. `holders` counts who
-// still needs such a storage; one that people can see gets a holder that never lets go.
+// Nobody has to free a tensor: what nothing refers to is collected as garbage. But the library knows some storages to be
+// dead long before a collector does, and frees those at once, so that the next operation finds their memory in the
+// processor's caches: the gradients that a backward pass computes on its way, gradients of parameters that no code outside
+// the library has seen, and copies that an operation made for its kernel. `references` counts who still needs such a
+// storage. One that code outside the library can reach has escaped: it is left to the collector.
 
-/** Storages born later than this belong to the running pass. */
-let since = Number.POSITIVE_INFINITY;
+/** Storages with higher numbers were made in the running scope. */
+let scopeStart = Number.POSITIVE_INFINITY;
 let made: Storage[] = [];
+/** Copies that running operations made of operands for their kernels. */
+const temporaries: Storage[] = [];
 
-/** Notes what a tensor is made on; called for every tensor. */
+/** Notes the storage of a new tensor; called for every tensor. */
 export function track(storage: Storage): void {
   storage.tensors++;
-  if (storage.born > since) made.push(storage);
+  if (storage.id > scopeStart) made.push(storage);
 }
 
-/** Runs a pass from whose storages only those survive that are held at its end. `birth` is that of a storage made just before. */
-export function within<T>(birth: number, pass: () => T): T {
-  const before = since;
-  const madeBefore = made;
-  since = birth;
+/** Runs a function from whose storages only those survive that are retained at its end, or have escaped. */
+export function scope<T>(fn: () => T): T {
+  const outerStart = scopeStart;
+  const outerMade = made;
+  scopeStart = newestId();
   made = [];
   try {
-    return pass();
+    return fn();
   } finally {
-    sweepOut();
-    since = before;
-    made = madeBefore;
+    collect();
+    scopeStart = outerStart;
+    made = outerMade;
   }
 }
 
-/** Frees what the pass has made so far and nobody holds. */
-export function sweepOut(): void {
+/** Frees what the running scope has made so far and nobody retains. */
+export function collect(): void {
   for (let i = 0; i < made.length; i++) {
     const storage = made[i];
-    if (storage.holders === 0) storage.backend.free(storage);
+    if (storage.references === 0) storage.backend.free(storage);
   }
   if (made.length > 0) made.length = 0;
 }
 
-export function hold(storage: Storage): void {
-  storage.holders++;
-}
-
-/** Keeps a storage that people can see, or that the pass did not make, out of all this for good. */
-export function show(storage: Storage): void {
-  if (storage.holders < FOREVER) storage.holders += FOREVER;
-}
-
-/** Lets go; the last one to do so frees the storage. */
-export function drop(storage: Storage): void {
-  if (--storage.holders === 0) storage.backend.free(storage);
-}
-
-/** A tensor is done with a storage by somebody's word; freed if it was the only one and nothing else needs it. */
-export function abandon(storage: Storage): void {
-  if (storage.tensors === 1 && storage.holders === 0) storage.backend.free(storage);
-}
-
-/** Whether the running pass made a storage. */
+/** Whether the running scope made a storage. */
 export function isOwn(storage: Storage): boolean {
-  return storage.born > since;
+  return storage.id > scopeStart;
+}
+
+/** Counts one who needs a storage. */
+export function retain(storage: Storage): void {
+  storage.references++;
+}
+
+/** Counts one less; the last one frees the storage. */
+export function release(storage: Storage): void {
+  if (--storage.references === 0) storage.backend.free(storage);
+}
+
+/** Leaves a storage to the garbage collector from now on. */
+export function markEscaped(storage: Storage): void {
+  if (storage.references < ESCAPED) storage.references += ESCAPED;
+}
+
+/** One of a storage's tensors was disposed of: frees the storage if it was the only one and nobody retains it. */
+export function dispose(storage: Storage): void {
+  if (storage.tensors === 1 && storage.references === 0) storage.backend.free(storage);
+}
+
+/** How many temporaries there are; an operation frees those that came after it began. */
+export function temporaryCount(): number {
+  return temporaries.length;
+}
+
+/** Notes a storage that is needed until its operation ends. */
+export function temporary(storage: Storage): Storage {
+  temporaries.push(storage);
+  return storage;
+}
+
+/** Frees the temporaries beyond the first `count`. */
+export function freeTemporaries(count: number): void {
+  while (temporaries.length > count) {
+    const storage = temporaries.pop()!;
+    storage.backend.free(storage);
+  }
 }

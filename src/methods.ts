@@ -2,7 +2,7 @@ import { type BackwardOptions, backward } from './autograd/backward.js';
 import type { Device } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
-import { applyBinary, applyReduce, applyUnary, type KeepdimOptions } from './ops/apply.js';
+import { dispatch } from './ops/dispatch.js';
 import {
   type BinaryMethods,
   binary,
@@ -11,11 +11,24 @@ import {
   type UnaryMethods,
   unary,
 } from './ops/elementwise.js';
+import { applyBinary, applyReduce, type KeepdimOptions } from './ops/families.js';
+import { copyFrom } from './ops/inplace.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
-import { applyReshape, applyTranspose, type ShapeMethods } from './ops/shape.js';
 import { applySoftmax, logSoftmax, type SoftmaxMethods, softmax } from './ops/softmax.js';
+import {
+  applyContiguous,
+  applyExpand,
+  applyNarrow,
+  applyPermute,
+  applyReshape,
+  applySelect,
+  applySqueeze,
+  applyTranspose,
+  applyUnsqueeze,
+  type ShapeMethods,
+} from './ops/view.js';
 import { Tensor } from './tensor.js';
 
 export interface AutogradMethods {
@@ -28,6 +41,21 @@ export interface AutogradMethods {
   backward(gradient?: Tensor, options?: BackwardOptions): void;
 }
 
+export interface InPlaceMethods {
+  /**
+   * Overwrites the elements of this tensor, in place, and with them those of its base if it is a view. As
+   * torch.Tensor.copy_. A backward pass that needs the old values throws.
+   * @param source broadcasts to the shape of this tensor; may be on another device
+   * @returns this tensor
+   * @throws TapegradError for a source of another shape, a target whose elements share numbers (expand), and outside
+   *   noGrad for a target or a source that requires a gradient
+   * @example
+   * const cache = zeros([10, 4]);
+   * cache.narrow(0, 2, 1).copyFrom(ones([1, 4])); // sets row 2 of the cache
+   */
+  copyFrom(source: Tensor): this;
+}
+
 declare module './tensor.js' {
   interface Tensor
     extends UnaryMethods,
@@ -38,6 +66,7 @@ declare module './tensor.js' {
       ShapeMethods,
       SoftmaxMethods,
       MoveMethods,
+      InPlaceMethods,
       AutogradMethods {}
 }
 
@@ -50,7 +79,7 @@ function install(methods: Record<string, (this: Tensor, ...args: never[]) => unk
 for (const [name, row] of Object.entries(unary)) {
   install({
     [name]() {
-      return applyUnary(row, this);
+      return dispatch(row, [this], null);
     },
   });
 }
@@ -83,10 +112,35 @@ install({
   },
   t() {
     if (this.ndim !== 2)
-      fail('t', `a tensor of shape ${describe(this.shape)} is no matrix`, 'use transpose(d0, d1)', {
+      fail('t', `a tensor of shape ${describe(this.shape)} is not a matrix`, 'use transpose(d0, d1)', {
         shapes: [this.shape],
       });
     return applyTranspose('t', this, 0, 1);
+  },
+  permute(dims: readonly number[]) {
+    return applyPermute(this, dims);
+  },
+  narrow(dim: number, start: number, length: number) {
+    return applyNarrow(this, dim, start, length);
+  },
+  select(dim: number, index: number) {
+    return applySelect(this, dim, index);
+  },
+  expand(shape: readonly number[]) {
+    return applyExpand(this, shape);
+  },
+  squeeze(dim?: number | readonly number[]) {
+    return applySqueeze(this, dim);
+  },
+  unsqueeze(dim: number) {
+    return applyUnsqueeze(this, dim);
+  },
+  contiguous() {
+    return applyContiguous(this);
+  },
+  copyFrom(source: Tensor) {
+    copyFrom(this, source);
+    return this;
   },
   softmax(dim: number) {
     return applySoftmax(softmax, this, dim);

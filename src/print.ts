@@ -9,6 +9,7 @@ const MOST = 2 ** 22;
  */
 export function format(values: ArrayLike<number>, shape: readonly number[]): string {
   const ndim = shape.length;
+  if (shape.includes(0)) return ndim === 1 ? '[]' : `[], shape=[${shape.join(', ')}]`;
   const places = placesOf(shape, values.length > THRESHOLD);
   const shown = indicesOf(shape, places).map((i) => values[i]);
   const write = writer(shown);

@@ -1,5 +1,6 @@
 import type { Backend, Storage } from './backends/backend.js';
 import { startedBackends } from './backends/registry.js';
+import { BYTES_PER_ELEMENT } from './backends/storage.js';
 import { describe, fail } from './errors.js';
 import { writeAtomically } from './io/files.js';
 
@@ -97,20 +98,19 @@ export class Profile<T = unknown> {
 const sized = (op: string, flops: number, ...storages: (Storage | null)[]): Cost => ({
   op,
   flops,
-  bytes: 4 * storages.reduce((sum, s) => sum + (s?.size ?? 0), 0),
+  bytes: storages.reduce((sum, s) => sum + (s === null ? 0 : s.size * BYTES_PER_ELEMENT[s.type]), 0),
 });
 
 /** What a call costs. The exponential of a softmax takes part in about five operations for each element. */
 const SOFTMAX_FLOPS = 5;
 type Method = Exclude<
   keyof Backend,
-  'device' | 'info' | 'lost' | 'record' | 'hostCopy' | 'fetchAll' | 'free' | 'memory' | 'threads'
+  'device' | 'type' | 'info' | 'lost' | 'capture' | 'hostCopy' | 'fetchAll' | 'free' | 'memory' | 'threads'
 >;
 const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: Storage) => Cost } = {
   upload: (_, out) => sized('upload', 0, out),
   fill: (_, out) => sized('fill', 0, out),
   write: ([target]) => sized('write', 0, target),
-  assign: ([target, source]) => sized('write', 0, target, source),
   read: ([x]) => sized('read', 0, x),
   readSync: ([x]) => sized('read', 0, x),
   unary: ([kernel, x], out) => sized(kernel.name, x.size, x, out),
@@ -125,19 +125,12 @@ const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: S
   softmax: ([x, , , log], out) => sized(log ? 'logSoftmax' : 'softmax', SOFTMAX_FLOPS * x.size, x, out),
   copy: ([x, shape], out) => ({ ...sized('copy', 0, x, out), detail: `to [${shape.join(', ')}]` }),
   rows: ([x], out) => sized('rows', 0, x, out),
-  pick: ([x, index], out) => sized('pick', 0, x, index, out),
-  place: ([x, index], out) => sized('place', 0, x, index, out),
-  sgd: ([rule, updates]) => {
-    const all = updates.flatMap(({ parameter, gradient, velocity }) => [parameter, gradient, parameter, velocity]);
-    const each = 2 + (rule.momentum ? 2 : 0) + (rule.weightDecay ? 2 : 0);
-    const n = updates.reduce((sum, { parameter }) => sum + parameter.size, 0);
-    return { ...sized('sgd', each * n, ...all), detail: `${updates.length} parameters` };
-  },
+  put: ([target, source]) => sized('put', 0, target, source),
+  gather: ([x, index], out) => sized('gather', 0, x, index, out),
+  scatter: ([x, index], out) => sized('scatter', 0, x, index, out),
   finite: ([operands]) => sized('finite', 0, ...operands),
-  squaredError: ([a, b], out) => sized('squaredError', 3 * a.size, a, b, out),
-  squaredErrorGrad: ([a, b], out) => sized('squaredErrorGrad', 2 * a.size, a, b, out),
-  crossEntropy: ([x, index], out) => sized('crossEntropy', SOFTMAX_FLOPS * x.size, x, index, out),
-  crossEntropyGrad: ([x, index], out) => sized('crossEntropyGrad', SOFTMAX_FLOPS * x.size, x, index, out),
+  fused: ([{ name, flops, operands, changes, size }], out) =>
+    sized(name, flops, ...operands, ...(size > 0 ? [out] : changes.map((i) => operands[i]))),
 };
 
 let running = false;

@@ -16,14 +16,14 @@ export function sizeOf(shape: readonly number[]): number {
 /** Requires an array of whole numbers of at least 1 whose product is a possible size, and returns a frozen copy. */
 export function checkShape(op: string, shape: unknown): readonly number[] {
   if (!Array.isArray(shape)) {
-    fail(op, `shape is ${describe(shape)}`, `pass one array of whole numbers, as in ${op}([2, 3])`);
+    fail(op, `shape is ${describe(shape)}`, `pass one array of integers, as in ${op}([2, 3])`);
   }
   for (const dim of shape) {
-    if (typeof dim !== 'number' || !Number.isInteger(dim) || dim < 1) {
+    if (typeof dim !== 'number' || !Number.isInteger(dim) || dim < 0) {
       fail(
         op,
         `shape ${describe(shape)} has the dimension ${describe(dim)}`,
-        'every dimension is a whole number of at least 1',
+        'every dimension is an integer of at least 0',
       );
     }
   }
@@ -67,7 +67,7 @@ export function normalizeDim(op: string, dim: unknown, ndim: number, shape: read
     fail(
       op,
       `dim is ${describe(dim)} for a tensor of shape ${show(shape)}`,
-      ndim === 0 ? 'a scalar has no dimensions' : `pass a whole number from ${-ndim} to ${ndim - 1}`,
+      ndim === 0 ? 'a scalar has no dimensions' : `pass an integer from ${-ndim} to ${ndim - 1}`,
       { shapes: [shape] },
     );
   }
@@ -117,9 +117,12 @@ export function stridesOf(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** Strides with which a contiguous tensor of `shape` is read as if it had the shape `target`: 0 where it repeats. */
-export function broadcastStrides(shape: readonly number[], target: readonly number[]): number[] {
-  const own = stridesOf(shape);
+/** Strides with which a tensor of `shape` is read as if it had the shape `target`: 0 where it repeats. `own` are its own ones. */
+export function broadcastStrides(
+  shape: readonly number[],
+  target: readonly number[],
+  own: readonly number[] = stridesOf(shape),
+): number[] {
   const lead = target.length - shape.length;
   const strides = new Array<number>(target.length);
   for (let i = 0; i < target.length; i++) strides[i] = i < lead || shape[i - lead] === 1 ? 0 : own[i - lead];
@@ -133,7 +136,7 @@ export function resolveReshape(op: string, from: readonly number[], to: unknown)
   const open = to.indexOf(-1);
   let target = to as readonly number[];
   if (open >= 0) {
-    const rest = to.reduce((p: number, d, i) => (i === open ? p : p * checkInteger(op, `shape[${i}]`, d)), 1);
+    const rest = to.reduce((p: number, d, i) => (i === open ? p : p * checkInteger(op, `shape[${i}]`, d, 0)), 1);
     if (to.indexOf(-1, open + 1) >= 0 || size % rest !== 0) {
       fail(
         op,
@@ -156,15 +159,15 @@ export function resolveReshape(op: string, from: readonly number[], to: unknown)
   return shape;
 }
 
-/** How two contiguous operands are walked to fill a contiguous result: nested loops, outermost first. */
+/** How two operands are walked to fill a row-major result: nested loops, outermost first. */
 export interface LoopNest {
   readonly sizes: readonly number[];
-  /** Strides in elements of each operand; under broadcasting the innermost ones are 0 or 1. */
+  /** Strides in elements of each operand; the innermost ones are 0 or 1. */
   readonly a: readonly number[];
   readonly b: readonly number[];
 }
 
-/** The fewest loops that pair `a` and `b` under broadcasting to `out`. */
+/** The fewest loops that pair two row-major operands under broadcasting to `out`. */
 export function loopNest(a: readonly number[], b: readonly number[], out: readonly number[]): LoopNest {
   if (sameShape(a, b)) return { sizes: [sizeOf(out)], a: [1], b: [1] };
   return collapse(out, broadcastStrides(a, out), broadcastStrides(b, out));

@@ -1,7 +1,9 @@
+import { copy } from '../kernels/reference/layout.js';
 import type { Node } from './autograd/node.js';
-import type { Backend, Device, Storage } from './backends/backend.js';
+import type { Backend, Device, Floats, Storage } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { BRAND, COPY, describe, fail, show } from './errors.js';
+import { Layout, rowMajorCopy } from './layout.js';
 import * as lifetime from './lifetime.js';
 import { format } from './print.js';
 import { sameShape, sizeOf } from './shape.js';
@@ -23,11 +25,15 @@ const notCloneable = () => 'A tensor cannot be cloned or posted. Send x.shape an
  * An array of float32 numbers with a shape, which remembers how it was made where a gradient may be asked for.
  *
  * Make one with `tensor`, `zeros`, `randn` and the like. The operations are documented on the interfaces that this class
- * extends. Tensors are immutable but for `requiresGrad` and `grad`; only optimizers and `loadStateDict` change numbers.
+ * extends; all but `copyFrom` leave their operands as they are. A tensor is a storage, which holds the numbers, and a
+ * layout, which says where in it the elements lie: `transpose`, `narrow` and the like give views, which share the numbers
+ * of their base. Only `copyFrom`, optimizers, `nn.init` and `loadStateDict` change numbers.
  */
 export class Tensor {
-  /** The dimensions, for the library's own eyes: results share those of their operand, and no one may change them. @internal */
+  /** The dimensions, for internal use: results share those of their operand, and no one may change them. @internal */
   readonly dims: readonly number[];
+  /** Where the elements lie in the storage. @internal */
+  layout: Layout;
   /** The step that made this tensor, where gradients flow through it. @internal */
   node: Node | null = null;
   /** Nobody but the graph can see this tensor, so it dies with it. @internal */
@@ -42,31 +48,29 @@ export class Tensor {
   /** Whether a leaf wants a gradient. 'frozen' remembers that it did once, so that a frozen parameter stays a parameter. */
   #leafGrad: boolean | 'frozen' = false;
   #storage: Storage | null;
-  /** The last two dimensions lie swapped in the storage: a transpose that nobody needed in place yet. */
-  #flipped: boolean;
 
   /** @internal */
-  constructor(shape: readonly number[], storage: Storage, flipped = false) {
-    this.dims = shape;
+  constructor(layout: Layout, storage: Storage) {
+    this.dims = layout.shape;
+    this.layout = layout;
     this.#storage = storage;
-    this.#flipped = flipped;
     lifetime.track(storage);
   }
 
   /**
    * The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape.
-   * @throws TapegradError when set to something of another shape or device, or to no tensor
+   * @throws TapegradError when set to something of another shape or device, or to what is not a tensor
    */
   get grad(): Tensor | null {
     const { gradient } = this;
-    if (gradient !== null) lifetime.show(gradient.raw);
+    if (gradient !== null) lifetime.markEscaped(gradient.storage);
     return gradient;
   }
 
   set grad(value: Tensor | null) {
     if (value !== null) {
       checkGradient(this, value);
-      lifetime.show(value.raw);
+      lifetime.markEscaped(value.storage);
     }
     this.replaceGradient(value);
   }
@@ -75,7 +79,7 @@ export class Tensor {
   replaceGradient(value: Tensor | null): void {
     const before = this.gradient;
     this.gradient = value;
-    if (before !== null && before.#storage !== null) lifetime.drop(before.#storage);
+    if (before !== null && before.#storage !== null) lifetime.release(before.#storage);
   }
 
   /** The dimensions; [] for a scalar. Frozen. */
@@ -135,11 +139,11 @@ export class Tensor {
 
   /** @internal */
   get backend(): Backend {
-    return this.raw.backend;
+    return this.storage.backend;
   }
 
-  /** The storage as it lies, with the last two dimensions swapped if `flipped`. @internal */
-  get raw(): Storage {
+  /** What holds the numbers; `layout` says where in it. @internal */
+  get storage(): Storage {
     if (this.#storage === null) {
       fail(
         'tensor',
@@ -151,34 +155,11 @@ export class Tensor {
     return this.#storage;
   }
 
-  /** @internal */
-  get flipped(): boolean {
-    return this.#flipped;
-  }
-
-  /** The storage in row-major order. @internal */
-  get storage(): Storage {
-    const raw = this.raw;
-    if (!this.#flipped) return raw;
-    const { dims: shape } = this;
-    const n = shape.length;
-    const rows = shape[n - 2];
-    const cols = shape[n - 1];
-    const ordered = raw.backend.copy(raw, [this.size / (rows * cols), rows, cols], [rows * cols, 1, rows]);
-    // The copy is as new as what it was made from, so that the tape does not take it for a change.
-    ordered.version = raw.version;
-    lifetime.show(ordered);
-    ordered.tensors++;
-    this.#storage = ordered;
-    this.#flipped = false;
-    return ordered;
-  }
-
-  /** Replaces the numbers' place: what moves a parameter to another device. @internal */
+  /** Puts another storage in place of the present one: what moves a parameter to another device. @internal */
   replaceStorage(storage: Storage): void {
     storage.tensors++;
     this.#storage = storage;
-    this.#flipped = false;
+    this.layout = Layout.rowMajor(this.dims);
   }
 
   /**
@@ -186,19 +167,19 @@ export class Tensor {
    * @throws TapegradError if the tensor was disposed, or the device failed while computing it
    */
   async data(): Promise<Float32Array> {
-    const values = await this.backend.read(this.storage);
+    const values = await this.#read();
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
   /** The number of a tensor with one element. */
   async item(): Promise<number> {
     checkSingle('item', this.dims);
-    return (await this.backend.read(this.storage))[0];
+    return (await this.#read())[0];
   }
 
   /** The numbers as nested arrays (a number for a scalar). */
   async toArray(): Promise<NestedArray> {
-    return nest(await this.backend.read(this.storage), this.dims);
+    return nest(await this.#read(), this.dims);
   }
 
   /** Like `data`, at once. @throws TapegradError on devices that the host can only await */
@@ -218,18 +199,38 @@ export class Tensor {
     return nest(this.#readSync('toArraySync', 'toArray'), this.dims);
   }
 
-  #readSync(op: string, awaited: string): ArrayLike<number> {
-    const { backend } = this;
+  async #read(): Promise<Floats> {
+    const { layout, storage } = this;
+    if (layout.dense) return storage.backend.read(storage);
+    const copy = rowMajorCopy(storage, layout);
+    try {
+      return await copy.backend.read(copy);
+    } finally {
+      copy.backend.free(copy);
+    }
+  }
+
+  #readSync(op: string, awaited: string): Floats {
+    const { backend, layout, storage } = this;
     if (backend.readSync === undefined) {
       fail(op, `the host cannot read from the device '${backend.device}' without waiting`, `use await ${awaited}()`);
     }
-    return backend.readSync(this.storage);
+    if (layout.dense) return backend.readSync(storage);
+    const copy = rowMajorCopy(storage, layout);
+    const values = backend.readSync(copy);
+    backend.free(copy);
+    return values;
   }
 
   /** The numbers in row-major order, to look at only; null where the host would have to wait for them. @internal */
-  peek(): ArrayLike<number> | null {
-    const { backend, storage } = this;
-    return backend.readSync?.(storage) ?? backend.hostCopy?.(storage) ?? null;
+  peek(): Floats | null {
+    const { backend, layout, storage } = this;
+    if (backend.readSync !== undefined) return this.#readSync('peek', 'data');
+    const known = backend.hostCopy?.(storage) ?? null;
+    if (known === null || layout.dense) return known;
+    const values = new Float32Array(this.size);
+    copy(known, values, layout.shape, layout.strides, layout.offset);
+    return values;
   }
 
   /** The same, required. @internal */
@@ -248,12 +249,12 @@ export class Tensor {
 
   /** The same numbers without a history: gradients stop here. Shares the storage. */
   detach(): Tensor {
-    return new Tensor(this.dims, this.raw, this.#flipped);
+    return new Tensor(this.layout, this.storage);
   }
 
   /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
   dispose(): void {
-    if (this.#storage !== null) lifetime.abandon(this.#storage);
+    if (this.#storage !== null) lifetime.dispose(this.#storage);
     this.#storage = null;
   }
 
@@ -266,7 +267,7 @@ export class Tensor {
       ...(backend === backendOf('cpu') ? [] : [`device='${backend.device}'`]),
       ...(this.node !== null ? [`op=${this.node.rule.name}`] : this.requiresGrad ? ['requiresGrad=true'] : []),
     ];
-    const body = backend.readSync === undefined ? '…' : format(backend.readSync(this.storage), this.dims);
+    const body = backend.readSync === undefined ? '…' : format(this.#readSync('toString', 'toArray'), this.dims);
     return `tensor(${[body, ...notes].join(', ')})`;
   }
 
@@ -299,6 +300,11 @@ export class Tensor {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
   }
+}
+
+/** A copy with a dense storage of its own, which no history leads to. */
+export function denseCopy(x: Tensor): Tensor {
+  return new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout));
 }
 
 function checkGradient(owner: Tensor, gradient: unknown): void {

@@ -47,7 +47,7 @@ describe('backward', () => {
   it('wants a gradient of the right shape for more than one element', async () => {
     const x = leaf([1, 2]);
     expect((await errorOf(() => x.mul(2).backward())).message).toBe(
-      '[backward] a tensor of shape [2] is no scalar; pass the gradient of the loss with respect to it, or reduce it first with sum() or mean()',
+      '[backward] a tensor of shape [2] is not a scalar; pass the gradient of the loss with respect to it, or reduce it first with sum() or mean()',
     );
     expect((await errorOf(() => x.mul(2).backward(ones([3])))).shapes).toEqual([[3], [2]]);
     x.mul(2).backward(tensor([1, 10]));

@@ -37,11 +37,11 @@ describe.each(fallbackSteps)('finiteGuard on $name', ({ start }) => {
 
 describe('finiteGuard', () => {
   it('has no history, and lives where its tensors do', () => {
-    const x = tensor([1, 2], { requiresGrad: true, device: 'float64' });
+    const x = tensor([1, 2], { requiresGrad: true, device: 'reference' });
     const guard = optim.finiteGuard([x.mul(x)]);
-    expect([guard.requiresGrad, guard.device, guard.shape, guard.itemSync()]).toEqual([false, 'float64', [], 0]);
-    expect(optim.finiteGuard([x.mul(1e200)]).itemSync()).toBe(0);
-    expect(optim.finiteGuard([x.mul(1e200).mul(1e200)]).itemSync()).toBeNaN();
+    expect([guard.requiresGrad, guard.device, guard.shape, guard.itemSync()]).toEqual([false, 'reference', [], 0]);
+    expect(optim.finiteGuard([x.mul(1e30)]).itemSync()).toBe(0);
+    expect(optim.finiteGuard([x.mul(1e30).mul(1e30)]).itemSync()).toBeNaN();
   });
   it.each<[string, () => unknown, string]>([
     ['no tensors', () => optim.finiteGuard([]), '[finiteGuard] there are no tensors; pass an array of tensors'],

@@ -5,7 +5,7 @@ import { nn, optim, rand, type Tensor, zeros } from '../src/index.js';
 import { table } from '../src/ops/table.js';
 import { Generator } from '../src/random.js';
 import { loopNest } from '../src/shape.js';
-import { errorOf, withCpu } from './helpers.js';
+import { errorOf, sgdCall, withCpu } from './helpers.js';
 
 const MB = 2 ** 20;
 
@@ -47,8 +47,7 @@ describe('the heap', () => {
     pass();
     // The results stand forgotten, and their operands are lent.
     backend.write(changed, new Float32Array(n));
-    const rule = { lr: 1, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false };
-    backend.sgd(rule, [{ parameter: stepped, gradient, velocity: null, firstStep: true }]);
+    backend.fused(sgdCall([stepped, gradient, null], { lr: 1 }));
     backend.free(freed);
     const first = (x: typeof changed) => backend.readSync(x)[n - 1];
     for (let round = 0; round < 2; round++) {

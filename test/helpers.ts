@@ -4,7 +4,7 @@ import { backendOf, replaceBackend, startCpu } from '../src/backends/registry.js
 import { TapegradError } from '../src/index.js';
 import { difference } from './close.js';
 
-export { sample, sampleTensor } from './samples.js';
+export { sample, sampleTensor, sgdCall } from './samples.js';
 
 /** The backend, if it is the implementation that the test is about: a fallback would be compared with itself. */
 function atWork(implementation: string, backend: Backend): Backend {

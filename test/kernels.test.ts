@@ -3,9 +3,9 @@ import type { MatmulPlan } from '../src/backends/backend.js';
 import { CpuBackend } from '../src/backends/cpu/index.js';
 import { ReferenceBackend } from '../src/backends/reference.js';
 import { table } from '../src/ops/table.js';
-import { expectClose, sample, ulps } from './helpers.js';
+import { expectClose, sample, sgdCall, ulps } from './helpers.js';
 
-const exact = new ReferenceBackend('float64', 'test');
+const exact = new ReferenceBackend('reference', 'test', 'float64');
 
 /** Every float32 exponent with spread mantissas, both signs, and the neighbourhoods of the ends. */
 function wholeRange(): Float32Array {
@@ -182,7 +182,7 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
     ])('%j with strides %j equals the reference', (shape, strides) => {
       const x = sample(120 * 5, [-1, 1]);
       const run = (backend: CpuBackend | ReferenceBackend) =>
-        backend.readSync(backend.copy(backend.upload(x), shape, strides));
+        backend.readSync(backend.copy(backend.upload(x), shape, strides, 0));
       expect([...run(cpu)]).toEqual([...Float32Array.from(run(exact))]);
     });
   });
@@ -199,12 +199,11 @@ describe.each(['wasm-relaxed-simd', 'wasm-simd'] as const)('%s', (build) => {
   });
 
   describe('sgd', () => {
-    const rule = { lr: 0.5, momentum: 0.5, dampening: 0, weightDecay: 0, nesterov: false };
     it('lets a velocity end at 0 instead of among the subnormal numbers, and keeps NaN and Infinity', () => {
       const parameter = cpu.upload([1, 1, 1, 1, 1]);
       const gradient = cpu.upload([0, 0, 0, 0, 0]);
       const velocity = cpu.upload([2e-38, 4, Number.NaN, Infinity, -2e-38]);
-      cpu.sgd(rule, [{ parameter, gradient, velocity, firstStep: false }]);
+      cpu.fused(sgdCall([parameter, gradient, velocity], { lr: 0.5, momentum: 0.5 }));
       expect([...cpu.readSync(velocity)]).toEqual([0, 2, Number.NaN, Infinity, 0]);
       expect([...cpu.readSync(parameter)]).toEqual([1, 0, Number.NaN, -Infinity, 1]);
     });

@@ -284,7 +284,7 @@ describe('the population stability index', () => {
     expect(psi(new Float32Array(5).fill(0.1), new Float32Array(9).fill(0.1))).toBe(0);
   });
   it.each<[string, () => unknown, string]>([
-    ['one bin', () => psi([1], [1], 1), '[psi] bins is 1; pass a whole number of at least 2'],
+    ['one bin', () => psi([1], [1], 1), '[psi] bins is 1; pass an integer of at least 2'],
     ['no sample', () => psi(undefined as never, [1]), '[psi] the sample is undefined; pass an array'],
     ['no reference', () => psi([1], null as never), '[psi] the reference is null'],
     ['an empty sample', () => psi([], [1]), '[psi] the sample is empty; pass at least one number'],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { gradcheck, type Tensor, tensor } from '../src/index.js';
-import { applyBinary, applyReduce, applyUnary } from '../src/ops/apply.js';
-import { applyGeneral } from '../src/ops/record.js';
+import { dispatch } from '../src/ops/dispatch.js';
+import { applyBinary, applyReduce } from '../src/ops/families.js';
 import { table } from '../src/ops/table.js';
 import { loopNest, sizeOf } from '../src/shape.js';
 import { errorOf, expectClose, fallbackSteps, sample, sampleTensor } from './helpers.js';
@@ -53,8 +53,8 @@ const reductions: { shape: number[]; dim?: number | number[]; keepdim?: boolean 
 describe.each(Object.entries(table.unary))('%s', (_, row) => {
   it('has the right first and second derivatives', () => {
     const x = sampleTensor([2, 3], row.domain, 1, 'cpu', true);
-    gradcheck((t) => applyUnary(row, t), [x], { secondOrder: true });
-    gradcheck((t) => applyUnary(row, t.mul(1.1)).mul(t), [x], { secondOrder: true });
+    gradcheck((t) => dispatch(row, [t], null), [x], { secondOrder: true });
+    gradcheck((t) => dispatch(row, [t.mul(1.1)], null).mul(t), [x], { secondOrder: true });
   });
   it.each(fallbackSteps)('equals the reference on $name', ({ start }) => {
     const backend = start();
@@ -206,7 +206,7 @@ describe.each(Object.entries(table.reduce))('%s', (name, row) => {
 describe.each(
   table.general.filter((row) => row.examples.length > 0).map((row) => [row.name, row] as const),
 )('%s', (_, row) => {
-  const inputsOf = (i: number, device: 'cpu' | 'reference' | 'float64', requiresGrad: boolean): Tensor[] => {
+  const inputsOf = (i: number, device: 'cpu' | 'reference', requiresGrad: boolean): Tensor[] => {
     const { shapes, values = {} } = row.examples[i];
     return shapes.map((shape, j) =>
       values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, [-2, 2], j + 1, device, requiresGrad),
@@ -216,7 +216,7 @@ describe.each(
     row.examples.map((e, i) => [JSON.stringify(e.shapes), JSON.stringify(e.attributes), i] as const),
   )('%s %s: derivatives, parity, fusion', (_s, _a, i) => {
     const { attributes, shapes } = row.examples[i];
-    const call = (...inputs: Tensor[]) => applyGeneral(row, inputs, attributes);
+    const call = (...inputs: Tensor[]) => dispatch(row, inputs, attributes);
     const small = shapes.every((s) => sizeOf(s) < 100);
     if (small) {
       const inputs = inputsOf(i, 'cpu', true);
@@ -249,7 +249,7 @@ describe('the harness', () => {
   it('catches one deliberately wrong derivative', async () => {
     const wrong = { ...table.unary.tanh, backward: (g: Tensor) => [g.mul(2)] };
     const x = sampleTensor([2, 3], [-2, 2], 1, 'cpu', true);
-    const error = await errorOf(() => gradcheck((t) => applyUnary(wrong, t), [x]));
+    const error = await errorOf(() => gradcheck((t) => dispatch(wrong, [t], null), [x]));
     expect(error.op).toBe('gradcheck');
     expect(error.message).toContain('the gradient of input 0 [2, 3], element 0');
   });
@@ -259,9 +259,9 @@ describe('the harness', () => {
       backward: (g: Tensor, node: { output: Tensor }) => [g.mul(node.output.detach())],
     };
     const x = sampleTensor([2], [-1, 1], 1, 'cpu', true);
-    expect(gradcheck((t) => applyUnary(once as never, t), [x])).toBe(true);
+    expect(gradcheck((t) => dispatch(once as never, [t], null), [x])).toBe(true);
     expect(
-      (await errorOf(() => gradcheck((t) => applyUnary(once as never, t), [x], { secondOrder: true }))).message,
+      (await errorOf(() => gradcheck((t) => dispatch(once as never, [t], null), [x], { secondOrder: true }))).message,
     ).toContain('second derivative');
   });
 });

@@ -155,7 +155,7 @@ describe('slips', () => {
     ['eye of a shape', () => eye(any([2, 2])), '[eye] n is [2, 2]'],
     ['linspace without steps', () => linspace(0, 1, any(undefined)), '[linspace] steps is undefined'],
     ['arange beyond float32', () => arange(2 ** 24 - 1, 2 ** 24 + 2), 'float32 cannot tell apart or must round'],
-    ['a long arange', () => arange(-(2 ** 24) - 2, -(2 ** 24)), "use device: 'float64'"],
+    ['a long arange', () => arange(-(2 ** 24) - 2, -(2 ** 24)), 'or take larger steps'],
     ['relu of an array', () => nn.functional.relu(any([1])), '[relu] operand 0 is [1]; pass a tensor'],
     ['sigmoid of a number', () => nn.functional.sigmoid(any(1)), '[sigmoid] operand 0 is 1'],
     ['tanh of what has one', () => nn.functional.tanh(any(Math)), '[tanh] operand 0 is a Object'],
@@ -211,13 +211,10 @@ describe('names from PyTorch', () => {
     expect(linspace(0, 1, 5).toArraySync()).toEqual([0, 0.25, 0.5, 0.75, 1]);
     expect(linspace(3, -3, 3).toArraySync()).toEqual([3, 0, -3]);
     expect(linspace(2, 9, 1).toArraySync()).toEqual([2]);
-    const thirds = linspace(0.1, 0.7, 8, { device: 'float64' }).toArraySync() as number[];
-    expect([thirds[0], thirds[7]]).toEqual([0.1, 0.7]);
   });
   it('count exactly as far as float32 does', () => {
     expect(arange(2 ** 24 - 1, 2 ** 24 + 1).toArraySync()).toEqual([16777215, 16777216]);
     expect(arange(2 ** 24, 2 ** 24 + 5, 2).toArraySync()).toEqual([16777216, 16777218, 16777220]);
-    expect(arange(2 ** 24, 2 ** 24 + 2, 1, { device: 'float64' }).toArraySync()).toEqual([16777216, 16777217]);
     expect(arange(0, 1, 0.1).numel()).toBe(10);
   });
   it('reshape and reduce', () => {

@@ -1,4 +1,4 @@
-import type { Device } from '../src/backends/backend.js';
+import type { Device, FusedCall, Storage } from '../src/backends/backend.js';
 import { type Tensor, tensor } from '../src/index.js';
 import { Generator } from '../src/random.js';
 import { sizeOf } from '../src/shape.js';
@@ -16,4 +16,23 @@ export function sampleTensor(
   requiresGrad = false,
 ): Tensor {
   return tensor(sample(sizeOf(shape), domain, seed), { shape, device, requiresGrad });
+}
+
+/** A call of the kernel of optim.SGD. */
+export function sgdCall(
+  operands: readonly (Storage | null)[],
+  { lr, momentum = 0 }: { lr: number; momentum?: number },
+): FusedCall {
+  return {
+    name: 'sgd',
+    operands,
+    size: 0,
+    changes: [0, 2],
+    bounds: [operands[0]!.size],
+    numbers: [lr, momentum, 0, 0, 0, 0],
+    steps: [1, 1, 1],
+    flops: 0,
+    cost: 0.3,
+    guard: null,
+  };
 }

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { memory, nn, optim, type Tensor, tensor, useDevice } from '../src/index.js';
 import { errorOf } from './helpers.js';
 
@@ -163,18 +163,16 @@ describe('the learning rate', () => {
     const optimizer = new optim.SGD([p], { lr: 0.5, momentum: 0.5 });
     pull(p, 2);
     optimizer.step(); // the first step is like no other
-    const sgd = vi.spyOn(p.backend, 'sgd');
+    const signature = optimizer.signature();
     optimizer.step();
-    const [{ outdated }] = sgd.mock.calls[0];
-    sgd.mockRestore();
-    expect(outdated!()).toBe(false);
+    expect(optimizer.signature()).toBe(signature);
     const numbers = optimizer.options;
     const before = numbers[key];
     const other = key === 'nesterov' ? true : 0.25;
     Object.assign(numbers, { [key]: other });
-    expect(outdated!()).toBe(true);
+    expect(optimizer.signature()).not.toBe(signature);
     Object.assign(numbers, { [key]: before });
-    expect(outdated!()).toBe(false);
+    expect(optimizer.signature()).toBe(signature);
   });
   it('of 0 moves nothing', () => {
     const p = leaf(1);
@@ -255,7 +253,7 @@ describe('devices', () => {
   afterEach(() => useDevice('cpu'));
 
   it('may differ between parameters, in any order', () => {
-    const devices = ['cpu', 'reference', 'reference', 'cpu', 'float64'] as const;
+    const devices = ['cpu', 'reference', 'reference', 'cpu', 'reference'] as const;
     const parameters = devices.map((device) => tensor([1, 3], { device, requiresGrad: true }));
     const optimizer = new optim.SGD(parameters, { lr: 0.25, momentum: 0.5 });
     for (let i = 0; i < 2; i++) {

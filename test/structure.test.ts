@@ -8,7 +8,7 @@ const sources = tracked.filter((path) => /^(src|kernels)\/.*\.ts$/.test(path) &&
 
 // Lower layers first; a file imports values from its own layer and those before it. Types may point anywhere.
 const layers: RegExp[][] = [
-  [/^src\/(errors|shape|random|node|print)\.ts$/, /^kernels\//],
+  [/^src\/(errors|shape|layout|random|node|print)\.ts$/, /^kernels\//],
   [/^src\/backends\//],
   [/^src\/(tensor|create|lifetime)\.ts$/],
   [/^src\/autograd\//],

@@ -98,7 +98,9 @@ Written by \`npm run bench:peers\` on ${new Date().toISOString().slice(0, 10)}; 
 Machine: ${cpus().length} cores of ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB.${peak}
 tapegrad on Node ${process.versions.node}, ${device.backend}, ${threads} threads unless stated otherwise. Peers: ${versions
     .filter((v) => v !== 'tapegrad')
-    .join(', ')}. Figures are medians of ${rounds} rounds of ${seconds} s with all programs interleaved; ratios are medians of
+    .join(
+      ', ',
+    )}. Figures are medians of ${rounds} rounds of ${seconds} s with all programs interleaved; ratios are medians of
 the rounds' ratios, and more is better.
 ${notes.map((note) => `\n- ${note}`).join('')}
 

@@ -1,7 +1,7 @@
 import { type GpuKernel, gpuKernel, integer } from './source.js';
 
-// Folds of the middle of [outer, length, inner]. A thread folds one segment of `segment` numbers; what the segments gave is
-// folded in turn until one is left, so that long sums neither take one thread nor lose digits.
+// Reductions of the middle of [outer, length, inner]. A thread reduces one segment of `segment` numbers; what the segments gave is
+// reduced in turn until one is left, so that long sums neither take one thread nor lose digits.
 
 /** More than any position. */
 export const NOWHERE = 3e9;
@@ -20,8 +20,8 @@ const args = {
   segment: 'Integer',
 } as const;
 
-/** One number for each segment; `combine` folds x into acc. */
-export function fold(name: string, combine: string, what = 'of segments'): GpuKernel {
+/** One number for each segment; `combine` takes x into acc. */
+export function reduce(name: string, combine: string, what = 'of segments'): GpuKernel {
   const body = `${segments}
     let acc = input[first];
     for (let i = 1; i < count; i++) {
@@ -32,19 +32,19 @@ export function fold(name: string, combine: string, what = 'of segments'): GpuKe
   return gpuKernel(name, what, args, body);
 }
 
-/** finish(acc, n) for what the folds of n numbers gave. */
+/** finish(acc, n) for what the reduction of n numbers gave. */
 export function finish(name: string, expression: string): GpuKernel {
   const args = { input: 'Array', n: 'Number' } as const;
   return gpuKernel(name, 'finished', args, `const acc = input[this.thread.x];\nreturn ${expression};`);
 }
 
-/** The first position in each segment at which the input equals its whole fold (or both are NaN); NOWHERE where none does. */
+/** The first position in each segment at which the input equals the result of its whole reduction (or both are NaN); NOWHERE where none does. */
 export const locate = gpuKernel(
   'argmax',
-  'position of the fold',
-  { ...args, folded: 'Array' },
+  'position of the result',
+  { ...args, reduced: 'Array' },
   `${segments}
-    const sought = folded[o * inner + this.thread.x - q * inner];
+    const sought = reduced[o * inner + this.thread.x - q * inner];
     for (let i = 0; i < count; i++) {
       const x = input[first + i * inner];
       if (x === sought || (!(x === x) && !(sought === sought))) { return begin + i; }

@@ -1,22 +1,47 @@
-/** Fills `out` in order with x read through the given strides (elements; 0 repeats). */
+/** Calls `visit` with the place of every element of a strided layout, in row-major order; all counts are in elements. */
+function places(
+  shape: readonly number[],
+  strides: readonly number[],
+  offset: number,
+  visit: (place: number) => void,
+): void {
+  const walk = (depth: number, from: number): void => {
+    if (depth === shape.length) visit(from);
+    else for (let i = 0; i < shape[depth]; i++) walk(depth + 1, from + i * strides[depth]);
+  };
+  walk(0, offset);
+}
+
+/** Fills `out` in order with the elements of x at the places of a strided layout (a stride of 0 repeats). */
 export function copy(
   x: ArrayLike<number>,
   out: { [i: number]: number },
   shape: readonly number[],
   strides: readonly number[],
+  offset: number,
 ): void {
   let at = 0;
-  const walk = (depth: number, from: number): void => {
-    if (depth === shape.length) out[at++] = x[from];
-    else if (depth === shape.length - 1)
-      for (let i = 0; i < shape[depth]; i++) out[at++] = x[from + i * strides[depth]];
-    else for (let i = 0; i < shape[depth]; i++) walk(depth + 1, from + i * strides[depth]);
-  };
-  walk(0, 0);
+  places(shape, strides, offset, (place) => {
+    out[at++] = x[place];
+  });
+}
+
+/** The inverse: writes x in order to the places of a strided layout in `out`. */
+export function put(
+  x: ArrayLike<number>,
+  out: { [i: number]: number },
+  shape: readonly number[],
+  strides: readonly number[],
+  offset: number,
+): void {
+  let at = 0;
+  places(shape, strides, offset, (place) => {
+    out[place] = x[at++];
+  });
 }
 
 /** out[r] = x[r, index[r]]. */
-export function pick(
+export function gather(
   x: ArrayLike<number>,
   index: ArrayLike<number>,
   out: { [i: number]: number },
@@ -27,7 +52,7 @@ export function pick(
 }
 
 /** out[r, index[r]] = x[r], 0 elsewhere. */
-export function place(
+export function scatter(
   x: ArrayLike<number>,
   index: ArrayLike<number>,
   out: { [i: number]: number },

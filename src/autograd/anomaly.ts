@@ -8,7 +8,7 @@ import { checkFunction, Scope } from './scope.js';
 interface Trace {
   /** Where the operation was called. */
   readonly call: Error;
-  /** What the forward pass gave that is no finite number, if anything. */
+  /** What the forward pass gave that is not finite, if anything. */
   readonly forward: 'NaN' | 'Infinity' | null;
 }
 
@@ -84,17 +84,16 @@ export function checkGradients(node: Node, gradients: readonly (Tensor | null)[]
 
 const shapesOf = (node: Node) => node.shapes.map(show).join(' ');
 
-/** What a tensor holds that is no finite number: NaN if there is one, else Infinity, else null. */
+/** What a tensor holds that is not finite: NaN if there is one, else Infinity, else null. */
 function strange(t: Tensor): 'NaN' | 'Infinity' | null {
-  const { backend, raw } = t;
-  if (backend.readSync === undefined) {
+  if (t.backend.readSync === undefined) {
     fail(
       'detectAnomaly',
       `the tensor of shape ${show(t.dims)} is on '${t.device}', whose numbers the host can only await`,
       "run the same program with await useDevice('cpu')",
     );
   }
-  const values = backend.readSync(raw);
+  const values = t.peek()!;
   let infinite = false;
   for (let i = 0; i < values.length; i++) {
     if (Number.isNaN(values[i])) return 'NaN';

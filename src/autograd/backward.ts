@@ -1,8 +1,8 @@
-import { nextBirth } from '../backends/backend.js';
 import { checkOptions, describe, fail, show } from '../errors.js';
-import { drop, hold, isOwn, show as keep, sweepOut, within } from '../lifetime.js';
+import { Layout } from '../layout.js';
+import { collect, isOwn, markEscaped, release, retain, scope } from '../lifetime.js';
 import { sameShape } from '../shape.js';
-import { Tensor } from '../tensor.js';
+import { denseCopy, Tensor } from '../tensor.js';
 import { checkGradients, checkRoot, isDetecting } from './anomaly.js';
 import { setRecording } from './mode.js';
 import { Node } from './node.js';
@@ -28,13 +28,13 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
   const before = setRecording(createGraph);
   try {
     if (createGraph) sweep(root, checkSeed(root, gradient, true), retainGraph, true);
-    else within(nextBirth(), () => sweep(root, checkSeed(root, gradient, false), retainGraph, false));
+    else scope(() => sweep(root, checkSeed(root, gradient, false), retainGraph, false));
   } finally {
     setRecording(before);
   }
 }
 
-/** Visits the reachable steps in falling order, and adds what reached the leaves to their gradients. */
+/** Visits the reachable steps in descending order, and adds what reached the leaves to their gradients. */
 function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
   const leaves: Tensor[] = [];
   const order = root.node === null ? [] : reachable(root.node);
@@ -55,8 +55,8 @@ function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: bo
         const gi = gradients[i];
         if (edge !== null && gi != null) send(edge, gi, leaves, createGraph);
       }
-      drop(g.raw);
-      if (!createGraph) sweepOut();
+      release(g.storage);
+      if (!createGraph) collect();
     }
   } catch (error) {
     for (const node of order) node.pending = null;
@@ -73,25 +73,31 @@ function send(edge: Node | Tensor, g: Tensor, leaves: Tensor[], createGraph: boo
   const before = edge.pending;
   if (before === null && edge instanceof Tensor) leaves.push(edge);
   const sum = before === null ? g : before.add(g);
-  if (createGraph || !isOwn(sum.raw)) keep(sum.raw);
-  hold(sum.raw);
+  if (createGraph || !isOwn(sum.storage)) markEscaped(sum.storage);
+  retain(sum.storage);
   edge.pending = sum;
-  if (before !== null) drop(before.raw);
+  if (before !== null) release(before.storage);
 }
 
 /** Adds what waits at a leaf to its gradient. */
 function settle(leaf: Tensor, createGraph: boolean): void {
   const g = leaf.pending!;
   leaf.pending = null;
-  if (leaf.gradient === null) {
+  if (leaf.gradient !== null) {
+    const sum = leaf.gradient.add(g);
+    if (createGraph) markEscaped(sum.storage);
+    retain(sum.storage);
+    release(g.storage);
+    leaf.replaceGradient(sum);
+  } else if (createGraph || (g.layout.dense && g.storage.references === 1)) {
     leaf.replaceGradient(g);
-    return;
+  } else {
+    // A gradient may be changed in place: it has numbers of its own, which optimizers read in row-major order.
+    const own = denseCopy(g);
+    retain(own.storage);
+    release(g.storage);
+    leaf.replaceGradient(own);
   }
-  const sum = leaf.gradient.add(g);
-  if (createGraph) keep(sum.raw);
-  hold(sum.raw);
-  drop(g.raw);
-  leaf.replaceGradient(sum);
 }
 
 let passes = 0;
@@ -119,12 +125,12 @@ function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: bool
     if (root.size !== 1) {
       fail(
         'backward',
-        `a tensor of shape ${show(root.dims)} is no scalar`,
+        `a tensor of shape ${show(root.dims)} is not a scalar`,
         'pass the gradient of the loss with respect to it, or reduce it first with sum() or mean()',
         { shapes: [root.dims] },
       );
     }
-    return new Tensor(root.dims, root.backend.fill(1, 1));
+    return new Tensor(Layout.rowMajor(root.dims), root.backend.fill(1, 1));
   }
   if (!(gradient instanceof Tensor)) {
     fail(

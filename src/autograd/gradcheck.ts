@@ -1,4 +1,6 @@
 import type { Floats } from '../backends/backend.js';
+import { ReferenceBackend } from '../backends/reference.js';
+import { withBackend } from '../backends/registry.js';
 import { tensor } from '../create.js';
 import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../tensor.js';
@@ -41,10 +43,16 @@ export function gradcheck(
     fail('gradcheck', 'no input requires a gradient', 'make the inputs with requiresGrad: true');
   }
   const points = inputs.map((t) => ({ shape: t.shape, values: hostValues(t), varied: t.requiresGrad }));
-  compare('gradient', fn, points, tolerance);
-  if (options.secondOrder) compare('second derivative', gradientOf(fn, points), points, tolerance);
+  double ??= new ReferenceBackend('reference', 'gradient checks need double precision', 'float64');
+  withBackend('reference', double, () => {
+    compare('gradient', fn, points, tolerance);
+    if (options.secondOrder) compare('second derivative', gradientOf(fn, points), points, tolerance);
+  });
   return true;
 }
+
+/** Where the checks run: what `fn` makes without naming a device, or on that of an input, is in double precision too. */
+let double: ReferenceBackend | null = null;
 
 interface Point {
   readonly shape: readonly number[];
@@ -52,19 +60,18 @@ interface Point {
   readonly varied: boolean;
 }
 
-const leaf = ({ shape, values, varied }: Point): Tensor =>
-  tensor(values, { shape, device: 'float64', requiresGrad: varied });
+const leaf = ({ shape, values, varied }: Point): Tensor => tensor(values, { shape, requiresGrad: varied });
 
 function hostValues(t: Tensor): Floats {
   if (t.backend.readSync === undefined) fail('gradcheck', `an input is on '${t.device}'`, "move it with .to('cpu')");
-  return t.backend.readSync(t.storage);
+  return t.peek()!;
 }
 
 /** A fixed, uneven weight for each element of a result, which makes one number of it. */
 function weights(shape: readonly number[], size: number): Tensor {
   return tensor(
     Float64Array.from({ length: size }, (_, i) => 0.5 + ((i * 0.6180339887) % 1)),
-    { shape, device: 'float64' },
+    { shape },
   );
 }
 
@@ -78,7 +85,7 @@ function gradientOf(fn: (...inputs: Tensor[]) => Tensor, points: readonly Point[
   return (...inputs) => {
     const out = weigh(fn(...inputs));
     if (out.requiresGrad) backward(out, undefined, { createGraph: true });
-    let sum = tensor(0, { device: 'float64' });
+    let sum = tensor(0);
     inputs.forEach((t, i) => {
       if (points[i].varied && t.grad !== null) sum = sum.add(weigh(t.grad));
       t.grad = null;

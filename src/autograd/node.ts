@@ -15,7 +15,7 @@ export type Edge = Node | Tensor | null;
 /** One recorded operation. */
 export class Node {
   static #count = 0;
-  /** Later steps have higher numbers, so that falling order visits a step after all that used its result. */
+  /** Later steps have higher numbers, so that descending order visits a step after all that used its result. */
   readonly sequence = Node.#count++;
   /** The gradient that has reached this step in the running pass. */
   pending: Tensor | null = null;
@@ -46,10 +46,10 @@ export class Node {
     this.#inputs = null;
     this.#versions = null;
     this.#output = output;
-    this.#outputVersion = output === null ? 0 : output.raw.version;
+    this.#outputVersion = output === null ? 0 : output.storage.version;
     if (keepsInputs) {
       const versions = new Array<number>(n);
-      for (let i = 0; i < n; i++) versions[i] = inputs[i].raw.version;
+      for (let i = 0; i < n; i++) versions[i] = inputs[i].storage.version;
       this.#inputs = inputs;
       this.#versions = versions;
     }
@@ -88,10 +88,10 @@ export class Node {
     const saved = this.#inputs;
     if (saved !== null) {
       for (let i = 0; i < saved.length; i++)
-        if (saved[i].raw.version !== this.#versions![i]) this.#changed(saved[i], `input ${i}`);
+        if (saved[i].storage.version !== this.#versions![i]) this.#changed(saved[i], `input ${i}`);
     }
     const result = this.#output;
-    if (result !== null && result.raw.version !== this.#outputVersion) this.#changed(result, 'the result');
+    if (result !== null && result.storage.version !== this.#outputVersion) this.#changed(result, 'the result');
     if (createGraph) {
       // The gradient's own graph will hold what this one saved.
       if (saved !== null) for (const t of saved) t.hidden = false;
@@ -128,8 +128,8 @@ export class Node {
   release(): void {
     if (this.#inputs === null && this.#output === null) return;
     this.#released = true;
-    if (this.#inputs !== null) for (const t of this.#inputs) if (t.hidden) t.backend.free(t.raw);
-    if (this.#output?.hidden) this.#output.backend.free(this.#output.raw);
+    if (this.#inputs !== null) for (const t of this.#inputs) if (t.hidden) t.backend.free(t.storage);
+    if (this.#output?.hidden) this.#output.backend.free(this.#output.storage);
     this.#inputs = null;
     this.#output = null;
   }

@@ -1,38 +1,32 @@
 import { map, zip } from '../../kernels/reference/elementwise.js';
 import { allFinite } from '../../kernels/reference/finite.js';
-import { copy, pick, place } from '../../kernels/reference/layout.js';
-import { crossEntropy, crossEntropyGrad, squaredError, squaredErrorGrad } from '../../kernels/reference/loss.js';
+import { copy, gather, put, scatter } from '../../kernels/reference/layout.js';
 import { matmul } from '../../kernels/reference/matmul.js';
-import { sgd } from '../../kernels/reference/optim.js';
 import { reduce } from '../../kernels/reference/reduce.js';
 import { softmax } from '../../kernels/reference/softmax.js';
 import { fail } from '../errors.js';
 import { type LoopNest, sizeOf } from '../shape.js';
-import {
-  type Backend,
-  type BinaryKernel,
-  type Device,
-  type DeviceInfo,
-  type Floats,
-  type MatmulPlan,
-  type MemoryInfo,
-  nextBirth,
-  type ReduceKernel,
-  type SgdRule,
-  type SgdUpdate,
-  type Storage,
-  type UnaryKernel,
+import type {
+  Backend,
+  BinaryKernel,
+  Device,
+  DeviceInfo,
+  Floats,
+  MatmulPlan,
+  MemoryInfo,
+  ReduceKernel,
+  UnaryKernel,
 } from './backend.js';
+import { type ElementType, Storage } from './storage.js';
 
-class Cells implements Storage {
-  version = 0;
-  holders = 0;
-  tensors = 0;
-  readonly born = nextBirth();
+class Cells extends Storage {
   constructor(
     readonly backend: Backend,
     readonly values: Floats,
-  ) {}
+    override readonly type: ElementType,
+  ) {
+    super();
+  }
 
   get size(): number {
     return this.values.length;
@@ -43,15 +37,15 @@ const cells = (x: Storage): Floats => (x as Cells).values;
 
 /** The oracle and last fallback: plain loops over typed arrays, which the garbage collector looks after. */
 export class ReferenceBackend implements Backend {
-  readonly #float: Float32ArrayConstructor | Float64ArrayConstructor;
-
-  /** @param reason why this backend was chosen, for `info` */
+  /**
+   * @param reason why this backend was chosen, for `info`
+   * @param type of every storage; gradient checks need 'float64'
+   */
   constructor(
     readonly device: Device,
     private readonly reason: string,
-  ) {
-    this.#float = device === 'float64' ? Float64Array : Float32Array;
-  }
+    readonly type: ElementType = 'float32',
+  ) {}
 
   info(): DeviceInfo {
     return { type: this.device, backend: 'reference', name: 'JavaScript engine', reason: this.reason };
@@ -60,14 +54,14 @@ export class ReferenceBackend implements Backend {
   #make(size: number, fill: (values: Floats) => void): Storage {
     let values: Floats;
     try {
-      values = new this.#float(size);
+      values = this.type === 'float64' ? new Float64Array(size) : new Float32Array(size);
     } catch (cause) {
       fail('alloc', `no memory for ${size} elements`, 'drop tensors that are no longer needed, or use smaller ones', {
         cause,
       });
     }
     fill(values);
-    return new Cells(this, values);
+    return new Cells(this, values, this.type);
   }
 
   upload(values: ArrayLike<number>): Storage {
@@ -125,43 +119,29 @@ export class ReferenceBackend implements Backend {
     return this.#make(x.size, (out) => softmax(cells(x), out, rows, cols, log));
   }
 
-  copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage {
-    return this.#make(sizeOf(shape), (out) => copy(cells(x), out, shape, strides));
+  copy(x: Storage, shape: readonly number[], strides: readonly number[], offset: number): Storage {
+    return this.#make(sizeOf(shape), (out) => copy(cells(x), out, shape, strides, offset));
   }
 
-  pick(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.#make(rows, (out) => pick(cells(x), cells(index), out, rows, cols));
+  put(target: Storage, source: Storage, shape: readonly number[], strides: readonly number[], offset: number): void {
+    put(cells(source), cells(target), shape, strides, offset);
+    target.version++;
   }
 
-  place(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.#make(rows * cols, (out) => place(cells(x), cells(index), out, rows, cols));
+  gather(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    return this.#make(rows, (out) => gather(cells(x), cells(index), out, rows, cols));
   }
 
-  sgd(rule: SgdRule, updates: readonly SgdUpdate[]): void {
-    for (const { parameter, gradient, velocity, firstStep } of updates) {
-      sgd(rule, cells(parameter), cells(gradient), velocity && cells(velocity), firstStep);
-      parameter.version++;
-      if (velocity) velocity.version++;
-    }
+  scatter(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    return this.#make(rows * cols, (out) => scatter(cells(x), cells(index), out, rows, cols));
   }
 
   finite(operands: readonly Storage[]): Storage {
     return this.#make(1, (out) => out.fill(operands.every((x) => allFinite(cells(x))) ? 0 : Number.NaN));
   }
 
-  squaredError(a: Storage, b: Storage, scale: number): Storage {
-    return this.#make(1, (out) => squaredError(cells(a), cells(b), out, scale));
-  }
-
-  squaredErrorGrad(a: Storage, b: Storage, g: Storage, scale: number): Storage {
-    return this.#make(a.size, (out) => squaredErrorGrad(cells(a), cells(b), cells(g), out, scale));
-  }
-
-  crossEntropy(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.#make(rows, (out) => crossEntropy(cells(x), cells(index), out, rows, cols));
-  }
-
-  crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, scale: number): Storage {
-    return this.#make(x.size, (out) => crossEntropyGrad(cells(x), cells(index), cells(g), out, rows, cols, scale));
+  /** No fused kernels: the oracle runs the compositions that other backends' kernels must agree with. */
+  fused(): null {
+    return null;
   }
 }

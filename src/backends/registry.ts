@@ -15,7 +15,6 @@ const starters: Record<Device, () => Backend> = {
   cpu: startCpu,
   gpu: () => fail('device', 'the GPU has not been started', "await useDevice('gpu') first"),
   reference: () => new ReferenceBackend('reference', 'the plain-JavaScript oracle was asked for'),
-  float64: () => new ReferenceBackend('float64', 'double precision was asked for, as gradient checks need it'),
 };
 
 const devices = Object.keys(starters) as Device[];
@@ -34,7 +33,7 @@ function threadsWanted(): number {
 
 function checkThreads(op: string, n: unknown): number {
   if (typeof n === 'number' && Number.isInteger(n) && n >= 1 && n <= MAX_THREADS) return n;
-  fail(op, `the number of threads is ${describe(n)}`, `it must be a whole number from 1 to ${MAX_THREADS}`);
+  fail(op, `the number of threads is ${describe(n)}`, `it must be an integer from 1 to ${MAX_THREADS}`);
 }
 
 /**
@@ -42,7 +41,7 @@ function checkThreads(op: string, n: unknown): number {
  * variable TAPEGRAD_THREADS, or all cores. The others are started when there is enough work for them. Results do not
  * depend on the number. As torch.set_num_threads.
  *
- * @throws TapegradError unless n is a whole number from 1 to 64
+ * @throws TapegradError unless n is an integer from 1 to 64
  */
 export function setNumThreads(n: number): void {
   chosenThreads = checkThreads('setNumThreads', n);
@@ -101,6 +100,23 @@ export function startedBackends(): Backend[] {
 /** Puts another implementation in a device's place; for tests of fallbacks. @internal */
 export function replaceBackend(device: Device, backend: Backend): void {
   started.set(device, backend);
+}
+
+/**
+ * Runs a synchronous function with another implementation of a device, which is also the current one meanwhile.
+ * @internal
+ */
+export function withBackend<T>(device: Device, backend: Backend, fn: () => T): T {
+  const [usual, chosen] = [started.get(device), current];
+  started.set(device, backend);
+  current = device;
+  try {
+    return fn();
+  } finally {
+    if (usual === undefined) started.delete(device);
+    else started.set(device, usual);
+    current = chosen;
+  }
 }
 
 /** Where tensors are made unless they say otherwise. */

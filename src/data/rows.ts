@@ -1,5 +1,7 @@
 import { describe, fail, show } from '../errors.js';
+import { Layout } from '../layout.js';
 import { Tensor } from '../methods.js';
+import { denseCopy } from '../tensor.js';
 
 /** Copies rows `rows[from]` to `rows[to - 1]` of a row-major matrix with `width` columns. */
 export function gather(
@@ -33,9 +35,9 @@ export function takeRows(
   const width = t.size / shape[0];
   const storage =
     host === null && backend.rows !== undefined
-      ? backend.rows(t.storage, order.subarray(from, to), width)
+      ? backend.rows((t.layout.dense ? t : denseCopy(t)).storage, order.subarray(from, to), width)
       : backend.upload(gather(host ?? t.hostValues(op), width, order, from, to));
-  return new Tensor([to - from, ...shape.slice(1)], storage);
+  return new Tensor(Layout.rowMajor([to - from, ...shape.slice(1)]), storage);
 }
 
 /** The values of a tensor if the host can read them without waiting, else null. */

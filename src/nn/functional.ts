@@ -7,10 +7,10 @@
 import { noGrad } from '../autograd/mode.js';
 import { checkChoice, checkOptions, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
-import { applyBinary } from '../ops/apply.js';
+import { checkTensors, dispatch } from '../ops/dispatch.js';
+import { applyBinary } from '../ops/families.js';
 import { crossEntropy as crossEntropyEach, crossEntropyTotal, losses, squaredError } from '../ops/loss.js';
 import { applyLinear } from '../ops/matmul.js';
-import { applyGeneral, checkTensors } from '../ops/record.js';
 import { sameShape } from '../shape.js';
 
 /** How to combine the losses of all elements: their mean, their sum, or 'none' for the tensor of losses. */
@@ -138,7 +138,7 @@ export const logSoftmax = (x: Tensor, dim: number): Tensor => checked('logSoftma
 export function mseLoss(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = check('mseLoss', prediction, target, options);
   if (reduction === 'none') return applyBinary(losses.squaredDifference, prediction, target);
-  return applyGeneral(squaredError, [prediction, target], reduction === 'mean' ? 1 / prediction.size : 1);
+  return dispatch(squaredError, [prediction, target], reduction === 'mean' ? 1 / prediction.size : 1);
 }
 
 /**
@@ -220,8 +220,8 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
     );
   }
   checkLabels('crossEntropy', labels, logits.dims[1]);
-  if (reduction === 'none') return applyGeneral(crossEntropyEach, [logits, labels], null);
-  return applyGeneral(crossEntropyTotal, [logits, labels], reduction);
+  if (reduction === 'none') return dispatch(crossEntropyEach, [logits, labels], null);
+  return dispatch(crossEntropyTotal, [logits, labels], reduction);
 }
 
 /** Requires integers in 0 … classes - 1, if the host can read them without waiting. @internal */

@@ -8,6 +8,7 @@
 import { full, rand, randn } from '../create.js';
 import { checkNumber, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
+import { writeValues } from '../ops/inplace.js';
 
 /** Requires a leaf: changing the result of an operation would invalidate the recorded graph. */
 function checkTarget(op: string, target: unknown): asserts target is Tensor {
@@ -23,7 +24,7 @@ function checkTarget(op: string, target: unknown): asserts target is Tensor {
 }
 
 function overwrite(op: string, target: Tensor, source: Tensor): Tensor {
-  target.backend.write(target.storage, source.hostValues(op));
+  writeValues(target, source.hostValues(op));
   return target;
 }
 

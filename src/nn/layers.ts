@@ -211,7 +211,7 @@ export class Sequential extends Module {
       if (fused) i++;
       h = fused ? applyLinear(input, m.weight, m.bias, true) : m.forward(input);
       // A tensor between two built-in layers is not reachable from outside, so it is freed with the graph, or here without one.
-      if (input.hidden && h.node === null) input.backend.free(input.raw);
+      if (input.hidden && h.node === null) input.backend.free(input.storage);
       h.hidden = h !== x && i + 1 < modules.length && isOriginal(m) && isOriginal(modules[i + 1]);
     }
     return h;

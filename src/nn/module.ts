@@ -2,6 +2,7 @@ import type { Device } from '../backends/backend.js';
 import { backendOf } from '../backends/registry.js';
 import { BRAND, COPY, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
+import { writeTensor, writeValues } from '../ops/inplace.js';
 import { sameShape } from '../shape.js';
 import { type ForwardHook, type HookHandle, hookForward } from './hooks.js';
 import { collect, type ModuleAccess } from './members.js';
@@ -365,7 +366,7 @@ function sources(given: readonly [string, Tensor][], from: StateDict): Map<Tenso
   for (const [key, t] of given) {
     const first = chosen.get(t);
     if (first === undefined) chosen.set(t, key);
-    else if (from[first].raw !== from[key].raw && differ(from[first], from[key])) {
+    else if (from[first] !== from[key] && differ(from[first], from[key])) {
       fail(
         'loadStateDict',
         `'${first}' and '${key}' are one shared parameter here, and the state has different values for them`,
@@ -386,9 +387,7 @@ function differ(a: Tensor, b: Tensor): boolean {
 
 /** A function that copies the values of `source` into `p`. Reads happen now, so that the function cannot fail. */
 function overwriting(p: Tensor, source: Tensor): () => void {
-  const { backend } = p;
-  if (backend === source.backend && backend.assign !== undefined)
-    return () => backend.assign!(p.storage, source.storage);
+  if (p.backend === source.backend) return () => writeTensor(p, source);
   const numbers = source.hostValues('loadStateDict');
-  return () => backend.write(p.storage, numbers);
+  return () => writeValues(p, numbers);
 }

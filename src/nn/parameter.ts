@@ -34,8 +34,8 @@ export class Parameter extends Tensor {
    * @throws TapegradError if `data` is not a tensor
    */
   constructor(data: Tensor) {
-    const { shape, storage } = source('Parameter', data);
-    super(shape, storage);
+    const { layout, storage } = source('Parameter', data);
+    super(layout, storage);
     this.requiresGrad = true;
   }
 }
@@ -68,8 +68,8 @@ export class Buffer extends Tensor {
    * @throws TapegradError if `data` is not a tensor
    */
   constructor(data: Tensor, options: { persistent?: boolean } = {}) {
-    const { shape, storage } = source('Buffer', data);
-    super(shape, storage);
+    const { layout, storage } = source('Buffer', data);
+    super(layout, storage);
     this.persistent = options.persistent ?? true;
   }
 

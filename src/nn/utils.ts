@@ -8,7 +8,7 @@
 import { noGrad } from '../autograd/mode.js';
 import { full } from '../create.js';
 import { checkNumber, checkOptions, describe, fail } from '../errors.js';
-import { hold } from '../lifetime.js';
+import { retain } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 
 /** Prevents a division by a norm of 0; the value of PyTorch. */
@@ -81,7 +81,7 @@ export function clipGradNorm(
 function normOnHost(gradients: readonly Tensor[], p: number): number {
   const parts = gradients.map((g) => {
     const part = contribution(g, p);
-    return part.backend.readSync!(part.storage)[0];
+    return part.itemSync();
   });
   if (p === Infinity) return Math.max(...parts);
   const sum = parts.reduce((a, b) => a + b);
@@ -162,6 +162,6 @@ function contribution(x: Tensor, p: number): Tensor {
 
 function replace(p: Tensor, change: (g: Tensor) => Tensor): void {
   const g = change(p.gradient!);
-  hold(g.raw);
+  retain(g.storage);
   p.replaceGradient(g);
 }

@@ -1,5 +1,5 @@
 import type { Tensor } from '../tensor.js';
-import { applyBinary, binaryRows, compareRows, unaryRows } from './apply.js';
+import { applyBinary, binaryRows, compareRows, unaryRows } from './families.js';
 import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
 
 export interface UnaryMethods {

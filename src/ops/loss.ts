@@ -1,9 +1,18 @@
+import { Layout } from '../layout.js';
+import { temporary } from '../lifetime.js';
 import { SCALAR } from '../shape.js';
 import { Tensor } from '../tensor.js';
-import { binaryRows } from './apply.js';
-import { applyGeneral, generalRow } from './record.js';
-import { reduce } from './reduce.js';
+import { dispatch, generalRow, unrecorded } from './dispatch.js';
+import { binaryRows } from './families.js';
+import { fusedRow } from './fused.js';
+import { dense } from './operand.js';
 import type { BinaryRow, NamedGeneral } from './row.js';
+
+/** Nanoseconds for an element that costs no more than its memory, and for one with an exponential. */
+const CHEAP = 0.3;
+const EXPONENTIAL = 1.2;
+/** Floating-point operations of one element of a softmax, with its exponential as one. */
+const SOFTMAX_FLOPS = 5;
 
 /** PyTorch's bound for the logarithms of BCELoss and for the denominator of its gradient. */
 const LOG_FLOOR = -100;
@@ -48,31 +57,38 @@ export const losses = /* @__PURE__ */ binaryRows({
 const floored = (log: number): number => Math.max(log, LOG_FLOOR);
 
 /** out[r] = x[r, index[r]] for x [rows, cols]; attributes: none. */
-export const pick: NamedGeneral<null> = /* @__PURE__ */ generalRow('pick', {
+export const gather: NamedGeneral<null> = /* @__PURE__ */ generalRow('gather', {
   forward: ([x, index]) => {
     const [rows, cols] = x.dims;
-    return new Tensor([rows], x.backend.pick(x.storage, index.storage, rows, cols));
+    const { backend } = x;
+    const storage = rows === 0 ? backend.fill(0, 0) : backend.gather(dense(x), dense(index), rows, cols);
+    return new Tensor(Layout.rowMajor([rows]), storage);
   },
   saves: 'inputs',
-  grad: (g, node) => [applyGeneral(place, [g, node.input(1)], node.shapes[0][1]), null],
+  grad: (g, node) => [dispatch(scatter, [g, node.input(1)], node.shapes[0][1]), null],
   examples: [{ shapes: [[4, 3], [4]], attributes: null, values: { 1: [2, 0, 1, 1] } }],
 });
 
 /** out[r, index[r]] = x[r], 0 elsewhere; the attribute is the number of columns. */
-export const place: NamedGeneral<number> = /* @__PURE__ */ generalRow('place', {
-  forward: ([x, index], cols) => new Tensor([x.size, cols], x.backend.place(x.storage, index.storage, x.size, cols)),
+export const scatter: NamedGeneral<number> = /* @__PURE__ */ generalRow('scatter', {
+  forward: ([x, index], cols) => {
+    const { backend } = x;
+    const storage = x.size === 0 ? backend.fill(0, 0) : backend.scatter(dense(x), dense(index), x.size, cols);
+    return new Tensor(Layout.rowMajor([x.size, cols]), storage);
+  },
   saves: 'inputs',
-  grad: (g, node) => [applyGeneral(pick, [g, node.input(1)], null), null],
+  grad: (g, node) => [dispatch(gather, [g, node.input(1)], null), null],
   examples: [{ shapes: [[4], [4]], attributes: 3, values: { 1: [2, 0, 1, 1] } }],
 });
 
 /** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
-export const squaredError: NamedGeneral<number> = /* @__PURE__ */ generalRow('squaredError', {
-  forward: ([a, b], scale) => new Tensor(SCALAR, a.backend.squaredError(a.storage, b.storage, scale)),
+export const squaredError: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squaredError', {
+  shape: () => SCALAR,
+  kernel: ([a], scale) => ({ bounds: [a.size], numbers: [scale], steps: null, flops: 3 * a.size, cost: CHEAP }),
   saves: 'inputs',
   grad: (g, node, scale) => {
     const [a, b] = [node.input(0), node.input(1)];
-    const gradient = (x: Tensor, y: Tensor) => applyGeneral(squaredErrorGrad, [x, y, g], scale);
+    const gradient = (x: Tensor, y: Tensor) => dispatch(squaredErrorGrad, [x, y, g], scale);
     return [node.needs(0) ? gradient(a, b) : null, node.needs(1) ? gradient(b, a) : null];
   },
   equals: ([a, b], scale) => a.sub(b).pow(2).sum().mul(scale),
@@ -83,8 +99,9 @@ export const squaredError: NamedGeneral<number> = /* @__PURE__ */ generalRow('sq
 });
 
 /** 2 scale g (a - b) for a scalar g. */
-export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow('squaredErrorGrad', {
-  forward: ([a, b, g], scale) => new Tensor(a.dims, a.backend.squaredErrorGrad(a.storage, b.storage, g.storage, scale)),
+export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squaredErrorGrad', {
+  shape: ([a]) => a.dims,
+  kernel: ([a], scale) => ({ bounds: [a.size], numbers: [scale], steps: null, flops: 2 * a.size, cost: CHEAP }),
   saves: 'inputs',
   grad: (gg, node, scale) => {
     const [a, b, g] = [node.input(0), node.input(1), node.input(2)];
@@ -111,42 +128,47 @@ export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow
 const someLabels = { 1: [2, 0, 1, 1] };
 
 /** -log softmax(x)[r, index[r]] for every row of x [rows, cols]; index [rows]. */
-export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ generalRow('crossEntropy', {
-  forward: ([x, index]) => {
+export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossEntropy', {
+  shape: ([x]) => [x.dims[0]],
+  kernel: ([x]) => {
     const [rows, cols] = x.dims;
-    return new Tensor([rows], x.backend.crossEntropy(x.storage, index.storage, rows, cols));
+    return {
+      bounds: [rows, cols],
+      numbers: [],
+      steps: [cols, 1, 1],
+      flops: SOFTMAX_FLOPS * x.size,
+      cost: EXPONENTIAL * cols,
+    };
   },
   saves: 'inputs',
   grad: (g, node) => {
     const [x, index] = [node.input(0), node.input(1)];
-    const slope = x.softmax(1).sub(applyGeneral(place, [ones(index), index], x.dims[1]));
+    const slope = x.softmax(1).sub(dispatch(scatter, [ones(index), index], x.dims[1]));
     return [slope.mul(g.reshape([-1, 1])), null];
   },
-  equals: ([x, index]) => applyGeneral(pick, [x.logSoftmax(1), index], null).neg(),
+  equals: ([x, index]) => dispatch(gather, [x.logSoftmax(1), index], null).neg(),
   examples: [{ shapes: [[4, 3], [4]], attributes: null, values: someLabels }],
 });
 
 /** What becomes of the rows' losses. */
-type Fold = 'mean' | 'sum';
+type Reduction = 'mean' | 'sum';
 
 /** The same losses as one number. */
-export const crossEntropyTotal: NamedGeneral<Fold> = /* @__PURE__ */ generalRow('crossEntropyTotal', {
-  forward: ([x, index], fold) => {
-    const [rows, cols] = x.dims;
-    const { backend } = x;
-    const losses = backend.crossEntropy(x.storage, index.storage, rows, cols);
-    const total = backend.reduce(reduce[fold], losses, 1, rows, 1);
-    backend.free(losses);
-    return new Tensor(SCALAR, total);
-  },
+export const crossEntropyTotal: NamedGeneral<Reduction> = /* @__PURE__ */ generalRow('crossEntropyTotal', {
+  forward: (inputs, reduction) =>
+    unrecorded(() => {
+      const losses = dispatch(crossEntropy, inputs, null);
+      temporary(losses.storage);
+      return losses[reduction]();
+    }),
   saves: 'inputs',
-  grad: (g, node, fold) => {
-    const scale = fold === 'mean' ? 1 / node.shapes[0][0] : 1;
-    return [applyGeneral(crossEntropyGrad, [node.input(0), node.input(1), g], scale), null];
+  grad: (g, node, reduction) => {
+    const scale = reduction === 'mean' ? 1 / node.shapes[0][0] : 1;
+    return [dispatch(crossEntropyGrad, [node.input(0), node.input(1), g], scale), null];
   },
-  equals: ([x, index], fold) =>
-    applyGeneral(pick, [x.logSoftmax(1), index], null)
-      [fold]()
+  equals: ([x, index], reduction) =>
+    dispatch(gather, [x.logSoftmax(1), index], null)
+      [reduction]()
       .neg(),
   examples: [
     { shapes: [[4, 3], [4]], attributes: 'sum', values: someLabels },
@@ -155,10 +177,17 @@ export const crossEntropyTotal: NamedGeneral<Fold> = /* @__PURE__ */ generalRow(
 });
 
 /** scale g (softmax(x) - onehot(index)) for a scalar g. */
-export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow('crossEntropyGrad', {
-  forward: ([x, index, g], scale) => {
+export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('crossEntropyGrad', {
+  shape: ([x]) => x.dims,
+  kernel: ([x], scale) => {
     const [rows, cols] = x.dims;
-    return new Tensor(x.dims, x.backend.crossEntropyGrad(x.storage, index.storage, g.storage, rows, cols, scale));
+    return {
+      bounds: [rows, cols],
+      numbers: [scale],
+      steps: [cols, 1, 0, cols],
+      flops: SOFTMAX_FLOPS * x.size,
+      cost: EXPONENTIAL * cols,
+    };
   },
   saves: 'inputs',
   grad: (gg, node, scale) => {
@@ -170,16 +199,16 @@ export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ generalRow
         .sub(p.mul(gg.mul(p).sum(1, true)))
         .mul(g)
         .mul(scale);
-    const hits = () => applyGeneral(place, [ones(index), index], x.dims[1]);
+    const hits = () => dispatch(scatter, [ones(index), index], x.dims[1]);
     return [node.needs(0) ? through() : null, null, node.needs(2) ? gg.mul(p.sub(hits())).sum().mul(scale) : null];
   },
   equals: ([x, index, g], scale) => {
-    const hits = applyGeneral(place, [ones(index), index], x.dims[1]);
+    const hits = dispatch(scatter, [ones(index), index], x.dims[1]);
     return x.softmax(1).sub(hits).mul(g).mul(scale);
   },
   examples: [{ shapes: [[4, 3], [4], []], attributes: 0.25, values: someLabels }],
 });
 
 function ones(like: Tensor): Tensor {
-  return new Tensor(like.dims, like.backend.fill(like.size, 1));
+  return new Tensor(Layout.rowMajor(like.dims), like.backend.fill(like.size, 1));
 }

@@ -1,10 +1,12 @@
 import { fail, show } from '../errors.js';
+import { Layout } from '../layout.js';
 import { broadcastShapes, broadcastStrides, sizeOf } from '../shape.js';
 import { Tensor } from '../tensor.js';
+import { checkTensors, dispatch, generalRow, unrecorded } from './dispatch.js';
 import { reluGrad } from './elementwise.js';
-import { applyGeneral, checkTensors, generalRow } from './record.js';
+import { dense, matrices } from './operand.js';
 import type { NamedGeneral } from './row.js';
-import { reshapeTo, sumTo } from './shape.js';
+import { reshapeTo, sumTo } from './view.js';
 
 export interface MatmulMethods {
   /**
@@ -32,30 +34,33 @@ const ONE = [0];
 /** op(a)·op(b) for operands of at least two dimensions. */
 export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('matmul', {
   forward: ([a, b], { a: ta, b: tb }) => {
+    const { backend } = a;
     const [m, k] = dimsOf(a.dims, ta);
     const [k2, n] = dimsOf(b.dims, tb);
     if (k !== k2) mismatch(a.dims, b.dims, k, k2);
-    if (a.ndim === 2 && b.ndim === 2) {
-      const transposes = { transA: ta !== a.flipped, transB: tb !== b.flipped };
-      const plan = { m, n, k, ...transposes, relu: false, offsetsA: ONE, offsetsB: ONE };
-      return new Tensor([m, n], a.backend.matmul(plan, a.raw, b.raw, null));
-    }
     const batchA = a.dims.slice(0, -2);
     const batchB = b.dims.slice(0, -2);
     const batch = broadcastShapes('matmul', batchA, batchB);
-    const shape = [...batch, m, n];
-    const fold = batchB.length === 0 && !ta && !a.flipped; // one matrix for all: the rows of a are one long matrix
+    const layout = Layout.rowMajor([...batch, m, n]);
+    const size = sizeOf(layout.shape);
+    // A sum of no products is 0.
+    if (size === 0 || k === 0) return new Tensor(layout, backend.fill(size, 0));
+    const [left, right] = [matrices(a), matrices(b)];
+    const transA = ta !== left.transposed;
+    const transB = tb !== right.transposed;
+    // One matrix for all: the rows of a are one long matrix.
+    const merge = batch.length > 0 && sizeOf(batchB) === 1 && !transA && a.layout.dense;
     const plan = {
-      m: fold ? sizeOf(batch) * m : m,
+      m: merge ? sizeOf(batch) * m : m,
       n,
       k,
-      transA: ta !== a.flipped,
-      transB: tb !== b.flipped,
+      transA,
+      transB,
       relu: false,
-      offsetsA: fold ? [0] : offsets(batchA, batch, m * k),
-      offsetsB: fold ? [0] : offsets(batchB, batch, k * n),
+      offsetsA: merge || batch.length === 0 ? [left.offset] : offsets(batchA, batch, left.batch, left.offset),
+      offsetsB: merge || batch.length === 0 ? [right.offset] : offsets(batchB, batch, right.batch, right.offset),
     };
-    return new Tensor(shape, a.backend.matmul(plan, a.raw, b.raw, null));
+    return new Tensor(layout, backend.matmul(plan, left.storage, right.storage, null));
   },
   saves: 'inputs',
   grad: (g, node, { a: ta, b: tb }) => {
@@ -63,7 +68,11 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const b = node.input(1);
     const gradientB = () => {
       // One matrix for the whole batch: its gradient is one product of long matrices, not one for each and their sum.
-      if (b.ndim === 2 && a.ndim > 2 && !ta && !tb) return times(rows(a), rows(g), true, false);
+      const single = a.ndim > 2 && sizeOf(b.dims.slice(0, -2)) === 1;
+      if (single && !ta) {
+        const [left, right] = tb ? [rows(g), rows(a)] : [rows(a), rows(g)];
+        return reshapeTo(times(left, right, true, false), b.dims);
+      }
       return sumTo(tb ? times(g, a, true, ta) : times(a, g, !ta, false), b.dims);
     };
     return [
@@ -139,14 +148,20 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
 });
 
 function times(a: Tensor, b: Tensor, ta: boolean, tb: boolean): Tensor {
-  return applyGeneral(product, [a, b], { a: ta, b: tb });
+  return dispatch(product, [a, b], { a: ta, b: tb });
 }
 
-function offsets(own: readonly number[], batch: readonly number[], matrix: number): number[] {
-  const strides = broadcastStrides(own, batch);
-  let all = [0];
+/** Where the matrices of one operand begin, in the order of the batch. */
+function offsets(
+  own: readonly number[],
+  batch: readonly number[],
+  strides: readonly number[],
+  first: number,
+): readonly number[] {
+  const steps = broadcastStrides(own, batch, strides);
+  let all = [first];
   batch.forEach((d, i) => {
-    all = all.flatMap((o) => Array.from({ length: d }, (_, j) => o + j * strides[i] * matrix));
+    all = all.flatMap((o) => Array.from({ length: d }, (_, j) => o + j * steps[i]));
   });
   return all;
 }
@@ -162,13 +177,13 @@ function mismatch(a: readonly number[], b: readonly number[], k: number, k2: num
 
 /** The public product, vectors included. */
 export function applyMatmul(a: Tensor, b: Tensor): Tensor {
+  if (b instanceof Tensor && a.ndim > 1 && b.ndim > 1) return times(a, b, false, false);
   checkTensors('matmul', [a, b]);
   if (a.ndim === 0 || b.ndim === 0) {
-    fail('matmul', `shapes ${show(a.dims)} and ${show(b.dims)}: a scalar is no matrix`, 'use mul() to scale', {
+    fail('matmul', `shapes ${show(a.dims)} and ${show(b.dims)}: a scalar is not a matrix`, 'use mul() to scale', {
       shapes: [a.dims, b.dims],
     });
   }
-  if (a.ndim > 1 && b.ndim > 1) return times(a, b, false, false);
   const [ka, kb] = [a.dims[a.ndim - 1], b.dims[Math.max(0, b.ndim - 2)]];
   if (ka !== kb) mismatch(a.dims, b.dims, ka, kb);
   const matA = a.ndim === 1 ? reshapeTo(a, [1, ka]) : a;
@@ -187,12 +202,25 @@ export interface LinearAttributes {
 
 /** x·weightᵀ + bias, with relu if asked for: x [.., in], weight [out, in], bias [out] if there is one. */
 export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow('linear', {
-  forward: ([x, weight, bias], { relu }) => {
+  forward: (inputs, { relu }) => {
+    checkLinear(inputs);
+    const [x, weight, bias] = inputs;
     const [n, k] = weight.dims;
-    const m = x.size / k;
-    const plan = { m, n, k, transA: false, transB: !weight.flipped, relu, offsetsA: ONE, offsetsB: ONE };
-    const out = x.backend.matmul(plan, x.storage, weight.raw, bias ? bias.storage : null);
-    return new Tensor(x.ndim === 2 ? [m, n] : [...x.dims.slice(0, -1), n], out);
+    const layout = Layout.rowMajor(x.ndim === 2 ? [x.dims[0], n] : [...x.dims.slice(0, -1), n]);
+    const size = sizeOf(layout.shape);
+    if (size === 0 || k === 0) return withoutProducts(x, layout, size, bias, relu);
+    const w = matrices(weight);
+    const plan = {
+      m: x.size / k,
+      n,
+      k,
+      transA: false,
+      transB: !w.transposed,
+      relu,
+      offsetsA: ONE,
+      offsetsB: w.offset === 0 ? ONE : [w.offset],
+    };
+    return new Tensor(layout, x.backend.matmul(plan, dense(x), w.storage, bias ? dense(bias) : null));
   },
   saves: 'both',
   grad: (gradient, node, { relu }) => {
@@ -233,37 +261,39 @@ export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow
   ],
 });
 
+/** A linear layer without inputs, or without samples: what is left is the bias. */
+function withoutProducts(x: Tensor, layout: Layout, size: number, bias: Tensor | undefined, relu: boolean): Tensor {
+  const zeros = new Tensor(layout, x.backend.fill(size, 0));
+  const y = bias ? unrecorded(() => zeros.add(bias)) : zeros;
+  return relu ? unrecorded(() => y.relu()) : y;
+}
+
 /** All leading dimensions as one. */
 function rows(t: Tensor): Tensor {
-  return t.ndim === 2 ? t : reshapeTo(t, [t.size / t.dims[t.ndim - 1], t.dims[t.ndim - 1]]);
+  return t.ndim === 2 ? t : reshapeTo(t, [sizeOf(t.dims.slice(0, -1)), t.dims[t.ndim - 1]]);
 }
 
 const PLAIN: LinearAttributes = { relu: false };
 const RELU: LinearAttributes = { relu: true };
 
-/** As torch.nn.functional.linear, with relu after it if asked for; checks the shapes. */
+/** As torch.nn.functional.linear, with relu after it if asked for. */
 export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null, relu = false): Tensor {
-  const inputs = bias ? [x, weight, bias] : [x, weight];
-  checkTensors('linear', inputs);
-  const shapes = () => inputs.map((t) => t.dims);
-  if (weight.ndim !== 2)
-    fail('linear', `weight has shape ${show(weight.dims)}`, 'it must be [out, in]', { shapes: shapes() });
+  return dispatch(linear, bias ? [x, weight, bias] : [x, weight], relu ? RELU : PLAIN);
+}
+
+function checkLinear(inputs: readonly Tensor[]): void {
+  const [x, weight, bias] = inputs;
+  const refuse = (problem: string, remedy: string): never =>
+    fail('linear', problem, remedy, { shapes: inputs.map((t) => t.dims) });
+  if (weight.ndim !== 2) refuse(`weight has shape ${show(weight.dims)}`, 'it must be [out, in]');
   const [out, features] = weight.dims;
   if (x.ndim === 0 || x.dims[x.ndim - 1] !== features) {
-    fail(
-      'linear',
+    refuse(
       `input of shape ${show(x.dims)} for a weight of shape ${show(weight.dims)}`,
       `the last dimension of the input must be ${features}`,
-      { shapes: shapes() },
     );
   }
   if (bias && (bias.ndim !== 1 || bias.dims[0] !== out)) {
-    fail(
-      'linear',
-      `bias has shape ${show(bias.dims)} for a weight of shape ${show(weight.dims)}`,
-      `it must be [${out}]`,
-      { shapes: shapes() },
-    );
+    refuse(`bias has shape ${show(bias.dims)} for a weight of shape ${show(weight.dims)}`, `it must be [${out}]`);
   }
-  return applyGeneral(linear, inputs, relu ? RELU : PLAIN);
 }

@@ -1,6 +1,7 @@
 import type { Backend, Device } from '../backends/backend.js';
+import { Layout, rowMajorCopy } from '../layout.js';
 import { Tensor } from '../tensor.js';
-import { applyGeneral, generalRow } from './record.js';
+import { dispatch, generalRow } from './dispatch.js';
 import type { NamedGeneral } from './row.js';
 
 export interface MoveMethods {
@@ -11,7 +12,7 @@ export interface MoveMethods {
 }
 
 export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
-  forward: ([x]) => new Tensor(x.dims, x.backend.copy(x.storage, [x.size], [1])),
+  forward: ([x]) => new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout)),
   saves: 'nothing',
   grad: (g) => [g],
   examples: [{ shapes: [[2, 3]], attributes: null }],
@@ -20,17 +21,17 @@ export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
 /** The attributes: from where, to where. */
 export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ generalRow('to', {
   forward: ([x], [, to]) => {
-    return new Tensor(x.dims, to.upload(x.peek() ?? x.hostValues('to')));
+    return new Tensor(Layout.rowMajor(x.dims), to.upload(x.peek() ?? x.hostValues('to')));
   },
   saves: 'nothing',
-  grad: (g, _, [from, to]) => [applyGeneral(move, [g], [to, from])],
+  grad: (g, _, [from, to]) => [dispatch(move, [g], [to, from])],
   examples: [],
 });
 
 export function applyClone(x: Tensor): Tensor {
-  return applyGeneral(clone, [x], null);
+  return dispatch(clone, [x], null);
 }
 
 export function applyTo(x: Tensor, to: Backend): Tensor {
-  return x.backend === to ? x : applyGeneral(move, [x], [x.backend, to]);
+  return x.backend === to ? x : dispatch(move, [x], [x.backend, to]);
 }

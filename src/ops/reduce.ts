@@ -1,8 +1,8 @@
 import { describe, fail } from '../errors.js';
 import type { Tensor } from '../tensor.js';
-import { type KeepdimOptions, reduceRows } from './apply.js';
+import { type KeepdimOptions, reduceRows } from './families.js';
 import type { ReduceRow } from './row.js';
-import { sumFold } from './shape.js';
+import { addition } from './view.js';
 
 // `keepdim` is a flag or an option: x.sum(0, true) and x.sum(0, { keepdim: true }) are the same.
 
@@ -28,12 +28,12 @@ function amongEqual(g: Tensor, x: Tensor, y: Tensor): Tensor {
 
 export const reduce = /* @__PURE__ */ reduceRows({
   sum: {
-    ...sumFold,
+    ...addition,
     saves: 'nothing',
     grad: (g) => g,
   },
   mean: {
-    ...sumFold,
+    ...addition,
     finish: (acc, n) => acc / n,
     gpuFinish: 'acc / n',
     saves: 'nothing',

@@ -4,8 +4,18 @@ import type { Tensor } from '../tensor.js';
 
 // What a row of the op table must answer. Shared code asks a row for a property and never which op it is.
 
-/** Which values the tape keeps for the gradient. */
+/** Which values are kept for the gradient. */
 export type Saves = 'inputs' | 'output' | 'both' | 'nothing';
+
+/** What every row is when it is complete. */
+export interface Operation<A> {
+  readonly name: string;
+  /** Computes the result with backend calls. */
+  forward(inputs: readonly Tensor[], attributes: A): Tensor;
+  readonly saves: Saves;
+  /** null for a result that is a constant: no gradient reaches its inputs. */
+  readonly backward: BackwardRule['backward'] | null;
+}
 
 /** y = f(x), element by element. */
 export interface UnaryRow {
@@ -43,7 +53,7 @@ export interface CompareRow {
   edges: readonly number[];
 }
 
-/** A fold over dimensions. */
+/** A reduction over dimensions. */
 export interface ReduceRow {
   init: number;
   combine(acc: number, x: number): number;
@@ -53,7 +63,7 @@ export interface ReduceRow {
   /** The same as an expression in acc and n for gpu.js; absent where it is acc. */
   gpuFinish?: string;
   result: 'value' | 'index';
-  /** Absent for a row that is not differentiable. `y` keeps the reduced dimensions; n is the number of elements folded into one. */
+  /** Absent for a row that is not differentiable. `y` keeps the reduced dimensions; n is the number of elements reduced to one. */
   grad?(g: Tensor, x: Tensor, y: Tensor, n: number): Tensor;
   saves: Saves;
 }
@@ -68,7 +78,7 @@ export interface Example<A> {
 
 /** An operation with a shape rule of its own. */
 export interface GeneralRow<A> {
-  /** Computes the result with backend calls; nothing is recorded meanwhile. */
+  /** Computes the result with backend calls. */
   forward(inputs: readonly Tensor[], attributes: A): Tensor;
   saves: Saves;
   /** Gradients in the order of the inputs, null where there is none. */
@@ -78,8 +88,18 @@ export interface GeneralRow<A> {
   examples: readonly Example<A>[];
 }
 
-export type NamedUnary = UnaryRow & UnaryKernel & BackwardRule;
-export type NamedBinary = BinaryRow & BinaryKernel & BackwardRule;
-export type NamedCompare = CompareRow & BinaryKernel;
-export type NamedReduce = ReduceRow & ReduceKernel & BackwardRule;
-export type NamedGeneral<A> = GeneralRow<A> & BackwardRule;
+export type NamedUnary = UnaryRow & UnaryKernel & Operation<null> & BackwardRule;
+export type NamedBinary = BinaryRow & BinaryKernel & Operation<null> & BackwardRule;
+export type NamedCompare = CompareRow & BinaryKernel & Operation<null>;
+export type NamedReduce = ReduceRow & ReduceKernel & Operation<Reduction>;
+export type NamedGeneral<A> = GeneralRow<A> & Operation<A> & BackwardRule;
+
+/** What a reduction goes over. */
+export interface Reduction {
+  /** The dimensions, ascending. */
+  readonly dims: readonly number[];
+  /** The shape of the result with the reduced dimensions as 1. */
+  readonly kept: readonly number[];
+  /** The shape of the result. */
+  readonly shape: readonly number[];
+}

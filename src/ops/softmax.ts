@@ -1,8 +1,10 @@
+import { denseLike } from '../layout.js';
 import { normalizeDim } from '../shape.js';
 import { Tensor } from '../tensor.js';
-import { applyGeneral, generalRow } from './record.js';
+import { dispatch, generalRow } from './dispatch.js';
+import { dense } from './operand.js';
 import type { NamedGeneral } from './row.js';
-import { applyTranspose } from './shape.js';
+import { applyTranspose } from './view.js';
 
 export interface SoftmaxMethods {
   /** e^x divided by its sum along `dim`, shifted so that nothing overflows. Same shape. Derivative (g - Σ g y) y. @throws TapegradError for a dimension that is not there */
@@ -13,7 +15,9 @@ export interface SoftmaxMethods {
 
 function overLast(x: Tensor, log: boolean): Tensor {
   const cols = x.ndim === 0 ? 1 : x.dims[x.ndim - 1];
-  return new Tensor(x.dims, x.backend.softmax(x.storage, x.size / cols, cols, log));
+  const { backend } = x;
+  const storage = x.size === 0 ? backend.fill(0, 0) : backend.softmax(dense(x), x.size / cols, cols, log);
+  return new Tensor(denseLike(x.layout), storage);
 }
 
 const examples = [
@@ -51,6 +55,6 @@ export const logSoftmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('logSof
 
 export function applySoftmax(row: typeof softmax, x: Tensor, dim: number): Tensor {
   const d = normalizeDim(row.name, dim, x.ndim, x.dims);
-  if (d === x.ndim - 1) return applyGeneral(row, [x], null);
-  return applyTranspose(row.name, applyGeneral(row, [applyTranspose(row.name, x, d, -1)], null), d, -1);
+  if (d === x.ndim - 1) return dispatch(row, [x], null);
+  return applyTranspose(row.name, dispatch(row, [applyTranspose(row.name, x, d, -1)], null), d, -1);
 }

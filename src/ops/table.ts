@@ -3,9 +3,9 @@ import {
   crossEntropy,
   crossEntropyGrad,
   crossEntropyTotal,
+  gather,
   losses,
-  pick,
-  place,
+  scatter,
   squaredError,
   squaredErrorGrad,
 } from './loss.js';
@@ -13,8 +13,8 @@ import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
-import { broadcast, reshape, sumBack, transpose } from './shape.js';
 import { logSoftmax, softmax } from './softmax.js';
+import { contiguous, expand, narrow, narrowBackward, permute, reshape, unbroadcast } from './view.js';
 
 /** Every operation there is, by family. The tests walk this table, so that a row is tested by being in it. */
 export const table = {
@@ -27,13 +27,16 @@ export const table = {
     product,
     linear,
     reshape,
-    transpose,
-    broadcast,
-    sumBack,
+    permute,
+    narrow,
+    narrowBackward,
+    expand,
+    unbroadcast,
+    contiguous,
     softmax,
     logSoftmax,
-    pick,
-    place,
+    gather,
+    scatter,
     squaredError,
     squaredErrorGrad,
     crossEntropy,

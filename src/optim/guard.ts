@@ -1,5 +1,9 @@
 import { describe, fail } from '../errors.js';
+import { Layout } from '../layout.js';
+import { freeTemporaries, temporaryCount } from '../lifetime.js';
 import { Tensor } from '../methods.js';
+import { dense } from '../ops/operand.js';
+import { SCALAR } from '../shape.js';
 
 /**
  * A scalar on the tensors' device: 0 if every number of every tensor is finite, else NaN. Nothing is read back, so that the
@@ -20,9 +24,16 @@ export function finiteGuard(values: readonly Tensor[]): Tensor {
       const where = `value ${i} is on '${t.device}', value 0 on '${values[0].device}'`;
       fail('finiteGuard', where, 'make a guard for each device');
     }
-    return t.raw;
+    return t;
   });
-  return new Tensor([], values[0].backend.finite(operands));
+  const count = temporaryCount();
+  try {
+    const { backend } = operands[0];
+    const full = operands.filter((t) => t.size > 0).map(dense);
+    return new Tensor(Layout.rowMajor(SCALAR), full.length === 0 ? backend.fill(1, 0) : backend.finite(full));
+  } finally {
+    freeTemporaries(count);
+  }
 }
 
 /** What a guard says: 'go', 'stop', or the guard itself where only its device knows. @internal */
@@ -33,5 +44,5 @@ export function verdictOf(op: string, guard: Tensor): 'go' | 'stop' | Tensor {
   }
   const { backend } = guard;
   if (backend.readSync === undefined) return guard;
-  return backend.readSync(guard.storage)[0] === 0 ? 'go' : 'stop';
+  return guard.peek()![0] === 0 ? 'go' : 'stop';
 }

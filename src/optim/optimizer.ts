@@ -1,7 +1,9 @@
-import { describe, fail, show } from '../errors.js';
+import { checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
-import { type GroupNumbers, packGroups, unpackGroups } from './state.js';
+import { verdictOf } from './guard.js';
+import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
+import { announceStep, type Stepping } from './step-listeners.js';
 
 /** Parameters with numbers of their own, as they are passed to an optimizer. */
 export type ParamGroupOptions<O> = Partial<O> & { params: Iterable<Tensor> | Tensor };
@@ -12,24 +14,54 @@ export type ParamGroup<O> = Required<O> & { readonly params: readonly Tensor[] }
 /** Requires an optimizer's numbers, and fills in the defaults; takes whole groups, too. */
 export type CheckRule<O> = (op: string, options: O) => Required<O>;
 
-/** The base of all optimizers: who holds the parameters, in groups, and what is saved of them. */
-export abstract class Optimizer<O extends object> {
+/** What an optimizer remembers of one parameter: tensors by name. */
+export type ParameterState = Map<string, Tensor>;
+
+/** The tensors that an optimizer may remember of a parameter: of the parameter's shape, or single numbers. */
+export type StateNames = { readonly [name: string]: 'like parameter' | 'scalar' };
+
+export interface StepOptions {
+  /**
+   * A scalar tensor such as finiteGuard(values). Unless it is 0, parameters and state keep their bits. On the GPU the device
+   * decides, and nothing waits for it.
+   */
+  guard?: Tensor;
+}
+
+const NO_OPTIONS: StepOptions = {};
+
+/**
+ * The base of all optimizers: parameters in groups, their state as named tensors, and what is saved of them. A subclass
+ * names its numbers and its state, and updates one parameter. As torch.optim.Optimizer.
+ */
+export abstract class Optimizer<O extends object = object> implements Stepping {
   /** The parameters with their numbers, one group unless there were more; `group.lr` may be changed between steps. */
   readonly paramGroups: readonly ParamGroup<O>[] = [];
-  readonly #defaults: Partial<O>;
-  readonly #check: CheckRule<O>;
+  /** What is remembered of each parameter; nothing before its first step. */
+  protected readonly state = new Map<Tensor, ParameterState>();
   /** The optimizer's name, for errors. @internal */
   protected readonly op: string;
+  readonly #defaults: Partial<O>;
+  readonly #check: CheckRule<O>;
+  readonly #names: StateNames;
+  /** The groups' numbers as they were checked last. */
+  readonly #checked: Required<O>[] = [];
 
-  /** @internal */
+  /**
+   * @param op the optimizer's name, for errors
+   * @param check requires the numbers of a group, and fills in the defaults
+   * @param names the tensors that `state` may hold for a parameter
+   */
   protected constructor(
     op: string,
     check: CheckRule<O>,
+    names: StateNames,
     parameters: Iterable<Tensor> | Iterable<ParamGroupOptions<O>>,
     options: Partial<O> | undefined,
   ) {
     this.op = op;
     this.#check = check;
+    this.#names = names;
     const items: readonly (Tensor | ParamGroupOptions<O>)[] = [
       ...checkIterable<Tensor | ParamGroupOptions<O>>(op, parameters),
     ];
@@ -45,7 +77,7 @@ export abstract class Optimizer<O extends object> {
     }
   }
 
-  /** Every parameter once, in the order of the groups. @internal */
+  /** Every parameter once, in the order of the groups. */
   protected get all(): readonly Tensor[] {
     return this.paramGroups.flatMap((group) => group.params);
   }
@@ -73,35 +105,129 @@ export abstract class Optimizer<O extends object> {
     (this.paramGroups as ParamGroup<O>[]).push({ params: list, ...rule });
   }
 
-  /** The present numbers of a group, checked. @internal */
-  protected rule(group: ParamGroup<O>): Required<O> {
-    return this.#check(this.op, group);
+  /** The present numbers of a group, checked where they are not those of the step before. */
+  #rule(index: number): Required<O> {
+    const group = this.paramGroups[index];
+    const known = this.#checked[index];
+    if (known !== undefined && sameNumbers(known, group)) return known;
+    const rule = this.#check(this.op, group);
+    this.#checked[index] = rule;
+    return rule;
   }
 
-  /** Updates every parameter that has a gradient, in place. */
-  abstract step(): void;
+  /**
+   * Updates every parameter that has a gradient, in place; nothing if none has.
+   * @throws TapegradError for numbers of a group that are wrong, and for a guard or a gradient that is somewhere else than
+   *   its parameter; nothing is changed then
+   */
+  step(options: StepOptions = NO_OPTIONS): void {
+    const op = `${this.op}.step`;
+    if (options !== NO_OPTIONS) checkOptions(op, options, ['guard']);
+    const { paramGroups } = this;
+    for (let i = 0; i < paramGroups.length; i++) this.#rule(i);
+    const verdict = options.guard === undefined ? 'go' : verdictOf(op, options.guard);
+    this.#checkPlaces(op, options.guard);
+    if (verdict === 'stop') return;
+    announceStep(this);
+    const guard = verdict === 'go' ? null : verdict;
+    for (let i = 0; i < paramGroups.length; i++) {
+      const { params } = paramGroups[i];
+      const rule = this.#rule(i);
+      for (let j = 0; j < params.length; j++) {
+        const p = params[j];
+        const g = p.gradient;
+        if (g !== null) this.update(p, g, this.#stateOf(p), rule, guard);
+      }
+    }
+  }
+
+  /**
+   * Updates one parameter and its state, in place.
+   * @param rule the checked numbers of its group
+   * @param guard null, or one number on a device that the host cannot read: unless it is 0, nothing may change
+   */
+  protected abstract update(
+    parameter: Tensor,
+    gradient: Tensor,
+    state: ParameterState,
+    rule: Required<O>,
+    guard: Tensor | null,
+  ): void;
+
+  /** What is remembered of a parameter, where the parameter is. */
+  #stateOf(p: Tensor): ParameterState {
+    let state = this.state.get(p);
+    if (state === undefined) {
+      state = new Map();
+      this.state.set(p, state);
+    }
+    for (const [name, t] of state) if (t.backend !== p.backend) state.set(name, t.to(p.device));
+    return state;
+  }
+
+  /** @internal */
+  signature(): string {
+    const count = [...this.state.values()].reduce((sum, tensors) => sum + tensors.size, 0);
+    return JSON.stringify([count, this.paramGroups.map(({ params, ...numbers }) => [params.length, numbers])]);
+  }
+
+  /** Requires gradients that fit their parameters, and the guard where its numbers are needed. */
+  #checkPlaces(op: string, guard: Tensor | undefined): void {
+    for (const { params } of this.paramGroups) {
+      for (let i = 0; i < params.length; i++) {
+        const p = params[i];
+        const g = p.gradient;
+        if (g === null) continue;
+        if (g.backend !== p.backend || g.size !== p.size) {
+          const where = `a parameter of shape ${show(p.shape)} on '${p.device}'`;
+          fail(
+            op,
+            `${where} has a gradient of shape ${show(g.shape)} on '${g.device}'`,
+            'call zeroGrad() and backward() after moving a model',
+          );
+        }
+        if (guard === undefined || guard.backend === p.backend) continue;
+        if (guard.backend.readSync !== undefined && p.backend.readSync !== undefined) continue;
+        fail(
+          op,
+          `the guard is on '${guard.device}', a parameter on '${p.device}'`,
+          'make it with finiteGuard from tensors on the same device',
+        );
+      }
+    }
+  }
 
   /** Forgets the gradients of all parameters. */
   zeroGrad(): void {
     for (const { params } of this.paramGroups) for (const p of params) p.grad = null;
   }
 
-  /** Refuses: JSON.stringify would drop what the optimizer remembers. @throws TapegradError always */
-  toJSON(): never {
-    fail(this.op, 'an optimizer cannot be written as JSON', 'use save(optimizer.stateDict(), path)');
-  }
-
-  /** The groups' numbers as a tensor of text. @internal */
-  protected packed(): Tensor {
-    return packGroups(this.paramGroups.map((group) => ({ params: group.params.length, ...this.rule(group) })));
+  /**
+   * A copy of everything that the next step depends on beside parameters and gradients, as tensors by name, for `save`:
+   * 'velocity.3' is the state `velocity` of parameter 3, in the order of the groups; 'paramGroups' is the JSON of the groups'
+   * numbers, byte by byte.
+   */
+  stateDict(): StateDict {
+    const groups = this.paramGroups.map((group) => ({ params: group.params.length, ...this.#check(this.op, group) }));
+    const state: StateDict = { paramGroups: packGroups(groups) };
+    this.all.forEach((p, i) => {
+      for (const [name, t] of this.state.get(p) ?? []) state[`${name}.${i}`] = t.clone();
+    });
+    return state;
   }
 
   /**
-   * Checks the groups' numbers of a state against the present groups, and returns what puts them in.
-   * @internal
+   * Continues from a saved state: what stateDict() gave, also by way of a file. The groups keep their parameters and get the
+   * state's numbers. Nothing is changed if it does not fit.
+   * @throws TapegradError if it belongs to other parameters, or is damaged
    */
-  protected unpacked(op: string, state: StateDict | readonly GroupNumbers[]): () => void {
-    const groups = Array.isArray(state) ? (state as readonly GroupNumbers[]) : unpackGroups(op, state as StateDict);
+  loadStateDict(state: StateDict): void {
+    this.restore(unpackGroups(`${this.op}.loadStateDict`, state), state);
+  }
+
+  /** Puts in the numbers of groups and the named tensors of a state. @internal */
+  protected restore(groups: readonly GroupNumbers[], tensors: StateDict): void {
+    const op = `${this.op}.loadStateDict`;
     const sizes = groups.map(({ params }) => params);
     const own = this.paramGroups.map(({ params }) => params.length);
     if (sizes.join() !== own.join()) {
@@ -109,9 +235,37 @@ export abstract class Optimizer<O extends object> {
       fail(op, problem, 'load the state of an optimizer over the same parameters');
     }
     const rules = groups.map((group) => this.#check(op, group as unknown as O));
+    const unknown = new Set(Object.keys(tensors));
+    unknown.delete('paramGroups');
+    const states = this.all.map((p, i): ParameterState => {
+      const found: ParameterState = new Map();
+      for (const [name, kind] of Object.entries(this.#names)) {
+        const key = `${name}.${i}`;
+        if (!unknown.delete(key)) continue;
+        found.set(name, stateTensor(op, key, tensors[key], kind === 'scalar' ? [] : p.shape, p));
+      }
+      return found;
+    });
+    if (unknown.size > 0) {
+      fail(op, `the state has ${[...unknown].join(', ')}`, `load the state of an ${this.op} over the same parameters`);
+    }
     // The groups stay the same objects: schedules hold them.
-    return () => this.paramGroups.forEach((group, i) => void Object.assign(group, rules[i]));
+    this.paramGroups.forEach((group, i) => void Object.assign(group, rules[i]));
+    this.all.forEach((p, i) => void this.state.set(p, states[i]));
   }
+
+  /** Refuses: JSON.stringify would drop what the optimizer remembers. @throws TapegradError always */
+  toJSON(): never {
+    fail(this.op, 'an optimizer cannot be written as JSON', 'use save(optimizer.stateDict(), path)');
+  }
+}
+
+/** Whether a group has just these numbers beside its parameters. */
+function sameNumbers(numbers: object, group: object): boolean {
+  const own = Object.keys(numbers) as (keyof typeof numbers)[];
+  if (Object.keys(group).length !== own.length + 1) return false;
+  for (let i = 0; i < own.length; i++) if (numbers[own[i]] !== group[own[i]]) return false;
+  return true;
 }
 
 function isGroup(value: unknown): value is { params: unknown } {

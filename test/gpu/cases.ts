@@ -1,7 +1,7 @@
 import type { Device } from '../../src/backends/backend.js';
 import { noGrad, type Tensor, tensor } from '../../src/index.js';
-import { applyBinary, applyReduce, applyUnary } from '../../src/ops/apply.js';
-import { applyGeneral } from '../../src/ops/record.js';
+import { dispatch } from '../../src/ops/dispatch.js';
+import { applyBinary, applyReduce } from '../../src/ops/families.js';
 import { table } from '../../src/ops/table.js';
 import { sizeOf } from '../../src/shape.js';
 import { difference } from '../close.js';
@@ -95,11 +95,11 @@ const unary = Object.entries(table.unary).flatMap(([name, row]) => [
     same(
       `${name} of ${n}`,
       (device) => [sampleTensor([n], row.domain, 1, device, true)],
-      (x) => applyUnary(row, x),
+      (x) => dispatch(row, [x], null),
     ),
   ),
   edges(name, Float32Array.from(row.edges.filter(normal)).map(row.f), () =>
-    applyUnary(row, onGpu(row.edges.filter(normal))),
+    dispatch(row, [onGpu(row.edges.filter(normal))], null),
   ),
 ]);
 
@@ -153,7 +153,7 @@ const general = table.general.flatMap((row) =>
         shapes.map((shape, j) =>
           values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, [-2, 2], j + 1, device, true),
         ),
-      (...inputs) => applyGeneral(row, inputs, attributes),
+      (...inputs) => dispatch(row, inputs, attributes),
       1e-5,
       2e-5,
     ),
@@ -172,7 +172,7 @@ const generalSpecials = table.general.flatMap((row) =>
           if (j === 0) numbers.set([NaN, Infinity, -Infinity, 0].slice(0, numbers.length));
           return tensor(numbers, { shape, device });
         }),
-      (...inputs) => applyGeneral(row, inputs, attributes),
+      (...inputs) => dispatch(row, inputs, attributes),
       1e-5,
       2e-5,
     ),

@@ -76,7 +76,7 @@ describe('compile', () => {
     const compiled = compile(setUp().step);
     const first = await losses(compiled, data.slice(0, 4));
     const broken = backendOf('gpu').unary({ name: 'broken', f: Math.sin, gpu: 'nonsense(x)' }, data[0][0].storage);
-    const failed = compiled(new Tensor(data[0][0].shape, broken), data[0][1]);
+    const failed = compiled(new Tensor(data[0][0].layout, broken), data[0][1]);
     const rest = losses(compiled, data.slice(4));
     expect((await errorOf(() => failed.data())).op).toBe('broken');
     expect([...first, ...(await rest)]).toEqual(expected);

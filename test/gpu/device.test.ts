@@ -15,7 +15,7 @@ import {
   useDevice,
   zeros,
 } from '../../src/index.js';
-import { errorOf, expectClose, sampleTensor } from '../helpers.js';
+import { errorOf, expectClose, sampleTensor, sgdCall } from '../helpers.js';
 import { onGpu } from './device.js';
 
 afterEach(() => useDevice('cpu'));
@@ -205,8 +205,7 @@ describe('what goes wrong on the device', () => {
     await useDevice('gpu');
     const p = tensor([1, 2], { requiresGrad: true });
     const gradient = backendOf('gpu').unary(broken, p.storage);
-    const rule = { lr: 1, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false };
-    backendOf('gpu').sgd(rule, [{ parameter: p.storage, gradient, velocity: null, firstStep: false }]);
+    backendOf('gpu').fused(sgdCall([p.storage, gradient, null], { lr: 1 }));
     expect((await errorOf(() => p.data())).op).toBe('broken');
     expect(await p.toArray()).toEqual([1, 2]);
   });

@@ -1,4 +1,5 @@
-import { type Backend, nextBirth, type Storage } from '../backend.js';
+import type { Backend } from '../backend.js';
+import { Storage } from '../storage.js';
 
 /** A piece of the heap. */
 export interface Segment {
@@ -10,13 +11,13 @@ export interface Segment {
   next: Segment | null;
 }
 
-/** The numbers that a recipe needs, which stay the same whatever becomes of the block that they came from. */
+/** The numbers that a rematerialization needs, which stay the same whatever becomes of the block that they came from. */
 export interface Loan {
   block: Block;
 }
 
-/** How to compute a block's numbers again. */
-export class Recipe {
+/** How to compute a block's numbers again: PyTorch calls it recomputation, compilers rematerialization. */
+export class Rematerialization {
   /** In place of the operands, from the first eviction on. */
   loans: Loan[] | null = null;
   readonly #versions: readonly number[];
@@ -44,23 +45,25 @@ export class Recipe {
 }
 
 /** A storage of the cpu backend. */
-export class Block implements Storage {
-  version = 0;
-  holders = 0;
-  tensors = 0;
-  readonly born = nextBirth();
+export class Block extends Storage {
   /** @internal */ segment: Segment | null = null;
   /** The numbers of an evicted block. @internal */
   host: Float32Array | number[] | null = null;
-  /** @internal */ recipe: Recipe | null = null;
+  /** @internal */ recompute: Rematerialization | null = null;
   /** @internal */ loan: Loan | null = null;
   /** The operation for whose duration the block must stay where it is. @internal */
   pin = 0;
+  /** How many hold the block at its address across operations. @internal */
+  pins = 0;
+  /** Whether it is to be freed when nobody does any more. @internal */
+  freedWhilePinned = false;
 
   constructor(
     readonly backend: Backend,
     readonly size: number,
-  ) {}
+  ) {
+    super();
+  }
 
   get holdsNumbers(): boolean {
     return this.segment !== null || this.host !== null;

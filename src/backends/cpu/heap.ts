@@ -1,6 +1,7 @@
 import { fail } from '../../errors.js';
 import { builtin } from '../../node.js';
 import type { Backend, MemoryInfo } from '../backend.js';
+import { BYTES_PER_ELEMENT } from '../storage.js';
 import { Block, type Loan, type Segment } from './block.js';
 
 // The WebAssembly memory is a write-back cache in front of garbage-collected Float32Arrays. A block is resident (it has
@@ -11,9 +12,9 @@ import { Block, type Loan, type Segment } from './block.js';
 // the library itself knows to be dead is freed at once: its segment goes to a bin of its size, from which the next
 // allocation of that size takes the last one, still warm in the processor's caches.
 //
-// A large result that takes no longer to compute than to copy has a recipe, and is evicted by forgetting its numbers: most
-// such results are dead by then, and the others are computed again when somebody asks. What a recipe needs is lent by the
-// operands. A lent block keeps its numbers when it is evicted, and leaves them to its borrowers when it is changed or freed.
+// A large result that takes no longer to compute than to copy is rematerialized: it is evicted by forgetting its numbers,
+// since most such results are dead by then, and the others are computed again when an operation needs them. What that takes
+// is lent by the operands. A lent block keeps its numbers when it is evicted, and leaves them to its borrowers when it is changed or freed.
 
 const PAGE = 65536;
 const ALIGN = 64;
@@ -90,12 +91,29 @@ export class Heap {
     return block.segment!.ptr;
   }
 
+  /** Holds a block at its address, beyond the running operation, until it is unpinned as often; returns the address. */
+  pin(block: Block): number {
+    const address = this.pointer(block);
+    block.pins++;
+    return address;
+  }
+
+  /** Lets a pinned block move again, or frees it if it was to be freed meanwhile. */
+  unpin(block: Block): void {
+    if (block.pins === 0) fail('unpin', 'this storage is not pinned', 'call unpin once for every pin');
+    block.pins--;
+    if (block.pins === 0 && block.freedWhilePinned) {
+      block.freedWhilePinned = false;
+      this.free(block);
+    }
+  }
+
   #restore(block: Block): void {
-    const { host, recipe } = block;
-    if (host === null && !recipe?.loans) {
+    const { host, recompute } = block;
+    if (host === null && !recompute?.loans) {
       fail('storage', 'this storage has been freed', 'do not use a tensor after dispose()');
     }
-    const operands = host === null ? recipe!.loans!.map((loan) => loan.block) : [];
+    const operands = host === null ? recompute!.loans!.map((loan) => loan.block) : [];
     for (const x of operands) this.pointer(x);
     this.#place(block);
     if (host !== null) {
@@ -103,7 +121,7 @@ export class Heap {
       block.host = null;
     } else {
       try {
-        recipe!.run(block, operands);
+        recompute!.run(block, operands);
       } catch (error) {
         this.#vacate(block.segment!);
         throw error;
@@ -115,7 +133,7 @@ export class Heap {
   /** The address of a block that is about to be changed in place. */
   change(block: Block): number {
     const at = this.pointer(block);
-    block.recipe = null;
+    block.recompute = null;
     if (block.loan !== null) {
       const copy = new Block(block.backend, block.size);
       this.#place(copy);
@@ -141,7 +159,11 @@ export class Heap {
   }
 
   free(block: Block): void {
-    block.recipe = null;
+    if (block.pins > 0) {
+      block.freedWhilePinned = true;
+      return;
+    }
+    block.recompute = null;
     const { segment: seg, host, loan } = block;
     block.host = null;
     if (loan !== null) {
@@ -172,7 +194,7 @@ export class Heap {
   }
 
   #place(block: Block): void {
-    const bytes = Math.ceil((block.size * 4) / ALIGN) * ALIGN;
+    const bytes = Math.max(1, Math.ceil((block.size * BYTES_PER_ELEMENT[block.type]) / ALIGN)) * ALIGN;
     block.pin = this.#operation;
     const segment = this.#takeFromBin(bytes) ?? this.#makeRoom(bytes);
     segment.block = block;
@@ -213,7 +235,7 @@ export class Heap {
     let travelled = 0;
     while (travelled <= 2 * this.#arenaBytes) {
       if (seg.block !== null) {
-        if (seg.block.pin === this.#operation) {
+        if (this.#stays(seg.block)) {
           travelled += seg.bytes;
           seg = this.#after(seg);
           continue;
@@ -224,7 +246,7 @@ export class Heap {
       while (seg.bytes < bytes && seg.next !== null) {
         const next: Segment = seg.next;
         if (next.block !== null) {
-          if (next.block.pin === this.#operation) break;
+          if (this.#stays(next.block)) break;
           this.#evict(next.block);
         }
         this.#join(seg, next);
@@ -240,6 +262,11 @@ export class Heap {
     return null;
   }
 
+  /** Whether a block must stay at its address now. */
+  #stays(block: Block): boolean {
+    return block.pin === this.#operation || block.pins > 0;
+  }
+
   #after(seg: Segment): Segment {
     if (seg.next !== null) return seg.next;
     this.#restoredThisTurn = 0;
@@ -249,13 +276,13 @@ export class Heap {
 
   #evict(block: Block): void {
     const seg = block.segment!;
-    // A lent block keeps its numbers, so that no recipe needs another.
-    if (block.loan !== null || !block.recipe?.borrow()) this.#copyAside(block, seg.ptr >>> 2);
+    // A lent block keeps its numbers, so that no rematerialization depends on another.
+    if (block.loan !== null || !block.recompute?.borrow()) this.#copyAside(block, seg.ptr >>> 2);
     this.#vacate(seg);
   }
 
   #copyAside(block: Block, from: number): void {
-    block.recipe = null;
+    block.recompute = null;
     try {
       block.host = copyOf(this.floats, from, block.size);
     } catch (cause) {

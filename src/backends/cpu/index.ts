@@ -1,20 +1,19 @@
 import { map, zip } from '../../../kernels/reference/elementwise.js';
-import { pick, place } from '../../../kernels/reference/layout.js';
+import { gather, put, scatter } from '../../../kernels/reference/layout.js';
 import { reduce } from '../../../kernels/reference/reduce.js';
 import { collapse, type LoopNest, outerLoops, sizeOf, stridesOf } from '../../shape.js';
 import type {
   Backend,
   BinaryKernel,
   DeviceInfo,
+  FusedCall,
   MatmulPlan,
   MemoryInfo,
   ReduceKernel,
-  SgdRule,
-  SgdUpdate,
-  Storage,
   UnaryKernel,
 } from '../backend.js';
-import { type Block, Recipe } from './block.js';
+import type { Storage } from '../storage.js';
+import { type Block, Rematerialization } from './block.js';
 import { gemm } from './gemm.js';
 import { Heap } from './heap.js';
 import { MAX_THREADS, Pool } from './pool.js';
@@ -30,7 +29,6 @@ const LARGE = 8192;
 const COST: { readonly [kernel: string]: number } = { exp: 1, log: 1.5, tanh: 2, sigmoid: 1.5 };
 const CHEAP = 0.3;
 const MAP_STEPS = [4, 4];
-const SGD_STEPS = [4, 4, 4];
 
 /**
  * WebAssembly SIMD128 on as many threads as there are. A row that has no kernel of its own runs its scalar function over
@@ -38,6 +36,7 @@ const SGD_STEPS = [4, 4, 4];
  */
 export class CpuBackend implements Backend {
   readonly device = 'cpu';
+  readonly type = 'float32';
   /** @internal */
   readonly pool: Pool;
   readonly #heap: Heap;
@@ -129,7 +128,7 @@ export class CpuBackend implements Backend {
     const out = this.#out(x.size, x);
     this.#unary(kernel, x, out);
     if (x.size >= LARGE && this.#kernels[`unary_${kernel.name}`]) {
-      out.recipe = new Recipe([x as Block], (again, [x]) => this.#unary(kernel, x, again));
+      out.recompute = new Rematerialization([x as Block], (again, [x]) => this.#unary(kernel, x, again));
     }
     return out;
   }
@@ -150,7 +149,9 @@ export class CpuBackend implements Backend {
     const out = this.#out(size, a, b);
     this.#binary(kernel, a, b, loops, out);
     if (size >= LARGE && a.size + b.size <= 2 * size && this.#kernels[`binary_${kernel.name}`]) {
-      out.recipe = new Recipe([a as Block, b as Block], (again, [a, b]) => this.#binary(kernel, a, b, loops, again));
+      out.recompute = new Rematerialization([a as Block, b as Block], (again, [a, b]) =>
+        this.#binary(kernel, a, b, loops, again),
+      );
     }
     return out;
   }
@@ -224,34 +225,43 @@ export class CpuBackend implements Backend {
       this.#rows(log ? 'logSoftmax' : 'softmax', args, [cols * 4, cols * 4], 2, rows, cols);
     };
     run(out, [x as Block]);
-    if (x.size >= LARGE) out.recipe = new Recipe([x as Block], run);
+    if (x.size >= LARGE) out.recompute = new Rematerialization([x as Block], run);
     return out;
   }
 
-  squaredError(a: Storage, b: Storage, scale: number): Storage {
-    const out = this.#out(1, a, b);
-    this.#kernels.squaredError!(this.#at(a), this.#at(b), this.#at(out), a.size, scale);
-    return out;
-  }
-
-  squaredErrorGrad(a: Storage, b: Storage, g: Storage, scale: number): Storage {
-    const out = this.#out(a.size, a, b, g);
-    this.#kernels.squaredErrorGrad!(this.#at(a), this.#at(b), this.#at(g), this.#at(out), a.size, scale);
-    return out;
-  }
-
-  crossEntropy(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    const out = this.#out(rows, x, index);
-    const args = [this.#at(x), this.#at(index), this.#at(out), rows, cols];
-    this.#rows('crossEntropy', args, [cols * 4, 4, 4], 3, rows, cols);
-    return out;
-  }
-
-  crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, scale: number): Storage {
-    const out = this.#out(x.size, x, index, g);
-    const args = [this.#at(x), this.#at(index), this.#at(g), this.#at(out), rows, cols, scale];
-    this.#rows('crossEntropyGrad', args, [cols * 4, 4, 0, cols * 4], 4, rows, cols);
-    return out;
+  /**
+   * Kernels take the addresses of the operands (0 for one that is left out), that of the result where there is one, the loop
+   * bounds and the other numbers.
+   */
+  fused(call: FusedCall): Storage | null {
+    const { name, operands, size, changes, bounds, numbers, steps, cost } = call;
+    const kernel = this.#kernels[name];
+    if (kernel === undefined) return null;
+    const blocks = operands as readonly (Block | null)[];
+    this.#heap.begin(blocks[0], blocks[1], blocks[2]);
+    for (let i = 3; i < blocks.length; i++) if (blocks[i] !== null) this.#heap.pointer(blocks[i]!);
+    const out = size > 0 ? this.#heap.alloc(this, size) : null;
+    const args: number[] = [];
+    for (let i = 0; i < blocks.length; i++) {
+      const block = blocks[i];
+      if (block === null) args.push(0);
+      else args.push(changes.includes(i) ? this.#heap.change(block) : this.#heap.pointer(block));
+    }
+    if (out !== null) args.push(this.#heap.pointer(out));
+    const counted = args.length;
+    for (let i = 0; i < bounds.length; i++) args.push(bounds[i]);
+    for (let i = 0; i < numbers.length; i++) args.push(numbers[i]);
+    const units = bounds[0];
+    if (steps === null || units * cost < LARGE * CHEAP) kernel(...args);
+    else {
+      const grain = bounds.length === 1 ? 1024 : 1;
+      this.pool.run({ kernel: name, args, perUnit: steps.map((n) => 4 * n), counted, units, grain, cost });
+    }
+    for (let i = 0; i < changes.length; i++) {
+      const changed = blocks[changes[i]];
+      if (changed !== null) changed.version++;
+    }
+    return out ?? blocks[changes[0]];
   }
 
   /** Runs a kernel whose rows each need some exponentials. */
@@ -260,9 +270,9 @@ export class CpuBackend implements Backend {
     else this.pool.run({ kernel, args, perUnit, counted, units: rows, grain: 1, cost: 1.2 * cols });
   }
 
-  copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage {
+  copy(x: Storage, shape: readonly number[], strides: readonly number[], offset: number): Storage {
     const out = this.#out(sizeOf(shape), x);
-    const px = this.#at(x);
+    const px = this.#at(x) + 4 * offset;
     const po = this.#at(out);
     const loops = collapse(shape, strides, strides);
     const { sizes, a: step } = loops;
@@ -279,38 +289,45 @@ export class CpuBackend implements Backend {
     return out;
   }
 
-  pick(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    const out = this.#out(rows, x, index);
-    this.#scalar([x, index], out, (o, a, at) => pick(a, at, o, rows, cols));
-    return out;
-  }
-
-  place(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    const out = this.#out(rows * cols, x, index);
-    this.#scalar([x, index], out, (o, a, at) => place(a, at, o, rows, cols));
-    return out;
-  }
-
-  sgd(rule: SgdRule, updates: readonly SgdUpdate[]): void {
-    const { lr, dampening, weightDecay } = rule;
-    const nesterov = rule.nesterov ? 1 : 0;
-    for (let i = 0; i < updates.length; i++) {
-      const { parameter, gradient, velocity, firstStep } = updates[i];
-      this.#heap.begin(parameter as Block, gradient as Block, velocity as Block | null);
-      const p = this.#heap.change(parameter as Block);
-      const g = this.#at(gradient);
-      const v = velocity ? this.#heap.change(velocity as Block) : 0;
-      const momentum = velocity ? rule.momentum : 0;
-      const n = parameter.size;
-      if (n < LARGE) {
-        this.#kernels.sgd!(p, g, v, n, lr, momentum, dampening, weightDecay, nesterov, firstStep ? 1 : 0);
-      } else {
-        const args = [p, g, v, n, lr, momentum, dampening, weightDecay, nesterov, firstStep ? 1 : 0];
-        this.pool.run({ kernel: 'sgd', args, perUnit: SGD_STEPS, counted: 3, units: n, grain: 1024, cost: CHEAP });
-      }
-      parameter.version++;
-      if (velocity) velocity.version++;
+  put(target: Storage, source: Storage, shape: readonly number[], strides: readonly number[], offset: number): void {
+    this.#heap.begin(target as Block, source as Block);
+    const to = (this.#heap.change(target as Block) >>> 2) + offset;
+    const from = this.#at(source) >>> 2;
+    const { floats } = this.#heap;
+    const { sizes, a: steps } = collapse(shape, strides, strides);
+    const inner = sizes[sizes.length - 1];
+    if (steps[sizes.length - 1] === 1) {
+      // Runs of numbers that lie together.
+      const places = { sizes: [...sizes.slice(0, -1), 1, 1], a: [...steps.slice(0, -1), 0, 0] };
+      outerLoops({ ...places, b: places.a }, (at, _, n) => {
+        floats.copyWithin(to + at, from + n * inner, from + (n + 1) * inner);
+      });
+    } else {
+      put(floats.subarray(from, from + source.size), floats, sizes, steps, to);
     }
+    target.version++;
+  }
+
+  gather(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    const out = this.#out(rows, x, index);
+    this.#scalar([x, index], out, (o, a, at) => gather(a, at, o, rows, cols));
+    return out;
+  }
+
+  scatter(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    const out = this.#out(rows * cols, x, index);
+    this.#scalar([x, index], out, (o, a, at) => scatter(a, at, o, rows, cols));
+    return out;
+  }
+
+  /** Holds a storage at an address of `memory` until it is unpinned as often. @internal */
+  pin(x: Storage): number {
+    return this.#heap.pin(x as Block);
+  }
+
+  /** @internal */
+  unpin(x: Storage): void {
+    this.#heap.unpin(x as Block);
   }
 
   finite(operands: readonly Storage[]): Storage {

@@ -1,25 +1,23 @@
-import { binary, scale, unary } from '../../../kernels/gpu/elementwise.js';
+import { binary, unary } from '../../../kernels/gpu/elementwise.js';
 import { first, more, verdict } from '../../../kernels/gpu/finite.js';
-import { copy, fill, pick, place, rows } from '../../../kernels/gpu/layout.js';
-import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
+import { copy, gather, put, rows, scatter } from '../../../kernels/gpu/layout.js';
 import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
-import * as optim from '../../../kernels/gpu/optim.js';
-import { finish, fold, locate } from '../../../kernels/gpu/reduce.js';
+import { finish, locate, reduce } from '../../../kernels/gpu/reduce.js';
 import { expSum, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail } from '../../errors.js';
-import { collapse, type LoopNest, sizeOf } from '../../shape.js';
+import { collapse, type LoopNest, sizeOf, stridesOf } from '../../shape.js';
 import type {
   Backend,
   BinaryKernel,
   DeviceInfo,
+  FusedCall,
   MatmulPlan,
   ReduceKernel,
-  SgdRule,
-  SgdUpdate,
-  Storage,
   UnaryKernel,
 } from '../backend.js';
+import type { Storage } from '../storage.js';
+import { fused, type Launcher } from './fused.js';
 import { type Argument, GpuMemory } from './memory.js';
 import { type Mode, type Runtime, Unavailable } from './runtime.js';
 import type { Cell, GpuStorage } from './storage.js';
@@ -30,7 +28,7 @@ const API: Record<Mode, string> = { webgpu: 'WebGPU', webgl2: 'WebGL2', headless
 
 /** Their numbers reach the device as float32. */
 const MOST_ROWS = 2 ** 24;
-/** How many numbers one thread folds. */
+/** How many numbers one thread reduces. */
 const SEGMENT = 128;
 /** How many threads look for numbers that are not finite. */
 const MOST_WALKERS = 16384;
@@ -38,7 +36,7 @@ const MIN = 'x < acc ? x : acc';
 const MAX = 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc';
 
 /** gpu.js on the best of its ways to a GPU that works here. */
-export class GpuBackend extends GpuMemory implements Backend {
+export class GpuBackend extends GpuMemory implements Backend, Launcher {
   private constructor(
     runtime: Runtime,
     private readonly obstacles: readonly Unavailable[],
@@ -85,19 +83,19 @@ export class GpuBackend extends GpuMemory implements Backend {
   reduce(kernel: ReduceKernel, x: Storage, outer: number, length: number, inner: number): Storage {
     const size = outer * inner;
     const cell = this.present(x);
-    const folded = this.#fold(fold(kernel.name, kernel.gpu), cell, outer, length, inner);
+    const reduced = this.stages(reduce(kernel.name, kernel.gpu), cell, outer, length, inner);
     if (kernel.result === 'index') {
       const parts = Math.ceil(length / SEGMENT);
-      const positions = this.launch(locate, outer * parts * inner, [cell, length, inner, parts, SEGMENT, folded]);
-      const firsts = this.#fold(fold('argmax', MIN, 'first position'), positions, outer, parts, inner);
-      return letGo(this.make(size, firsts), folded, positions);
+      const positions = this.launch(locate, outer * parts * inner, [cell, length, inner, parts, SEGMENT, reduced]);
+      const firsts = this.stages(reduce('argmax', MIN, 'first position'), positions, outer, parts, inner);
+      return letGo(this.make(size, firsts), reduced, positions);
     }
-    if (kernel.gpuFinish === undefined) return this.make(size, folded);
-    return letGo(this.run(finish(kernel.name, kernel.gpuFinish), size, folded, length), folded);
+    if (kernel.gpuFinish === undefined) return this.make(size, reduced);
+    return letGo(this.run(finish(kernel.name, kernel.gpuFinish), size, reduced, length), reduced);
   }
 
-  /** Folds in stages until one number is left for each of the outer times inner. */
-  #fold(kernel: GpuKernel, x: Cell, outer: number, length: number, inner: number): Cell {
+  /** Reduces in stages until one number is left for each of the outer times inner. @internal */
+  stages(kernel: GpuKernel, x: Cell, outer: number, length: number, inner: number): Cell {
     let cell = x.use();
     let left = length;
     do {
@@ -125,21 +123,36 @@ export class GpuBackend extends GpuMemory implements Backend {
     return this.make(size, cell);
   }
 
-  /** The rows' maxima, and the sums of their exponentials. */
-  #rowSums(x: Storage, rows: number, cols: number): [tops: Cell, sums: Cell] {
+  /** The rows' maxima, and the sums of their exponentials. @internal */
+  rowSums(x: Storage, rows: number, cols: number): [tops: Cell, sums: Cell] {
     const cell = this.present(x);
-    const tops = this.#fold(fold('softmax', MAX, 'largest'), cell, rows, cols, 1);
+    const tops = this.stages(reduce('softmax', MAX, 'largest'), cell, rows, cols, 1);
     return [tops, this.launch(expSum, rows, [cell, tops, cols])];
   }
 
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage {
-    const [tops, sums] = this.#rowSums(x, rows, cols);
+    const [tops, sums] = this.rowSums(x, rows, cols);
     return letGo(this.run(log ? logSoftmax : softmax, x.size, x, tops, sums, cols), tops, sums);
   }
 
-  copy(x: Storage, shape: readonly number[], strides: readonly number[]): Storage {
+  copy(x: Storage, shape: readonly number[], strides: readonly number[], offset: number): Storage {
     const { sizes, a } = collapse(shape, strides, strides);
-    return this.run(copy(sizes.length), sizeOf(shape), x, ...sizes.slice(1), ...a);
+    return this.run(copy(sizes.length), sizeOf(shape), x, ...sizes.slice(1), ...a, offset);
+  }
+
+  put(target: Storage, source: Storage, shape: readonly number[], strides: readonly number[], offset: number): void {
+    const from = this.present(source);
+    const loops = collapse(shape, strides, stridesOf(shape));
+    if (loops.sizes.length === 1 && loops.sizes[0] === target.size) {
+      this.replace(target, from.use());
+      return;
+    }
+    // The kernel finds a place by dividing by one stride after the other, the largest first.
+    const order = loops.a.map((_, i) => i).sort((i, j) => loops.a[j] - loops.a[i]);
+    const sorted = (values: readonly number[]) => order.map((i) => values[i]);
+    const before = this.present(target);
+    const args = [before, from, ...sorted(loops.sizes), ...sorted(loops.a), ...sorted(loops.b), offset];
+    this.replace(target, this.launch(put(order.length), target.size, args, before));
   }
 
   rows(x: Storage, index: Int32Array, width: number): Storage {
@@ -147,62 +160,12 @@ export class GpuBackend extends GpuMemory implements Backend {
     return this.run(rows, index.length * width, x, Float32Array.from(index), width);
   }
 
-  pick(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.run(pick, rows, x, index, cols);
+  gather(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    return this.run(gather, rows, x, index, cols);
   }
 
-  place(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.run(place, rows * cols, x, index, cols);
-  }
-
-  sgd(rule: SgdRule, updates: readonly SgdUpdate[], guard: Storage | null = null): void {
-    const { lr, momentum, weightDecay, nesterov } = rule;
-    this.noteRule(rule);
-    const by = guard && this.present(guard);
-    for (const update of updates) {
-      const { parameter, gradient, velocity } = update;
-      const [p, g] = [this.present(parameter), this.present(gradient)];
-      const args: Argument[] = [p, g, weightDecay];
-      let kernel = optim.plain;
-      if (velocity !== null) {
-        const v = this.#velocity(rule, update, velocity, args, by);
-        this.put(velocity, v);
-        args.push(v);
-        kernel = nesterov ? optim.nesterov : optim.withMomentum;
-      }
-      args.push(lr);
-      if (velocity !== null && nesterov) args.push(momentum);
-      this.put(parameter, this.#guarded(kernel, parameter.size, args, p, by));
-    }
-  }
-
-  /** Runs the guarded twin of a kernel where there is a guard; `kept` is what stays if it fails. */
-  #guarded(kernel: optim.Step, size: number, args: readonly Argument[], kept: Cell, guard: Cell | null): Cell {
-    if (guard === null) return this.launch(kernel.plain, size, args, kept);
-    return this.launch(kernel.guarded, size, [...args, guard], kept);
-  }
-
-  /** The next velocity; `args` are the arguments that all kernels begin with. */
-  #velocity(
-    { momentum, dampening }: SgdRule,
-    { firstStep, started }: SgdUpdate,
-    velocity: Storage,
-    args: readonly Argument[],
-    guard: Cell | null,
-  ): Cell {
-    if (firstStep) this.adopt(velocity);
-    const before = this.present(velocity);
-    if (!started) {
-      const kept = firstStep ? [0, 0] : [momentum, dampening];
-      return this.#guarded(optim.velocity, velocity.size, [...args, before, ...kept], before, guard);
-    }
-    this.adopt(started);
-    const flag = this.present(started);
-    const given = [...args, before, momentum, dampening, flag];
-    const next = this.#guarded(optim.startingVelocity, velocity.size, given, before, guard);
-    const after = guard === null ? this.launch(fill, 1, [1], flag) : this.launch(optim.start, 1, [guard, flag], flag);
-    this.put(started, after);
-    return next;
+  scatter(x: Storage, index: Storage, rows: number, cols: number): Storage {
+    return this.run(scatter, rows * cols, x, index, cols);
   }
 
   finite(operands: readonly Storage[]): Storage {
@@ -215,29 +178,16 @@ export class GpuBackend extends GpuMemory implements Backend {
       flags?.release();
       flags = next;
     }
-    const flag = this.#fold(fold('finite', MAX, 'largest flag'), flags!, 1, threads, 1);
+    const flag = this.stages(reduce('finite', MAX, 'largest flag'), flags!, 1, threads, 1);
     return letGo(this.run(verdict, 1, flag, Number.NaN), flag, flags!);
   }
 
-  squaredError(a: Storage, b: Storage, factor: number): Storage {
-    const difference = binary('squaredError', '(a - b) * (a - b)', 1);
-    const squares = this.launch(difference, a.size, [this.present(a), this.present(b), 1, 1]);
-    const sum = this.#fold(fold('squaredError', 'acc + x', 'sum'), squares, 1, a.size, 1);
-    return letGo(this.run(scale, 1, sum, factor), squares, sum);
-  }
-
-  squaredErrorGrad(a: Storage, b: Storage, g: Storage, factor: number): Storage {
-    return this.run(squaredErrorGrad, a.size, a, b, g, factor);
-  }
-
-  crossEntropy(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    const [tops, sums] = this.#rowSums(x, rows, cols);
-    return letGo(this.run(crossEntropy, rows, x, index, tops, sums, cols), tops, sums);
-  }
-
-  crossEntropyGrad(x: Storage, index: Storage, g: Storage, rows: number, cols: number, factor: number): Storage {
-    const [tops, sums] = this.#rowSums(x, rows, cols);
-    return letGo(this.run(crossEntropyGrad, x.size, x, index, g, tops, sums, cols, factor), tops, sums);
+  fused(call: FusedCall): Storage | null {
+    const kernel = fused[call.name];
+    if (kernel === undefined) return null;
+    for (const i of call.changes) if (call.operands[i] !== null) this.adopt(call.operands[i]);
+    const cell = kernel(this, call);
+    return cell === null ? call.operands[call.changes[0]] : this.make(call.size, cell);
   }
 }
 

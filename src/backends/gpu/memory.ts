@@ -1,7 +1,8 @@
 import { copy, fill, identity } from '../../../kernels/gpu/layout.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail, TapegradError } from '../../errors.js';
-import type { Backend, Floats, MemoryInfo, Recording, SgdRule, Storage } from '../backend.js';
+import type { Backend, Capture, Floats, MemoryInfo } from '../backend.js';
+import type { Storage } from '../storage.js';
 import { Pressure } from './pressure.js';
 import { Notes, type Recordable, refuse } from './recording.js';
 import { REMEDY, type Runtime, type Tape } from './runtime.js';
@@ -16,7 +17,8 @@ export type Argument = Cell | Float32Array | number;
  */
 export abstract class GpuMemory implements Recordable {
   readonly device = 'gpu';
-  readonly record?: NonNullable<Backend['record']>;
+  readonly type = 'float32';
+  readonly capture?: NonNullable<Backend['capture']>;
 
   /** What went wrong in a place that nobody awaits. */
   #failed: TapegradError | null = null;
@@ -25,7 +27,7 @@ export abstract class GpuMemory implements Recordable {
   #notes: Notes | null = null;
 
   protected constructor(protected readonly runtime: Runtime) {
-    if (runtime.tape !== undefined) this.record = (inputs, fn) => this.#record(runtime.tape!(), inputs, fn);
+    if (runtime.tape !== undefined) this.capture = (inputs, fn) => this.#record(runtime.tape!(), inputs, fn);
   }
 
   /** Every GpuMemory is a GpuBackend. */
@@ -45,8 +47,9 @@ export abstract class GpuMemory implements Recordable {
   /**
    * Queues a kernel and returns what will hold its result.
    * @param kept what stays in its place if that fails; whoever reads next learns why
+   * @internal
    */
-  protected launch(kernel: GpuKernel, threads: number | number[], args: readonly Argument[], kept?: Cell): Cell {
+  launch(kernel: GpuKernel, threads: number | number[], args: readonly Argument[], kept?: Cell): Cell {
     const cells = args.filter((a) => a instanceof Cell);
     for (const cell of cells) cell.use();
     kept?.use();
@@ -78,8 +81,8 @@ export abstract class GpuMemory implements Recordable {
     return this.make(size, this.launch(kernel, size, ready));
   }
 
-  /** The numbers of a storage on the device, brought there if only the host had them. */
-  protected present(storage: Storage): Cell {
+  /** The numbers of a storage on the device, brought there if only the host had them. @internal */
+  present(storage: Storage): Cell {
     return this.#notes?.cellOf(storage as GpuStorage) ?? this.cellOf(storage);
   }
 
@@ -91,7 +94,7 @@ export abstract class GpuMemory implements Recordable {
   }
 
   copyCell(cell: Cell, size: number): Cell {
-    return this.#unnoted(() => this.launch(copy(1), size, [cell, 1]));
+    return this.#unnoted(() => this.launch(copy(1), size, [cell, 1, 0]));
   }
 
   make(size: number, cell: Cell): GpuStorage {
@@ -100,8 +103,8 @@ export abstract class GpuMemory implements Recordable {
     return storage;
   }
 
-  /** Puts other numbers into a storage. */
-  protected put(storage: Storage, cell: Cell): void {
+  /** Puts other numbers into a storage. @internal */
+  replace(storage: Storage, cell: Cell): void {
     if (this.#notes === null) (storage as GpuStorage).replace(cell);
     else this.#notes.replace(storage as GpuStorage, cell);
   }
@@ -110,11 +113,6 @@ export abstract class GpuMemory implements Recordable {
   protected adopt(storage: Storage): void {
     if (this.#notes?.made.delete(storage as GpuStorage) !== true) return;
     (storage as GpuStorage).replace(this.#unnoted(() => this.launch(fill, storage.size, [0])));
-  }
-
-  /** Remembers by which options parameters were changed. */
-  protected noteRule(rule: SgdRule): void {
-    this.#notes?.rules.push(rule);
   }
 
   #unnoted<T>(fn: () => T): T {
@@ -127,7 +125,7 @@ export abstract class GpuMemory implements Recordable {
     }
   }
 
-  #record(tape: Tape, inputs: readonly Storage[], fn: (inputs: readonly Storage[]) => readonly Storage[]): Recording {
+  #record(tape: Tape, inputs: readonly Storage[], fn: (inputs: readonly Storage[]) => readonly Storage[]): Capture {
     const own = inputs.map((x) => this.make(x.size, this.copyCell(this.cellOf(x), x.size)));
     const notes = new Notes(tape, this);
     for (const x of own) notes.made.add(x);
@@ -167,10 +165,6 @@ export abstract class GpuMemory implements Recordable {
     const numbers = Float32Array.from(values);
     x.replace(this.launch(identity, x.size, [numbers]));
     x.seen = { values: numbers, version: x.version };
-  }
-
-  assign(target: Storage, source: Storage): void {
-    this.put(target, this.present(source).use());
   }
 
   async read(x: Storage): Promise<Float32Array> {

@@ -1,5 +1,6 @@
 import { fail } from '../../errors.js';
-import { FOREVER, type Recording, type SgdRule, type Storage } from '../backend.js';
+import type { Capture } from '../backend.js';
+import { ESCAPED, type Storage } from '../storage.js';
 import type { Handle, Tape } from './runtime.js';
 import { Cell, type GpuStorage } from './storage.js';
 
@@ -31,7 +32,6 @@ export class Notes {
   /** The numbers that storages from outside have now, as far as the function has changed them. */
   readonly changed = new Map<GpuStorage, Cell>();
   readonly cells: Cell[] = [];
-  readonly rules: SgdRule[] = [];
 
   #reads = false;
 
@@ -76,11 +76,11 @@ export class Notes {
   }
 
   /** Ends the notes; `inputs` and `results` are the storages that the function got and gave. */
-  end(inputs: readonly GpuStorage[], results: readonly GpuStorage[]): Recording {
+  end(inputs: readonly GpuStorage[], results: readonly GpuStorage[]): Capture {
     try {
       if (this.#reads) refuse('reads a tensor', 'read what it returns, outside of it');
       // Gradients are counted; what people have seen has a great many holders beside.
-      if ([...this.made].some((x) => x.holders % FOREVER > 0 && !x.freed && !results.includes(x))) {
+      if ([...this.made].some((x) => x.references % ESCAPED > 0 && !x.freed && !results.includes(x))) {
         refuse('leaves gradients behind', 'call optimizer.zeroGrad() at its end');
       }
     } catch (error) {
@@ -130,7 +130,7 @@ const wantedOf = (outputs: readonly Output[], changed: Changed): Cell[] => [
   ...changed.map(([, cell]) => cell),
 ];
 
-class GpuRecording implements Recording {
+class GpuRecording implements Capture {
   readonly #arrays: Arrays;
   readonly results: readonly Storage[];
   readonly #inputs: readonly Cell[];
@@ -156,10 +156,6 @@ class GpuRecording implements Recording {
     const outer = [...notes.outer.values()].map((o) => o.own);
     this.#arrays = { tape: notes.tape, cells: [...this.#inputs, ...wantedOf(this.#outputs, this.#changed), ...outer] };
     dropped.register(this, this.#arrays, this);
-  }
-
-  outdated(): boolean {
-    return this.notes.rules.some((rule) => rule.outdated?.() === true);
   }
 
   replay(inputs: readonly Storage[]): Storage[] {

@@ -1,4 +1,5 @@
-import { type Backend, type Floats, nextBirth, type Storage } from '../backend.js';
+import type { Backend, Floats } from '../backend.js';
+import { Storage } from '../storage.js';
 import type { Handle } from './runtime.js';
 
 /** Numbers that are on the device, or will be when it has come to them. They never change. */
@@ -48,11 +49,7 @@ interface Seen {
 }
 
 /** A storage of the gpu backend; in-place changes put another cell in. */
-export class GpuStorage implements Storage {
-  version = 0;
-  holders = 0;
-  tensors = 0;
-  readonly born = nextBirth();
+export class GpuStorage extends Storage {
   seen: Seen | null = null;
   freed = false;
   readonly #held: Held;
@@ -62,6 +59,7 @@ export class GpuStorage implements Storage {
     readonly size: number,
     cell: Cell | null,
   ) {
+    super();
     this.#held = { cell, weak: null };
     collected.register(this, this.#held);
   }

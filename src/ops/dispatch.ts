@@ -1,33 +1,47 @@
 import { isDetecting, trace } from '../autograd/anomaly.js';
 import { isGradEnabled, setRecording } from '../autograd/mode.js';
-import { type BackwardRule, type Edge, Node } from '../autograd/node.js';
+import { type Edge, Node } from '../autograd/node.js';
 import { describe, fail } from '../errors.js';
+import { freeTemporaries, temporaryCount } from '../lifetime.js';
 import { Tensor } from '../tensor.js';
-import type { GeneralRow, NamedGeneral, Saves } from './row.js';
+import type { GeneralRow, NamedGeneral, Operation } from './row.js';
 
-/** Records a step if a gradient may be asked of its result, and returns the result. */
-export function record(
-  rule: BackwardRule,
-  saves: Saves,
-  inputs: readonly Tensor[],
-  out: Tensor,
-  attributes: unknown,
-): Tensor {
-  if (!isGradEnabled()) return out;
+/**
+ * Runs an operation: the one way from the methods of a tensor to a backend. It checks that the operands are tensors of one
+ * device, calls the row's forward, frees the copies that this made, and records the step if a gradient may be asked for.
+ */
+export function dispatch<A>(row: Operation<A>, inputs: readonly Tensor[], attributes: A): Tensor {
+  checkTensors(row.name, inputs);
+  const count = temporaryCount();
+  let out: Tensor;
+  try {
+    out = row.forward(inputs, attributes);
+  } finally {
+    freeTemporaries(count);
+  }
+  if (row.backward !== null && isGradEnabled()) {
+    for (let i = 0; i < inputs.length; i++) {
+      if (inputs[i].requiresGrad) {
+        record(row, inputs, out, attributes);
+        break;
+      }
+    }
+  }
+  return out;
+}
+
+function record<A>(row: Operation<A>, inputs: readonly Tensor[], out: Tensor, attributes: A): void {
   const n = inputs.length;
-  let needed = false;
-  for (let i = 0; i < n; i++) if (inputs[i].requiresGrad) needed = true;
-  if (!needed) return out;
   const edges = new Array<Edge>(n);
   for (let i = 0; i < n; i++) {
     const t = inputs[i];
     edges[i] = t.node ?? (t.requiresGrad ? t : null);
   }
+  const { saves } = row;
   const keep = saves === 'inputs' || saves === 'both';
   const own = saves === 'output' || saves === 'both' ? out : null;
-  out.node = new Node(rule, edges, inputs, out.dims, attributes, keep, own);
+  out.node = new Node(row as NamedGeneral<A>, edges, inputs, out.dims, attributes, keep, own);
   if (isDetecting()) trace(out.node, out);
-  return out;
 }
 
 /** Requires tensors that live in one place. */
@@ -49,19 +63,17 @@ export function checkTensors(op: string, inputs: readonly unknown[]): void {
   }
 }
 
-/** Completes a row with its name and with what the tape calls. */
+/** Completes a row with its name and with what autograd calls. */
 export function generalRow<A>(name: string, row: GeneralRow<A>): NamedGeneral<A> {
   return { ...row, name, backward: (g, node) => row.grad(g, node, node.attributes as A) };
 }
 
-export function applyGeneral<A>(row: NamedGeneral<A>, inputs: readonly Tensor[], attributes: A): Tensor {
-  checkTensors(row.name, inputs);
+/** Runs a composition of operations as the inside of one: nothing is recorded. */
+export function unrecorded<T>(fn: () => T): T {
   const before = setRecording(false);
-  let result: Tensor;
   try {
-    result = row.forward(inputs, attributes);
+    return fn();
   } finally {
     setRecording(before);
   }
-  return record(row, row.saves, inputs, result, attributes);
 }

@@ -1,0 +1,57 @@
+import { isGradEnabled } from '../autograd/mode.js';
+import { describe, fail, show } from '../errors.js';
+import { Layout, rowMajorCopy } from '../layout.js';
+import { sameShape } from '../shape.js';
+import { Tensor } from '../tensor.js';
+
+// Changes in place. They go through the layout of a view to the storage that it shares, whose version counts up, so that
+// autograd sees that a saved value is no longer what it was.
+
+/** Writes the elements of a source of the same shape and device into a tensor, in place. */
+export function writeTensor(target: Tensor, source: Tensor): void {
+  const { storage, layout } = target;
+  if (target.size === 0) return;
+  // A source that shares the storage would change while it is read.
+  const direct = source.layout.dense && source.storage !== storage;
+  const from = direct ? source.storage : rowMajorCopy(source.storage, source.layout);
+  storage.backend.put(storage, from, layout.shape, layout.strides, layout.offset);
+  if (!direct) storage.backend.free(from);
+}
+
+/** Writes numbers of the host into a tensor, in place, in row-major order. */
+export function writeValues(target: Tensor, values: ArrayLike<number>): void {
+  const { backend, storage, layout } = target;
+  if (layout.dense) {
+    backend.write(storage, values);
+    return;
+  }
+  const source = new Tensor(Layout.rowMajor(target.dims), backend.upload(values));
+  writeTensor(target, source);
+  backend.free(source.storage);
+}
+
+/** Overwrites the elements of a tensor in place; see Tensor.copyFrom. */
+export function copyFrom(target: Tensor, source: Tensor): void {
+  const op = 'copyFrom';
+  if (!(source instanceof Tensor)) fail(op, `the source is ${describe(source)}`, 'pass a tensor');
+  const shapes = { shapes: [target.dims, source.dims] };
+  if (target.layout.overlaps) {
+    const remedy = 'copy it first: x.contiguous()';
+    fail(op, `several elements of the target of shape ${show(target.dims)} share one number`, remedy, shapes);
+  }
+  if (isGradEnabled() && (target.requiresGrad || source.requiresGrad)) {
+    const which = target.requiresGrad ? 'target' : 'source';
+    const remedy =
+      which === 'target'
+        ? 'change parameters inside noGrad(() => …)'
+        : 'pass source.detach(), or call inside noGrad(() => …)';
+    fail(op, `the ${which} requires a gradient, and none flows through a change in place`, remedy, shapes);
+  }
+  const lead = target.ndim - source.ndim;
+  if (lead < 0 || source.dims.some((d, i) => d !== 1 && d !== target.dims[i + lead])) {
+    const what = `a source of shape ${show(source.dims)} for a target of shape ${show(target.dims)}`;
+    fail(op, what, 'pass a source that broadcasts to the shape of the target', shapes);
+  }
+  const here = source.backend === target.backend ? source.detach() : source.detach().to(target.device);
+  writeTensor(target, sameShape(here.dims, target.dims) ? here : here.expand(target.dims));
+}

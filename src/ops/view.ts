@@ -1,0 +1,310 @@
+import type { ReduceKernel } from '../backends/backend.js';
+import { checkInteger, describe, fail, show } from '../errors.js';
+import { Layout, rowMajorCopy } from '../layout.js';
+import {
+  broadcastStrides,
+  checkShape,
+  collapse,
+  normalizeDim,
+  reducedShape,
+  resolveReshape,
+  sameShape,
+  sizeOf,
+  stridesOf,
+} from '../shape.js';
+import { Tensor } from '../tensor.js';
+import { dispatch, generalRow } from './dispatch.js';
+import { dense } from './operand.js';
+import type { NamedGeneral } from './row.js';
+
+// Operations that give the same numbers another layout. All but `contiguous`, and `reshape` where it must, return views:
+// they share the storage of x, and with it every later change of its numbers.
+
+export interface ShapeMethods {
+  /**
+   * The same elements in row-major order under another shape: a view where the layout allows it, else a copy.
+   * @param shape dimensions with the same product; one may be -1 and is worked out
+   * @throws TapegradError if the number of elements differs
+   */
+  reshape(shape: readonly number[]): Tensor;
+  /** The same as `reshape`, under PyTorch's other name. @throws TapegradError if the number of elements differs */
+  view(shape: readonly number[]): Tensor;
+  /**
+   * A view with two dimensions exchanged: [.., a, .., b, ..] becomes [.., b, .., a, ..]. Negative ones count from the end.
+   * @throws TapegradError for a dimension that is not there
+   */
+  transpose(d0: number, d1: number): Tensor;
+  /** A view that is the transpose of a matrix, [m, n] to [n, m]. @throws TapegradError unless there are two dimensions */
+  t(): Tensor;
+  /**
+   * A view with the dimensions in another order, as torch.permute.
+   * @param dims every dimension once; negative ones count from the end
+   * @throws TapegradError if a dimension is missing, or comes twice
+   */
+  permute(dims: readonly number[]): Tensor;
+  /**
+   * A view of `length` elements along one dimension, from `start` on; a negative start counts from the end. As torch.narrow.
+   * @throws TapegradError for a dimension that is not there, or a range that is not within it
+   */
+  narrow(dim: number, start: number, length: number): Tensor;
+  /**
+   * A view of one element along a dimension, which goes away; a negative index counts from the end. As torch.select.
+   * @throws TapegradError for a dimension or an index that is not there
+   */
+  select(dim: number, index: number): Tensor;
+  /**
+   * A view that repeats dimensions of one element, and adds leading ones, as broadcasting does. As torch.Tensor.expand.
+   * @param shape -1 keeps a dimension as it is
+   * @throws TapegradError for a shape that x does not broadcast to
+   */
+  expand(shape: readonly number[]): Tensor;
+  /**
+   * A view without dimensions of one element: all of them by default, or those given if they have one element.
+   * @throws TapegradError for a dimension that is not there
+   */
+  squeeze(dim?: number | readonly number[]): Tensor;
+  /**
+   * A view with a dimension of one element put in before `dim`; -1 puts it at the end.
+   * @throws TapegradError for a dimension out of range
+   */
+  unsqueeze(dim: number): Tensor;
+  /** x itself if its elements follow each other in row-major order, else a copy in which they do. */
+  contiguous(): Tensor;
+}
+
+function viewOf(x: Tensor, shape: readonly number[], strides: readonly number[], offset = x.layout.offset): Tensor {
+  return new Tensor(Layout.strided(shape, strides, offset, x.storage.size), x.storage);
+}
+
+export const reshape: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('reshape', {
+  forward: ([x], shape) => {
+    if (x.layout.dense) return new Tensor(Layout.rowMajor(shape), x.storage);
+    const strides = x.layout.reshaped(shape);
+    if (strides !== null) return viewOf(x, shape, strides);
+    return new Tensor(Layout.rowMajor(shape), rowMajorCopy(x.storage, x.layout));
+  },
+  saves: 'nothing',
+  grad: (g, node) => [reshapeTo(g, node.shapes[0])],
+  examples: [
+    { shapes: [[2, 6]], attributes: [3, 4] },
+    { shapes: [[]], attributes: [1, 1] },
+  ],
+});
+
+/** Dimension i of the result is dimension order[i] of x. */
+export const permute: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('permute', {
+  forward: ([x], order) => {
+    const n = order.length;
+    const { strides } = x.layout;
+    const shape = new Array<number>(n);
+    const own = new Array<number>(n);
+    for (let i = 0; i < n; i++) {
+      shape[i] = x.dims[order[i]];
+      own[i] = strides[order[i]];
+    }
+    return viewOf(x, shape, own);
+  },
+  saves: 'nothing',
+  grad: (g, _, order) => {
+    const inverse = new Array<number>(order.length);
+    for (let i = 0; i < order.length; i++) inverse[order[i]] = i;
+    return [dispatch(permute, [g], inverse)];
+  },
+  examples: [
+    { shapes: [[3, 4]], attributes: [1, 0] },
+    { shapes: [[2, 3, 4]], attributes: [2, 1, 0] },
+    { shapes: [[2, 3, 4]], attributes: [1, 0, 2] },
+    { shapes: [[2, 3, 4]], attributes: [2, 0, 1] },
+    { shapes: [[2, 5, 6]], attributes: [0, 2, 1] },
+  ],
+});
+
+/** A range of one dimension. */
+export interface Range {
+  readonly dim: number;
+  readonly start: number;
+  readonly length: number;
+}
+
+export const narrow: NamedGeneral<Range> = /* @__PURE__ */ generalRow('narrow', {
+  forward: ([x], { dim, start, length }) => {
+    const { strides, offset } = x.layout;
+    const shape = x.dims.map((d, i) => (i === dim ? length : d));
+    return viewOf(x, shape, strides, offset + start * strides[dim]);
+  },
+  saves: 'nothing',
+  grad: (g, node, { dim, start }) => [dispatch(narrowBackward, [g], { dim, start, length: node.shapes[0][dim] })],
+  examples: [
+    { shapes: [[5, 3]], attributes: { dim: 0, start: 1, length: 2 } },
+    { shapes: [[2, 5, 3]], attributes: { dim: 1, start: 3, length: 2 } },
+    { shapes: [[4, 6]], attributes: { dim: 1, start: 0, length: 1 } },
+  ],
+});
+
+/** Zeros with g at `start` of a dimension of `length` elements: the gradient of narrow. */
+export const narrowBackward: NamedGeneral<Range> = /* @__PURE__ */ generalRow('narrowBackward', {
+  forward: ([g], { dim, start, length }) => {
+    const shape = g.dims.map((d, i) => (i === dim ? length : d));
+    const strides = stridesOf(shape);
+    const out = g.backend.fill(sizeOf(shape), 0);
+    if (g.size > 0) g.backend.put(out, dense(g), g.dims, strides, start * strides[dim]);
+    return new Tensor(Layout.rowMajor(shape), out);
+  },
+  saves: 'nothing',
+  grad: (gg, node, { dim, start }) => [dispatch(narrow, [gg], { dim, start, length: node.shapes[0][dim] })],
+  examples: [
+    { shapes: [[2, 3]], attributes: { dim: 0, start: 1, length: 5 } },
+    { shapes: [[2, 2, 3]], attributes: { dim: 1, start: 3, length: 5 } },
+  ],
+});
+
+/** Repeats x along new or one-element dimensions, as broadcasting does. */
+export const expand: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('expand', {
+  forward: ([x], shape) => viewOf(x, shape, broadcastStrides(x.dims, shape, x.layout.strides)),
+  saves: 'nothing',
+  grad: (g, node) => [sumTo(g, node.shapes[0])],
+  examples: [
+    { shapes: [[3, 1]], attributes: [2, 3, 4] },
+    { shapes: [[]], attributes: [5] },
+    { shapes: [[4]], attributes: [3, 4] },
+  ],
+});
+
+/** Addition over a dimension, as a kernel: what the sum row and the gradients of broadcasting share. */
+export const addition: Omit<ReduceKernel, 'name'> = {
+  init: 0,
+  combine: (acc, x) => acc + x,
+  gpu: 'acc + x',
+  finish: (acc) => acc,
+  result: 'value',
+};
+
+const sumKernel: ReduceKernel = { ...addition, name: 'sum' };
+
+/** The inverse of broadcasting: sums the dimensions along which a shape was repeated. */
+export const unbroadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRow('unbroadcast', {
+  forward: ([x], shape) => {
+    const layout = Layout.rowMajor(shape);
+    if (x.size === 0) return new Tensor(layout, x.backend.fill(sizeOf(shape), 0));
+    const last = x.dims[x.ndim - 1];
+    if (shape.length === 1 && shape[0] === last) {
+      return new Tensor(layout, x.backend.reduce(sumKernel, dense(x), 1, x.size / last, last));
+    }
+    // Neighbouring dimensions that are all repeated, or all not, are one dimension here.
+    const loops = collapse(x.dims, broadcastStrides(shape, x.dims), stridesOf(x.dims));
+    let storage = dense(x);
+    let { sizes } = loops;
+    for (let i = sizes.length - 1; i >= 0; i--) {
+      if (loops.a[i] !== 0) continue;
+      storage = x.backend.reduce(sumKernel, storage, sizeOf(sizes.slice(0, i)), sizes[i], sizeOf(sizes.slice(i + 1)));
+      sizes = reducedShape(sizes, [i], true);
+    }
+    return new Tensor(layout, storage);
+  },
+  saves: 'nothing',
+  grad: (g, node) => [broadcastTo(g, node.shapes[0])],
+  examples: [
+    { shapes: [[2, 3, 4]], attributes: [3, 1] },
+    { shapes: [[2, 3, 4]], attributes: [4] },
+    { shapes: [[2, 3, 4]], attributes: [] },
+    { shapes: [[4, 3, 2]], attributes: [4, 1, 2] },
+  ],
+});
+
+export const contiguous: NamedGeneral<null> = /* @__PURE__ */ generalRow('contiguous', {
+  forward: ([x]) => new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout)),
+  saves: 'nothing',
+  grad: (g) => [g],
+  examples: [{ shapes: [[2, 3]], attributes: null }],
+});
+
+export function reshapeTo(x: Tensor, shape: readonly number[]): Tensor {
+  return sameShape(x.dims, shape) ? x : dispatch(reshape, [x], shape);
+}
+
+export function broadcastTo(x: Tensor, shape: readonly number[]): Tensor {
+  return sameShape(x.dims, shape) ? x : dispatch(expand, [x], shape);
+}
+
+export function sumTo(x: Tensor, shape: readonly number[]): Tensor {
+  return sameShape(x.dims, shape) ? x : dispatch(unbroadcast, [x], shape);
+}
+
+export function applyReshape(op: string, x: Tensor, shape: readonly number[]): Tensor {
+  return dispatch(reshape, [x], resolveReshape(op, x.dims, shape));
+}
+
+export function applyTranspose(op: string, x: Tensor, d0: number, d1: number): Tensor {
+  const a = normalizeDim(op, d0, x.ndim, x.dims);
+  const b = normalizeDim(op, d1, x.ndim, x.dims);
+  const order = x.dims.map((_, i) => (i === a ? b : i === b ? a : i));
+  return dispatch(permute, [x], order);
+}
+
+export function applyPermute(x: Tensor, dims: readonly number[]): Tensor {
+  if (!Array.isArray(dims)) fail('permute', `dims is ${describe(dims)}`, 'pass one array, as in permute([1, 0])');
+  const order = dims.map((d) => normalizeDim('permute', d, x.ndim, x.dims));
+  if (order.length !== x.ndim || new Set(order).size !== x.ndim) {
+    const remedy = `name each of the ${x.ndim} dimensions once`;
+    fail('permute', `dims is ${show(dims)} for a tensor of shape ${show(x.dims)}`, remedy, { shapes: [x.dims] });
+  }
+  return dispatch(permute, [x], order);
+}
+
+export function applyNarrow(x: Tensor, dim: number, start: number, length: number): Tensor {
+  const d = normalizeDim('narrow', dim, x.ndim, x.dims);
+  const size = x.dims[d];
+  checkInteger('narrow', 'length', length, 0);
+  const from = checkInteger('narrow', 'start', start, -Infinity) < 0 ? start + size : start;
+  if (from < 0 || length < 0 || from + length > size) {
+    const what = `start ${start} and length ${length} for dimension ${d} of shape ${show(x.dims)}`;
+    fail('narrow', what, `stay within its ${size} elements`, { shapes: [x.dims] });
+  }
+  return dispatch(narrow, [x], { dim: d, start: from, length });
+}
+
+export function applySelect(x: Tensor, dim: number, index: number): Tensor {
+  const d = normalizeDim('select', dim, x.ndim, x.dims);
+  const size = x.dims[d];
+  const at = checkInteger('select', 'index', index, -Infinity) < 0 ? index + size : index;
+  if (at < 0 || at >= size) {
+    const what = `index ${index} for dimension ${d} of shape ${show(x.dims)}`;
+    fail('select', what, size === 0 ? 'it has no elements' : `pass an integer from ${-size} to ${size - 1}`, {
+      shapes: [x.dims],
+    });
+  }
+  const one = dispatch(narrow, [x], { dim: d, start: at, length: 1 });
+  return dispatch(reshape, [one], reducedShape(x.dims, [d], false));
+}
+
+export function applyExpand(x: Tensor, shape: readonly number[]): Tensor {
+  if (!Array.isArray(shape)) fail('expand', `shape is ${describe(shape)}`, 'pass one array, as in expand([2, 3])');
+  const lead = shape.length - x.ndim;
+  const target = checkShape(
+    'expand',
+    shape.map((d, i) => (d === -1 && i >= lead ? x.dims[i - lead] : d)),
+  );
+  if (lead < 0 || x.dims.some((d, i) => d !== 1 && d !== target[i + lead])) {
+    const remedy = 'only dimensions of one element, and new leading ones, can repeat';
+    fail('expand', `shape ${show(x.dims)} does not expand to ${show(shape)}`, remedy, { shapes: [x.dims] });
+  }
+  return dispatch(expand, [x], target);
+}
+
+export function applySqueeze(x: Tensor, dim: number | readonly number[] | undefined): Tensor {
+  const given = dim === undefined ? x.dims.map((_, i) => i) : typeof dim === 'number' ? [dim] : dim;
+  if (!Array.isArray(given))
+    fail('squeeze', `dim is ${describe(dim)}`, 'pass a dimension, several in an array, or none');
+  const dims = given.map((d) => normalizeDim('squeeze', d, x.ndim, x.dims));
+  const shape = x.dims.filter((d, i) => d !== 1 || !dims.includes(i));
+  return dispatch(reshape, [x], shape);
+}
+
+export function applyUnsqueeze(x: Tensor, dim: number): Tensor {
+  const d = normalizeDim('unsqueeze', dim, x.ndim + 1, x.dims);
+  return dispatch(reshape, [x], [...x.dims.slice(0, d), 1, ...x.dims.slice(d)]);
+}
+
+export function applyContiguous(x: Tensor): Tensor {
+  return x.layout.contiguous ? x : dispatch(contiguous, [x], null);
+}

@@ -28,7 +28,7 @@ const model = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.L
 const x = rand([2000, 784]);
 mkdirSync(join(dir, 'digits/1'), { recursive: true });
 await saveModel(model, join(dir, 'digits/1/model.safetensors'), {
-  profile: data.trainingProfile(
+  baseline: data.computeBaseline(
     x,
     noGrad(() => model.forward(x)),
   ),

@@ -37,7 +37,7 @@ describe('a CSV file with a column of texts', () => {
       values: [[3, 1]],
     });
   });
-  it('takes texts that stand for gaps', async () => {
+  it('takes strings that mark missing values', async () => {
     expect((await read({ missing: ['setosa', 'virginica', ''] })).values).toEqual([
       [f(5.1), 3.5, NaN],
       [f(6.2), NaN, NaN],
@@ -65,7 +65,7 @@ describe('a CSV file with a column of texts', () => {
       "row 0, column 'species' is 'setosa'; only numbers become tensors: leave the column out with { skip: ['species'] }, choose others with { columns: […] }",
     ],
     ['a chosen text cell', { columns: ['width', 'species'] }, "row 0, column 'species'"],
-    ['a gap that is none', { skip: ['species'], missing: [] }, "row 1, column 'width' is ''"],
+    ['an empty field that is not listed', { skip: ['species'], missing: [] }, "row 1, column 'width' is ''"],
     [
       'an unknown column',
       { columns: ['width', 'petal'] },
@@ -79,13 +79,13 @@ describe('a CSV file with a column of texts', () => {
     ['a name that an object has', { columns: ['length', 'constructor'] }, "unknown name 'constructor'"],
     ['a column twice', { columns: ['width', 'width'] }, "columns has the name 'width' twice; name each column once"],
     ['both options', { columns: ['width'], skip: ['species'] }, 'both columns and skip are given; name'],
-    ['no columns', { columns: [] }, "columns none leaves no column; the columns are 'length'"],
-    ['no column left', { skip: ['length', 'width', 'species'] }, "skip 'length', 'width', 'species' leaves no column"],
-    ['a text for columns', { columns: 'width' }, "columns is 'width'; pass an array of texts"],
-    ['numbers for names', { skip: [2] }, 'skip is [2]; pass an array of texts'],
+    ['no columns', { columns: [] }, "columns none selects no column; the columns are 'length'"],
+    ['no column left', { skip: ['length', 'width', 'species'] }, "skip 'length', 'width', 'species' selects no column"],
+    ['a text for columns', { columns: 'width' }, "columns is 'width'; pass an array of strings"],
+    ['numbers for names', { skip: [2] }, 'skip is [2]; pass an array of strings'],
     ['a text for missing', { missing: 'NA' }, "missing is 'NA'"],
     ['a header that is no boolean', { header: 'yes' }, "header is 'yes'; pass true or false"],
-    ['an empty delimiter', { delimiter: '' }, "delimiter is ''; pass a text"],
+    ['an empty delimiter', { delimiter: '' }, "delimiter is ''; pass a string"],
     ['a delimiter that is no text', { delimiter: 5 }, 'delimiter is 5'],
     [
       'an unknown option',

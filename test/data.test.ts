@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { checkProfile } from '../src/data/profile.js';
 import { arange, data, full, manualSeed, rand, tensor, zeros } from '../src/index.js';
 import { errorOf } from './helpers.js';
 
@@ -60,7 +59,11 @@ describe('DataLoader', () => {
       () => new data.DataLoader(dataset, { batchSize: 1, drop_last: true } as never),
       "'drop_last'",
     ],
-    ['dropping everything', () => new data.DataLoader(dataset, { batchSize: 6, dropLast: true }), 'make no batch'],
+    [
+      'dropping everything',
+      () => new data.DataLoader(dataset, { batchSize: 6, dropLast: true }),
+      'do not fill a batch',
+    ],
     ['different lengths', () => new data.TensorDataset(zeros([2]), zeros([3])), '[2], [3]'],
     ['nothing', () => new data.TensorDataset(), 'there are no tensors'],
     ['arrays', () => new data.TensorDataset([1] as never), '[TensorDataset] argument 0 is [1]; pass tensors'],
@@ -72,7 +75,7 @@ describe('DataLoader', () => {
   });
 });
 
-describe('preparing', () => {
+describe('preprocessors', () => {
   const x = tensor([
     [1, 10],
     [2, 10],
@@ -108,28 +111,28 @@ describe('preparing', () => {
       expect(JSON.stringify(p)).toBe(learnt);
     }
   });
-  it('fills gaps', () => {
-    const gaps = tensor([
+  it('fills missing values', () => {
+    const missing = tensor([
       [1, Number.NaN],
       [Number.NaN, 4],
       [3, 8],
     ]);
-    expect(data.impute(gaps).toArraySync()).toEqual([
+    expect(data.impute(missing).toArraySync()).toEqual([
       [1, 6],
       [2, 4],
       [3, 8],
     ]);
-    expect(data.impute(gaps, { strategy: 'constant', value: -1 }).toArraySync()).toEqual([
+    expect(data.impute(missing, { strategy: 'constant', value: -1 }).toArraySync()).toEqual([
       [1, -1],
       [-1, 4],
       [3, 8],
     ]);
-    expect(data.impute(gaps, { strategy: 'constant' }).toArraySync()).toEqual([
+    expect(data.impute(missing, { strategy: 'constant' }).toArraySync()).toEqual([
       [1, 0],
       [0, 4],
       [3, 8],
     ]);
-    const fitted = new data.Imputer().fit(gaps);
+    const fitted = new data.Imputer().fit(missing);
     expect(
       data.Imputer.fromJSON(JSON.parse(JSON.stringify(fitted)))
         .transform(tensor([[Number.NaN, 0]]))
@@ -168,15 +171,15 @@ describe('preparing', () => {
   });
   it.each<[string, () => unknown, string]>([
     [
-      'gaps',
+      'missing',
       () => new data.StandardScaler().fit(tensor([[1], [Number.NaN]])),
-      'feature 0 of sample 1 is NaN; fill gaps with an Imputer',
+      'feature 0 of sample 1 is NaN; fill missing values with an Imputer',
     ],
     ['use before fit', () => new data.MinMaxScaler().transform(x), 'call fit(x)'],
     ['use before fit', () => new data.Imputer().transform(x), 'call fit(x)'],
     ['another width', () => new data.StandardScaler().fit(x).transform(zeros([1, 3])), 'for a fit on 2 features'],
     ['a vector', () => new data.StandardScaler().fit(zeros([3])), '[samples, features]'],
-    ['a column of gaps', () => new data.Imputer().fit(tensor([[Number.NaN]])), 'feature 0 has no value'],
+    ['a column of missing values', () => new data.Imputer().fit(tensor([[Number.NaN]])), 'feature 0 has no value'],
     ['an unknown strategy', () => new data.Imputer({ strategy: 'median' as never }), "'mean', 'constant'"],
     ['broken JSON', () => data.StandardScaler.fromJSON({ mean: [1], std: [] }), 'std is []'],
     ['broken JSON', () => data.MinMaxScaler.fromJSON({} as never), 'min is undefined'],
@@ -222,12 +225,12 @@ describe('oneHot', () => {
     [
       'a fraction',
       () => data.oneHot(tensor([0, 1.5])),
-      'label 1 is 1.5 for at most 16777216 classes; labels are whole',
+      'label 1 is 1.5 for at most 16777216 classes; labels are integers',
     ],
     ['a negative label', () => data.oneHot(tensor([-1])), 'label 0 is -1'],
     ['NaN', () => data.oneHot(tensor([0, NaN])), 'label 1 is NaN'],
     ['an infinite label', () => data.oneHot(tensor([Infinity]), 3), 'label 0 is Infinity for 3 classes'],
-    ['as many as classes', () => data.oneHot(tensor([2]), 2), 'whole numbers from 0 to 1'],
+    ['as many as classes', () => data.oneHot(tensor([2]), 2), 'integers from 0 to 1'],
     ['a label above 2^24', () => data.oneHot(tensor([2 ** 24])), 'label 0 is 16777216'],
     ['classes above 2^24', () => data.oneHot(tensor([1]), 2 ** 24 + 1), 'classes is 16777217; pass at most 2^24'],
     ['0 classes', () => data.oneHot(tensor([0]), 0), 'classes is 0'],
@@ -248,7 +251,7 @@ describe('values that are not finite', () => {
       [3, v],
       [NaN, 4],
     ]);
-  it.each([Infinity, -Infinity])('%d is no gap', async (v) => {
+  it.each([Infinity, -Infinity])('%d is not a missing value', async (v) => {
     const text = `feature 1 of sample 1 is ${v}; `;
     const fitted = new data.Imputer().fit(tensor([[1, 2]]));
     const refusals: [string, () => unknown][] = [
@@ -258,7 +261,7 @@ describe('values that are not finite', () => {
       ['Imputer.transform', () => fitted.transform(infinite(v))],
       ['StandardScaler.fit', () => new data.StandardScaler().fit(infinite(v))],
       ['MinMaxScaler.fit', () => new data.MinMaxScaler().fit(infinite(v))],
-      ['trainingProfile', () => data.trainingProfile(infinite(v))],
+      ['computeBaseline', () => data.computeBaseline(infinite(v))],
     ];
     for (const [op, run] of refusals) {
       const error = await errorOf(run);
@@ -266,7 +269,7 @@ describe('values that are not finite', () => {
       expect(error.message).toContain(text);
       expect(error.message).toContain('remove infinite values');
     }
-    expect((await errorOf(() => data.trainingProfile(zeros([3, 1]), infinite(v)))).message).toContain(
+    expect((await errorOf(() => data.computeBaseline(zeros([3, 1]), infinite(v)))).message).toContain(
       `output 1 of sample 1 is ${v}; remove infinite values; NaN counts as missing`,
     );
   });
@@ -279,7 +282,7 @@ describe('values that are not finite', () => {
         [-Infinity],
       ]);
   });
-  it('cannot be what fills a gap', async () => {
+  it('cannot replace a missing value', async () => {
     expect((await errorOf(() => new data.Imputer({ strategy: 'constant', value: 1e39 }))).message).toContain(
       'value is 1e+39; pass a number that float32 can hold',
     );
@@ -317,83 +320,5 @@ describe('features that hardly vary', () => {
     const x = tensor([[-3e38], [3e38]]);
     expect(new data.StandardScaler().fitTransform(x).toArraySync()).toEqual([[-1], [1]]);
     expect(new data.MinMaxScaler().fitTransform(x).toArraySync()).toEqual([[0], [1]]);
-  });
-});
-describe('trainingProfile', () => {
-  const x = tensor([
-    [3, NaN],
-    [1, 2],
-    [2, 4],
-  ]);
-  it('sorts the columns, counts gaps and classes', () => {
-    expect(
-      data.trainingProfile(
-        x,
-        tensor([
-          [1, 0],
-          [0, 1],
-          [1, 1],
-        ]),
-        { names: ['a', 'b'] },
-      ),
-    ).toEqual({
-      rows: 3,
-      features: [
-        { name: 'a', points: [1, 2, 3], missing: 0 },
-        { name: 'b', points: [2, 4], missing: 1 },
-      ],
-      outputs: [
-        { name: 'output_0', points: [0, 1, 1], missing: 0 },
-        { name: 'output_1', points: [0, 1, 1], missing: 0 },
-      ],
-      classes: [2, 1],
-    });
-    const one = data.trainingProfile(arange(101).reshape([101, 1]), zeros([101, 1]), { points: 3 });
-    expect(one.features).toEqual([{ name: 'feature_0', points: [0, 50, 100], missing: 0 }]);
-    expect(one.classes).toEqual([]);
-    expect(data.trainingProfile(x).outputs).toEqual([]);
-    expect(data.trainingProfile(tensor([[7]])).features[0].points).toEqual([7]);
-    expect(data.trainingProfile(arange(3000).reshape([3000, 1])).features[0].points).toHaveLength(1000);
-    expect(data.trainingProfile(zeros([100, 2000])).features[0].points).toHaveLength(51);
-  });
-  it.each<[string, object, string]>([
-    ['no rows', { rows: 0 }, 'has 0 rows'],
-    ['no features', { features: [] }, 'has the features []'],
-    ['outputs that are none', { outputs: 1 }, 'has the outputs 1'],
-    ['a column without a name', { features: [{ points: [1], missing: 0 }] }, 'has a column 0 of features without name'],
-    ['less than nothing missing', { features: [{ name: 'a', points: [1], missing: -1 }] }, 'without name or missing'],
-    [
-      'falling points',
-      { outputs: [{ name: 'a', points: [2, 1], missing: 0 }] },
-      "has points of 'a' that are not finite",
-    ],
-    ['an infinite point', { outputs: [{ name: 'a', points: [Infinity], missing: 0 }] }, "points of 'a'"],
-    ['points that are none', { outputs: [{ name: 'a', points: 'x', missing: 0 }] }, "points of 'a'"],
-    ['half a class', { classes: [0.5] }, 'has the class counts [0.5]'],
-    ['a negative class', { classes: [-1] }, 'has the class counts [-1]'],
-  ])('is not read back with %s', async (_, change, text) => {
-    const profile = data.trainingProfile(x);
-    expect(checkProfile('load', profile)).toBe(profile);
-    expect((await errorOf(() => checkProfile('load', { ...profile, ...change }))).message).toContain(text);
-  });
-  it.each<[string, () => unknown, string]>([
-    ['an array', () => data.trainingProfile([[1]] as never), 'the features are [[1]]; pass a tensor of shape [samples'],
-    ['a vector', () => data.trainingProfile(zeros([3])), 'the features are of shape [3]'],
-    ['outputs in an array', () => data.trainingProfile(x, [[1]] as never), 'the outputs are [[1]]; pass a tensor'],
-    ['outputs in a vector', () => data.trainingProfile(x, zeros([3])), 'the outputs are of shape [3]'],
-    ['outputs of others', () => data.trainingProfile(x, zeros([2, 1])), 'outputs of shape [2, 1]; pass the outputs of'],
-    ['fewer names', () => data.trainingProfile(x, undefined, { names: ['a'] }), '1 names for 2 features'],
-    [
-      'a text for names',
-      () => data.trainingProfile(x, undefined, { names: 'ab' as never }),
-      "names is 'ab'; pass an arr",
-    ],
-    ['a name that is none', () => data.trainingProfile(x, undefined, { names: [1, 2] as never }), 'names is [1, 2]'],
-    ['one point', () => data.trainingProfile(x, undefined, { points: 1 }), 'points is 1'],
-    ['an unknown option', () => data.trainingProfile(x, undefined, { name: [] } as never), "'name'"],
-  ])('refuses %s', async (_, run, text) => {
-    const error = await errorOf(run);
-    expect(error.op).toBe('trainingProfile');
-    expect(error.message).toContain(text);
   });
 });

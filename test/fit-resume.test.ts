@@ -89,9 +89,7 @@ describe('a parameter that fit cannot see', () => {
     }
     const model = new Private();
     const error = await errorOf(() => fit(model, setting(model)));
-    expect(error.message).toContain(
-      'a parameter of shape [2, 2] that is found neither in the model nor in the optimizer',
-    );
+    expect(error.message).toContain('a parameter of shape [2, 2] that is neither in the model nor in the optimizer');
   });
   it('is fine in a loss, in what made the batches, in the optimizer, and when it is frozen', async () => {
     const model = net();
@@ -124,8 +122,6 @@ describe('a step that overflows', () => {
     const model = net();
     const optimizer = new optim.SGD(model.parameters(), { lr: 3e38 });
     const error = await errorOf(() => fit(model, setting(model, { optimizer })));
-    expect(error.message).toMatch(
-      /the loss is NaN in batch 1 of epoch 1, where the parameter '.*' was not finite before/,
-    );
+    expect(error.message).toMatch(/the loss is NaN in batch 1 of epoch 1: the parameter '.*' was already not finite/);
   });
 });

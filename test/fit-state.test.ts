@@ -254,9 +254,13 @@ describe('metrics', () => {
     ]);
   });
   it.each<[string, unknown, string]>([
-    ['several numbers', () => ones([2]), 'the metric mine gave a tensor of shape [2] in validation batch 0 of epoch 1'],
-    ['nothing', () => undefined, 'the metric mine gave undefined'],
-    ['a text', async () => '1', "the metric mine gave '1'"],
+    [
+      'several numbers',
+      () => ones([2]),
+      'the metric mine returned a tensor of shape [2] in validation batch 0 of epoch 1',
+    ],
+    ['nothing', () => undefined, 'the metric mine returned undefined'],
+    ['a text', async () => '1', "the metric mine returned '1'"],
     ['NaN', () => Number.NaN, 'the metric mine is NaN in validation batch 0 of epoch 1'],
     [
       'infinities that cancel',
@@ -304,7 +308,7 @@ describe('fit refuses', () => {
     [
       'a used iterator',
       (o) => ({ ...o, epochs: 2, train: [[x, ones([8, 1])]].values() }),
-      'the training data gave no batch in epoch 2; ',
+      'the training data yields no batch in epoch 2; ',
     ],
   ])('%s', async (_, change, text) => {
     const { model, options } = setting();

@@ -98,8 +98,8 @@ describe('fit', () => {
     ],
     ['resume without a file', { resume: true }, 'without a checkpoint'],
     ['a metric that is none', { metrics: { accuracy: 1 } }, 'the metric accuracy is 1'],
-    ['empty data', { train: [] }, 'gave no batch'],
-    ['empty validation data', { validation: [] }, 'the validation data gave no batch'],
+    ['empty data', { train: [] }, 'yields no batch'],
+    ['empty validation data', { validation: [] }, 'the validation data yields no batch'],
   ])('refuses %s', async (_, wrong, text) => {
     const { model, options } = setting();
     expect((await errorOf(() => fit(model, { ...options, ...wrong } as FitOptions))).message).toContain(text);
@@ -108,7 +108,7 @@ describe('fit', () => {
     const { model, options } = setting();
     nn.init.constant(model.parameters()[0], Number.NaN);
     expect((await errorOf(() => fit(model, options))).message).toContain(
-      "the loss is NaN in batch 0 of epoch 1, where the parameter '0.weight' was not finite before",
+      "the loss is NaN in batch 0 of epoch 1: the parameter '0.weight' was already not finite",
     );
   });
   it('refuses a file that is no checkpoint, and one of another model', async () => {

@@ -68,7 +68,7 @@ describe('safetensors', () => {
     });
     view.setBigInt64(12, 2n ** 24n + 1n, true);
     expect((await errorOf(() => fromSafetensors(file(header, data)))).message).toContain(
-      "'i' is I64 and holds 16777217",
+      "'i' is I64 and contains 16777217",
     );
   });
   const f32 = (shape: number[], begin: number, end: number) => ({ dtype: 'F32', shape, data_offsets: [begin, end] });
@@ -76,9 +76,9 @@ describe('safetensors', () => {
     ['nothing', new Uint8Array(0), 'the file has 0 bytes'],
     ['a truncated header', file('{"a":', undefined, 1000n), 'claims 1000 bytes in a file of 13'],
     ['an oversized header', file('{}', undefined, 2n ** 60n), 'more than the 100000000 allowed'],
-    ['no JSON', file('{"a":'), 'the header is no JSON'],
+    ['no JSON', file('{"a":'), 'the header is not JSON'],
     ['no object', file('[1]'), 'not an object'],
-    ['invalid UTF-8', file('{}').fill(0xff, 8), 'the header is no JSON'],
+    ['invalid UTF-8', file('{}').fill(0xff, 8), 'the header is not JSON'],
     [
       'an unknown type',
       file({ a: { dtype: 'F8', shape: [1], data_offsets: [0, 1] } }, new Uint8Array(1)),
@@ -222,7 +222,7 @@ describe('IDX', () => {
 });
 
 describe('CSV', () => {
-  it('reads numbers, names and gaps', async () => {
+  it('reads numbers, names and missing values', async () => {
     const { columns, values } = await parseCsv('a,"b ""x"""\n1,2\n3,\n');
     expect(columns).toEqual(['a', 'b "x"']);
     expect(values.toArraySync()).toEqual([
@@ -235,7 +235,7 @@ describe('CSV', () => {
   it('says where a text is no number, and refuses ragged and empty files', async () => {
     expect((await errorOf(() => parseCsv('a,b\n1,x'))).message).toContain("row 0, column 'b' is 'x'");
     expect((await errorOf(() => parseCsv('a,b\n1,2\n3'))).op).toBe('parseCsv');
-    expect((await errorOf(() => parseCsv('a,b\n'))).message).toContain('no lines of numbers');
+    expect((await errorOf(() => parseCsv('a,b\n'))).message).toContain('there are no rows');
     expect((await errorOf(() => parseCsv('1', { heder: true } as never))).message).toContain("'heder'");
   });
 });

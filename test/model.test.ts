@@ -74,9 +74,9 @@ describe('a model file that lies', () => {
     );
   });
   it.each<[string, unknown, Record<string, Tensor>, string]>([
-    ['no JSON', '{', {}, 'no JSON'],
+    ['no JSON', '{', {}, 'not JSON'],
     ['no object', 'null', {}, 'version undefined'],
-    ['a newer version', { version: 3, architecture: linear }, weights(), 'update tapegrad'],
+    ['a newer version', { version: 4, architecture: linear }, weights(), 'update tapegrad'],
     [
       'sharing of nothing',
       { version: 2, architecture: linear, shared: { weight: 'x' } },
@@ -87,7 +87,7 @@ describe('a model file that lies', () => {
       'sharing of other shapes',
       { version: 2, architecture: linear, shared: { weight: 'bias' } },
       weights(),
-      'together',
+      'cannot be one parameter',
     ],
     ['no sharing', { version: 2, architecture: linear, shared: 3 }, weights(), 'shared is 3'],
     ['a frozen nothing', { version: 1, architecture: linear, frozen: ['x'] }, weights(), "frozen parameter 'x'"],
@@ -118,7 +118,7 @@ describe('a model file that lies', () => {
   it('is told from one without an architecture', async () => {
     const path = join(folder(), 'model.safetensors');
     await save(net(), path);
-    expect((await errorOf(() => loadModel(path))).message).toContain('load(path) gives its tensors');
+    expect((await errorOf(() => loadModel(path))).message).toContain('load(path) returns its tensors');
     expect(readFileSync(path).length).toBeGreaterThan(100);
   });
 });

@@ -125,7 +125,7 @@ describe('losses', () => {
     [
       'a label out of range',
       () => nn.functional.crossEntropy(logits, tensor([0, 3])),
-      '[crossEntropy] label 1 is 3 for 3 classes; labels are whole numbers from 0 to 2',
+      '[crossEntropy] label 1 is 3 for 3 classes; labels are integers from 0 to 2',
     ],
     ['a NaN label', () => nn.functional.crossEntropy(logits, tensor([0, Number.NaN])), 'label 1 is NaN'],
     ['a fractional label', () => nn.functional.crossEntropy(logits, tensor([0.5, 1])), 'label 0 is 0.5'],
@@ -141,7 +141,7 @@ describe('losses', () => {
     [
       'a target outside 0..1',
       () => nn.functional.bceWithLogitsLoss(tensor([1]), tensor([-1])),
-      'the target holds values from -1 to -1',
+      'the target has values from -1 to -1',
     ],
     [
       'an unknown reduction',

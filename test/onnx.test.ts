@@ -1,10 +1,10 @@
-import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { data, manualSeed, nn, noGrad, type Tensor } from '../src/index.js';
-import { exportOnnx, loadModelFile, saveModel } from '../src/io/index.js';
+import { exportOnnx, fromSafetensors, loadModelFile, saveModel, toSafetensors } from '../src/io/index.js';
 import { errorOf, expectClose, sampleTensor } from './helpers.js';
 
 // onnxruntime judges what exportOnnx writes.
@@ -64,36 +64,49 @@ describe('what belongs to a model', () => {
   const scaler = new data.StandardScaler().fit(x);
   const model = new nn.Sequential(new nn.Linear(4, 3), new nn.Tanh());
   const outputs = noGrad(() => model.forward(scaler.transform(x)));
-  const profile = data.trainingProfile(x, outputs, { names: ['a', 'b', 'c', 'd'] });
+  const baseline = data.computeBaseline(x, outputs, { names: ['a', 'b', 'c', 'd'] });
 
   it('comes back with it', async () => {
     const path = join(folder(), 'm.safetensors');
     const imputer = new data.Imputer({ strategy: 'constant', value: 2 }).fit(x);
-    await saveModel(model, path, { preparation: [imputer, scaler], profile, labels: ['x', 'y', 'z'] });
+    await saveModel(model, path, { preprocessors: [imputer, scaler], baseline, labels: ['x', 'y', 'z'] });
     const file = await loadModelFile(path);
     expect(file.inputFeatures).toBe(4);
     expect(file.outputFeatures).toBe(3);
     expect(file.labels).toEqual(['x', 'y', 'z']);
-    expect(file.profile).toEqual(profile);
-    const prepared = file.preparation.reduce((t, p) => p.transform(t), x);
+    expect(file.baseline).toEqual(baseline);
+    const prepared = file.preprocessors.reduce((t, p) => p.transform(t), x);
     expect(prepared.dataSync()).toEqual(scaler.transform(imputer.transform(x)).dataSync());
-    expect(file.preparation[0]).toBeInstanceOf(data.Imputer);
+    expect(file.preprocessors[0]).toBeInstanceOf(data.Imputer);
+  });
+  it('is read from files of versions 1 and 2, which have other keys', async () => {
+    const path = join(folder(), 'm.safetensors');
+    await saveModel(model, path, { preprocessors: [scaler], baseline });
+    const { tensors, metadata } = fromSafetensors(readFileSync(path));
+    const { preprocessors: preparation, baseline: profile, ...rest } = JSON.parse(metadata.tapegrad);
+    expect(rest.version).toBe(3);
+    for (const version of [1, 2]) {
+      const tapegrad = JSON.stringify({ ...rest, version, preparation, profile });
+      const file = await loadModelFile(await toSafetensors(tensors, { tapegrad }));
+      expect(file.preprocessors[0].toJSON()).toEqual(scaler.toJSON());
+      expect(file.baseline).toEqual(baseline);
+    }
   });
   it('is nothing where nothing was given', async () => {
     const path = join(folder(), 'm.safetensors');
     await saveModel(model, path);
-    expect(await loadModelFile(path)).toMatchObject({ preparation: [], profile: null, labels: [] });
+    expect(await loadModelFile(path)).toMatchObject({ preprocessors: [], baseline: null, labels: [] });
   });
   it.each<[object, string]>([
-    [{ preparation: [new data.StandardScaler()] }, 'it has not been fitted'],
+    [{ preprocessors: [new data.StandardScaler()] }, 'it has not been fitted'],
     [
-      { preparation: [new data.MinMaxScaler().fit(sampleTensor([5, 3], [0, 1]))] },
-      'a MinMaxScaler of 3 features stands before a model of 4',
+      { preprocessors: [new data.MinMaxScaler().fit(sampleTensor([5, 3], [0, 1]))] },
+      'a MinMaxScaler has 3 features, the model 4',
     ],
-    [{ preparation: ['scale'] }, "preparation[0] is 'scale'"],
-    [{ profile: { rows: 0 } }, 'has 0 rows'],
-    [{ profile: data.trainingProfile(sampleTensor([5, 3], [0, 1])) }, 'the profile has 3 features, the model 4'],
-    [{ profile: { ...profile, features: [{ name: 'a', points: [2, 1], missing: 0 }] } }, 'in rising order'],
+    [{ preprocessors: ['scale'] }, "preprocessors[0] is 'scale'"],
+    [{ baseline: { rows: 0 } }, 'has 0 rows'],
+    [{ baseline: data.computeBaseline(sampleTensor([5, 3], [0, 1])) }, 'the baseline has 3 features, the model 4'],
+    [{ baseline: { ...baseline, features: [{ name: 'a', points: [2, 1], missing: 0 }] } }, 'in ascending order'],
     [{ labels: ['only one'] }, 'there are 1 labels for 3 outputs'],
     [{ weights: 1 }, "unknown option 'weights'"],
   ])('is refused where it does not belong: %#', async (extras, text) => {
@@ -103,20 +116,20 @@ describe('what belongs to a model', () => {
   });
   it('is checked when it is read', async () => {
     const path = join(folder(), 'm.safetensors');
-    await saveModel(model, path, { preparation: [scaler] });
-    const bytes = (await import('node:fs')).readFileSync(path);
+    await saveModel(model, path, { preprocessors: [scaler] });
+    const bytes = readFileSync(path);
     writeFileSync(path, Buffer.from(bytes.toString('latin1').replace('StandardScaler', 'StandardScalex'), 'latin1'));
     expect((await errorOf(() => loadModelFile(path))).message).toContain(
-      "a preparation is 'StandardScalex'; known are",
+      "a preprocessor is 'StandardScalex'; known are",
     );
   });
 });
 
-describe('trainingProfile', () => {
-  it('keeps order statistics, gaps and the classes that were chosen', () => {
-    const profile = data.trainingProfile(sampleTensor([3000, 2], [0, 1]), undefined, { points: 101 });
-    expect(profile.features.map((f) => f.points.length)).toEqual([101, 101]);
-    expect(profile.features[0].points[50]).toBeCloseTo(0.5, 1);
+describe('computeBaseline', () => {
+  it('keeps order statistics, missing values and the classes that were chosen', () => {
+    const baseline = data.computeBaseline(sampleTensor([3000, 2], [0, 1]), undefined, { points: 101 });
+    expect(baseline.features.map((f) => f.points.length)).toEqual([101, 101]);
+    expect(baseline.features[0].points[50]).toBeCloseTo(0.5, 1);
     const rows = noGrad(() =>
       sampleTensor([4, 1], [1, 1])
         .log()
@@ -124,18 +137,18 @@ describe('trainingProfile', () => {
         .log()
         .matmul(sampleTensor([1, 2], [1, 1])),
     );
-    expect(data.trainingProfile(rows).features[0]).toEqual({ name: 'feature_0', points: [], missing: 4 });
+    expect(data.computeBaseline(rows).features[0]).toEqual({ name: 'feature_0', points: [], missing: 4 });
     const outputs = sampleTensor([3000, 3], [0, 1]);
-    const counts = data.trainingProfile(sampleTensor([3000, 2], [0, 1]), outputs).classes;
+    const counts = data.computeBaseline(sampleTensor([3000, 2], [0, 1]), outputs).classes;
     expect(counts.reduce((a, b) => a + b)).toBe(3000);
     expect(counts.every((n) => n > 800)).toBe(true);
   });
   it('refuses names and outputs that do not belong', async () => {
     const x = sampleTensor([4, 2], [0, 1]);
-    expect((await errorOf(() => data.trainingProfile(x, undefined, { names: ['a'] }))).message).toContain(
+    expect((await errorOf(() => data.computeBaseline(x, undefined, { names: ['a'] }))).message).toContain(
       '1 names for 2',
     );
-    expect((await errorOf(() => data.trainingProfile(x, sampleTensor([3, 2], [0, 1])))).message).toContain(
+    expect((await errorOf(() => data.computeBaseline(x, sampleTensor([3, 2], [0, 1])))).message).toContain(
       'the same samples',
     );
   });

@@ -65,7 +65,7 @@ describe('JavaScript itself', () => {
     expect(() => structuredClone(tensor([1.5]))).toThrow('Send x.shape and await x.data()');
     expect(() => structuredClone(new nn.Linear(1, 1).weight)).toThrow('cannot be cloned');
   });
-  it('does not clone a preparation without what it learnt', () => {
+  it('does not clone a preprocessor without its fitted values', () => {
     for (const p of [new data.StandardScaler(), new data.MinMaxScaler(), new data.Imputer()])
       expect(() => structuredClone(p.fit(tensor([[1]])))).toThrow('Send toJSON(), then use fromJSON.');
   });

@@ -40,15 +40,15 @@ describe('load of a PyTorch checkpoint', () => {
   it('executes nothing and refuses other globals by name', async () => {
     const error = await errorOf(() => load(path('evil')));
     expect(error.message).toContain('posix.system');
-    expect(error.message).toContain('nothing in the file has been run');
+    expect(error.message).toContain('nothing in the file has been executed');
     expect(existsSync('/tmp/tapegrad-was-here')).toBe(false);
     expect((await errorOf(() => load(path('whole-module')))).message).toContain('torch.nn.modules.linear.Linear');
     expect((await errorOf(() => load(path('complex')))).message).toContain('torch.ComplexFloatStorage');
   });
   it.each([
-    ['too-large-integer', "'n' is I64 and holds 16777217"],
-    ['too-large-double', "'x' is F64 and holds 1e+300"],
-    ['single', 'no tensors by name'],
+    ['too-large-integer', "'n' is I64 and contains 16777217"],
+    ['too-large-double', "'x' is F64 and contains 1e+300"],
+    ['single', 'not contain tensors by name'],
     ['old', 'before PyTorch 1.6'],
   ])('says what is wrong with %s', async (name, text) => {
     const error = await errorOf(() => load(path(name)));
@@ -90,13 +90,13 @@ describe('a checkpoint that lies', () => {
     ['strides beyond its storage', file(tensorOf(4, 1, [2], [3])), "'x' reaches to number 4 of a storage of 4"],
     ['a storage of another size', file(tensorOf(5, 0, [2], [1])), 'data/0 has 16 bytes, 5 numbers of F32 take 20'],
     ['a huge repeated view', file(tensorOf(4, 0, [1e9], [0])), 'take 4000000000 bytes'],
-    ['negative strides', file(tensorOf(4, 3, [2], [-1])), 'something else than a storage'],
+    ['negative strides', file(tensorOf(4, 3, [2], [-1])), 'not described by a storage'],
     ['no elements', file(tensorOf(4, 0, [0], [1])), 'without elements'],
     ['a missing storage', archive({ 'a/data.pkl': tensorOf(4, 0, [2], [1]) }), 'data/0, which is missing'],
-    ['no pickle', archive({ 'a/data/0': new Uint8Array(4) }), 'no data.pkl'],
+    ['no pickle', archive({ 'a/data/0': new Uint8Array(4) }), 'not contain data.pkl'],
     ['compression', archive({ 'a/data.pkl': new Uint8Array(100_000) }, 9), 'compressed'],
     ['a big-endian writer', archive({ 'a/data.pkl': pickle('}'), 'a/byteorder': Buffer.from('big') }), 'big-endian'],
-    ['a list in itself', file(pickle(']', 'q', 0, 'h', 0, 'a')), 'holds itself'],
+    ['a list in itself', file(pickle(']', 'q', 0, 'h', 0, 'a')), 'contains itself'],
     [
       'shared lists with a million paths',
       file(
@@ -114,7 +114,7 @@ describe('a checkpoint that lies', () => {
           'a',
         ),
       ),
-      'more than 100000 things',
+      'more than 100000 objects',
     ],
     [
       'bottomless lists',
@@ -122,7 +122,7 @@ describe('a checkpoint that lies', () => {
       'nested deeper',
     ],
     ['a length that leads back', file(pickle('B', 0xfb, 255, 255, 255)), 'a length is -5'],
-    ['an entry in the format for large files', large(), 'leads out of the file'],
+    ['an entry in the format for large files', large(), 'points outside the file'],
     ['a call of what is no function', file(pickle('}', ')', 'R')), 'cannot be read'],
     ['an extension', file(pickle(0x82, 1)), 'cannot be read'],
     [

@@ -106,7 +106,7 @@ describe('refusals', () => {
     [
       'a label beside the classes',
       () => metrics.accuracy(two, tensor([0, 2])),
-      'label 1 is 2 for 2 classes; labels are whole numbers from 0 to 1',
+      'label 1 is 2 for 2 classes; labels are integers from 0 to 1',
     ],
     [
       'fewer classes than logits',

@@ -60,7 +60,7 @@ describe('what belongs to a module', () => {
     expect(m.namedModules().every(([, inner]) => !inner.training)).toBe(true);
   });
   it.each<[string, object, string]>([
-    ['a Set', { all: new Set([new nn.Linear(1, 1)]) }, "'all' holds a Linear in a Set"],
+    ['a Set', { all: new Set([new nn.Linear(1, 1)]) }, "'all' contains a Linear in a Set"],
     ['a Map with objects as keys', { m: new Map([[{}, new nn.Parameter(ones([1]))]]) }, 'a Map under the key'],
     ['the keys of a Map', { m: new Map([[new nn.Linear(1, 1), 1]]) }, 'the keys of a Map'],
     [
@@ -70,9 +70,9 @@ describe('what belongs to a module', () => {
           all = [new nn.Linear(1, 1)];
         })(),
       },
-      "'h' holds a Linear in a field of a Helper",
+      "'h' contains a Linear in a field of a Helper",
     ],
-    ['an array in a Set', { all: new Set([[new nn.Linear(1, 1)]]) }, "'all' holds a Linear in a Set"],
+    ['an array in a Set', { all: new Set([[new nn.Linear(1, 1)]]) }, "'all' contains a Linear in a Set"],
     [
       'another object',
       {
@@ -95,7 +95,7 @@ describe('what belongs to a module', () => {
     const m = new Norm();
     expect(m.parameters()).toHaveLength(2);
     m.mean = m.mean.mul(0.9) as nn.Buffer;
-    expect(await message(() => m.stateDict())).toContain("'mean' was a buffer, and now holds a tensor that is not one");
+    expect(await message(() => m.stateDict())).toContain("'mean' was a buffer, and is now a tensor that is not one");
     m.mean = new nn.Buffer(m.mean);
     m.scale = m.scale.mul(2);
     expect(await message(() => m.parameters())).toContain("'scale' was a parameter");
@@ -110,7 +110,7 @@ describe('what belongs to a module', () => {
     Object.assign(outer, { inner: new Holder({ parent: outer }) });
     expect(await message(() => outer.parameters())).toContain("the module at 'inner.parent' contains itself");
     const p = () => new nn.Parameter(ones([1]));
-    expect(await message(() => new Holder({ a: { b: p() }, 'a.b': p() }).stateDict())).toContain("the path 'a.b'");
+    expect(await message(() => new Holder({ a: { b: p() }, 'a.b': p() }).stateDict())).toContain("the same path 'a.b'");
     const loop: unknown[] = [1];
     loop.push(loop);
     expect(new Holder({ loop, p: p() }).parameters()).toHaveLength(1);
@@ -262,7 +262,7 @@ describe('shared parameters', () => {
     expect(m.loadStateDict(less).missingKeys).toEqual([]);
     const bad = { ...m.stateDict(), '2.weight': zeros([3, 3]) };
     const before = m.parameters()[0].toArraySync();
-    expect(await message(() => m.loadStateDict(bad))).toContain("'0.weight' and '2.weight' are one parameter");
+    expect(await message(() => m.loadStateDict(bad))).toContain("'0.weight' and '2.weight' are one shared parameter");
     expect(m.parameters()[0].toArraySync()).toEqual(before);
   });
   it('stay shared in a resumed run', async () => {

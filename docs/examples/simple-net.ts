@@ -1,5 +1,5 @@
-// The founding program on real data: SimpleNet 10-5-1 on the diabetes set (442 patients, 10 measurements, the disease's
-// progression after a year).   npx tsx docs/examples/simple-net.ts [--epochs 300] [--out simple-net.safetensors] [--device cpu|gpu|auto]
+// SimpleNet 10-5-1 on the diabetes data set (442 patients, 10 measurements, disease progression after one year).
+//   npx tsx docs/examples/simple-net.ts [--epochs 300] [--out simple-net.safetensors] [--device cpu|gpu|auto]
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { data, manualSeed, metrics, nn, noGrad, optim, type Tensor, useDevice } from 'tapegrad';
@@ -24,7 +24,7 @@ manualSeed(0);
 const device = await useDevice(args.device as 'auto' | 'cpu' | 'gpu');
 console.log(`device: ${device.type} (${device.backend}, ${device.name}): ${device.reason}`);
 
-// Prepare: ten columns of measurements and one to predict; the scalers learn from the training part alone.
+// Preprocess: ten columns of features and one target; the scalers are fitted on the training set only.
 const { values } = await readCsv(fileURLToPath(new URL('data/diabetes.csv', import.meta.url)));
 const table = data.splitColumns(values, [10, 1]);
 const [xTrain, xTest, yTrain, yTest] = data.trainTestSplit(table[0], table[1], { testSize: 0.25, seed: 42 });

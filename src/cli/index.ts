@@ -7,7 +7,7 @@ import { deployCommand } from './deploy.js';
 import { inspectCommand } from './inspect.js';
 import { serveCommand } from './serve.js';
 
-// The command: exit status 0, 1 when something failed, 2 with one clear line for wrong use.
+// The command. Exit status: 0 on success, 1 on failure, 2 with a one-line message on incorrect use.
 
 const { version } = JSON.parse(
   readFileSync(createRequire(import.meta.url).resolve('tapegrad/package.json'), 'utf8'),
@@ -23,14 +23,14 @@ const program = new Command('tapegrad')
   .showHelpAfterError(false);
 for (const command of [serveCommand(), inspectCommand(), deployCommand()]) program.addCommand(inherit(command));
 
-/** Commander asks every command for these. */
+/** Commander does not inherit these settings, so they are set on every subcommand. */
 function inherit(command: Command): Command {
   command.exitOverride().configureOutput({ outputError: () => {} });
   command.commands.forEach(inherit);
   return command;
 }
 
-// Not at top level: modules that are required must not wait.
+// No top-level await, because modules loaded by require() must not have one.
 void program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return;

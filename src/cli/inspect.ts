@@ -3,10 +3,10 @@ import { Command } from 'commander';
 import { show, TapegradError } from '../errors.js';
 import { fromSafetensors, load, loadModelFile } from '../io/index.js';
 
-/** tapegrad inspect FILE: what is in a file of tensors. */
+/** tapegrad inspect FILE: shows the contents of a file of tensors. */
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .description('Show the tensors in a .safetensors or PyTorch .pth file, and what else a model file holds.')
+    .description('Show the tensors in a .safetensors or PyTorch .pth file, and the other contents of a model file.')
     .argument('<file>')
     .option('--json', 'as JSON')
     .action(async (file: string, { json }: { json?: boolean }) => {
@@ -21,9 +21,9 @@ export function inspectCommand(): Command {
         `a model of ${model.inputFeatures ?? 'any number of'} features and ${model.outputFeatures ?? 'as many'} outputs`,
       );
       console.log(
-        `preparation: ${model.preparation.join(', ') || 'none'}; labels: ${model.labels.join(', ') || 'none'}`,
+        `preprocessors: ${model.preprocessors.join(', ') || 'none'}; labels: ${model.labels.join(', ') || 'none'}`,
       );
-      console.log(`training profile: ${model.profiledRows === null ? 'none' : `${model.profiledRows} rows`}`);
+      console.log(`baseline: ${model.baselineRows === null ? 'none' : `${model.baselineRows} rows`}`);
     });
 }
 
@@ -31,18 +31,22 @@ async function modelOf(file: string) {
   const bytes = await readFile(file);
   const metadata = metadataOf(bytes);
   if (metadata === undefined) return null;
-  const { inputFeatures, outputFeatures, labels, profile } = await loadModelFile(bytes);
-  const { preparation = [] } = JSON.parse(metadata) as { preparation?: { type: string }[] };
+  const { inputFeatures, outputFeatures, labels, baseline } = await loadModelFile(bytes);
+  // Files of versions 1 and 2 have the key 'preparation'.
+  const { preparation = [], preprocessors = preparation } = JSON.parse(metadata) as Record<
+    'preparation' | 'preprocessors',
+    { type: string }[] | undefined
+  >;
   return {
     inputFeatures,
     outputFeatures,
     labels,
-    preparation: preparation.map((p) => p.type),
-    profiledRows: profile?.rows ?? null,
+    preprocessors: preprocessors.map((p) => p.type),
+    baselineRows: baseline?.rows ?? null,
   };
 }
 
-/** What saveModel wrote beside the tensors; undefined in other files. */
+/** The metadata that saveModel wrote; undefined in other files. */
 function metadataOf(bytes: Uint8Array): string | undefined {
   try {
     return fromSafetensors(bytes).metadata.tapegrad;

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Command, InvalidArgumentError } from 'commander';
 import { fail } from '../errors.js';
 import { readTokens, type ServeOptions, serve } from '../serve/index.js';
-import { whole } from './whole.js';
+import { integer } from './integer.js';
 
 interface Flags extends Omit<ServeOptions, 'tokens' | 'tls' | 'batching'> {
   tokens?: string;
@@ -16,12 +16,12 @@ interface Flags extends Omit<ServeOptions, 'tokens' | 'tls' | 'batching'> {
 }
 
 /**
- * Bodies of megabytes come from Node in chunks that die young, and count as memory all the same: with V8's usual limit, a
- * few times the small live heap, it marks that heap over and over on all cores.
+ * Makes V8 collect garbage less often. Node delivers bodies of megabytes in short-lived chunks that count as external memory.
+ * V8's default limit is a small multiple of the live heap, so it would mark that heap again and again on all cores.
  */
-const COLLECT_LATER = '--heap-growing-percent=400';
+const GC_FLAG = '--heap-growing-percent=400';
 
-/** MODEL=ROWS,MILLISECONDS; MODEL may be * for all. */
+/** Parses MODEL=ROWS,MILLISECONDS; MODEL can be * for all models. */
 const batching = (text: string, before: Flags['batch'] = {}): NonNullable<Flags['batch']> => {
   const match = /^([^=]+)=(\d+)(?:,(\d+(?:\.\d+)?))?$/.exec(text);
   if (match === null) throw new InvalidArgumentError('write MODEL=ROWS or MODEL=ROWS,MILLISECONDS');
@@ -32,35 +32,43 @@ const batching = (text: string, before: Flags['batch'] = {}): NonNullable<Flags[
   };
 };
 
-/** tapegrad serve: the models in a folder over HTTP, until SIGTERM or SIGINT. */
+/** tapegrad serve: serves the models in a folder over HTTP until SIGTERM or SIGINT. */
 export function serveCommand(): Command {
   return new Command('serve')
     .description('Serve the models in a folder of name/version/model.safetensors over HTTP.')
     .option('--models <dir>', 'the model repository (in a SageMaker container: /opt/ml/model)')
     .option('--host <address>', 'default 127.0.0.1')
-    .option('--port <n>', 'default 8080 (SAGEMAKER_BIND_TO_PORT)', whole)
+    .option('--port <n>', 'default 8080 (SAGEMAKER_BIND_TO_PORT)', integer)
     .option('--admin-host <address>', 'of metrics and status page; default 127.0.0.1')
-    .option('--admin-port <n>', 'default 9091', whole)
+    .option('--admin-port <n>', 'default 9091', integer)
     .option('--tokens <file>', 'JSON: [{"name", "sha256", "models"?, "rateLimit"?, "admin"?}]')
-    .option('--allow-unauthenticated', 'serve anybody who reaches the host')
+    .option('--allow-unauthenticated', 'serve clients without a token on any address')
     .option('--tls-key <file>', 'PEM')
     .option('--tls-cert <file>', 'PEM')
-    .option('--tls-client-ca <file>', 'PEM: lets in only clients with a certificate signed by it')
-    .option('--workers <n>', 'threads that compute; default: as many as cores (SAGEMAKER_MODEL_SERVER_WORKERS)', whole)
-    .option('--threads <n>', 'threads that share one forward pass in each; default 1', whole)
-    .option('--queue <n>', 'requests that may wait before the answer is 429; default 256', whole)
-    .option('--timeout <ms>', 'for one request; default 60000 (SAGEMAKER_MODEL_SERVER_TIMEOUT, in seconds)', whole)
-    .option('--max-body <bytes>', 'default 16777216 (SAGEMAKER_MAX_PAYLOAD_IN_MB)', whole)
+    .option('--tls-client-ca <file>', 'PEM: accept only clients with a certificate signed by it')
+    .option(
+      '--workers <n>',
+      'inference threads; default: the number of cores (SAGEMAKER_MODEL_SERVER_WORKERS)',
+      integer,
+    )
+    .option('--threads <n>', 'threads for each forward pass; default 1', integer)
+    .option('--queue <n>', 'limit on waiting requests, above which the response is 429; default 256', integer)
+    .option(
+      '--timeout <ms>',
+      'limit for one request; default 60000 (SAGEMAKER_MODEL_SERVER_TIMEOUT, in seconds)',
+      integer,
+    )
+    .option('--max-body <bytes>', 'limit on a request body; default 16777216 (SAGEMAKER_MAX_PAYLOAD_IN_MB)', integer)
     .option(
       '--batch <model=rows,ms>',
-      'let requests of a model (* for all) share forward passes; may be repeated',
+      'batch the requests of a model (* for all) in shared forward passes; repeatable',
       batching,
     )
-    .option('--multi-model', 'load and unload models when POST and DELETE /models ask (SAGEMAKER_MULTI_MODEL)')
-    .option('--scan-interval <ms>', 'between looks into the repository; default 1000', whole)
+    .option('--multi-model', 'load and unload models by POST and DELETE /models (SAGEMAKER_MULTI_MODEL)')
+    .option('--scan-interval <ms>', 'between scans of the repository; default 1000', integer)
     .option('--log-level <level>', 'silent, error, warn, info, debug')
     .action(async (flags: Flags) => {
-      setFlagsFromString(COLLECT_LATER);
+      setFlagsFromString(GC_FLAG);
       const server = await serve(await optionsOf(flags, process.env));
       console.log(
         `tapegrad serves ${server.models.map((m) => `${m.name}/${m.version}`).join(', ') || 'no model yet'} at ${server.url}`,
@@ -77,14 +85,14 @@ export function serveCommand(): Command {
     });
 }
 
-/** What the flags and SageMaker's variables ask for. */
+/** The options from flags and from SageMaker's environment variables. */
 async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOptions> {
   const { tokens, tlsKey, tlsCert, tlsClientCa, batch, ...rest } = flags;
   const multiModel = rest.multiModel ?? env.SAGEMAKER_MULTI_MODEL === 'true';
   const container = join(env.SAGEMAKER_BASE_DIR ?? '/opt/ml', multiModel ? 'models' : 'model');
-  // SageMaker makes the folder of many models when it has the first one.
+  // In multi-model mode SageMaker creates the folder with the first model.
   const models = rest.models ?? (multiModel || existsSync(container) ? container : undefined);
-  if (models === undefined) fail('serve', 'no model repository is named', 'pass --models DIR');
+  if (models === undefined) fail('serve', 'there is no model repository', 'pass --models DIR');
   if ((tlsKey === undefined) !== (tlsCert === undefined) || (tlsClientCa !== undefined && tlsKey === undefined))
     fail(
       'serve',
@@ -98,7 +106,7 @@ async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOpt
   const variable = (name: string, times = 1): number | undefined => {
     const text = env[name];
     if (text === undefined || text === '') return undefined;
-    if (!/^\d+$/.test(text)) fail('serve', `${name} is '${text}'`, 'it must be a whole number');
+    if (!/^\d+$/.test(text)) fail('serve', `${name} is '${text}'`, 'it must be an integer');
     return Number(text) * times;
   };
   const accept = env.SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT;

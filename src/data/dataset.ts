@@ -1,17 +1,33 @@
 import type { Tensor } from '../methods.js';
 import { commonRows, knownValues, takeRows } from './rows.js';
 
-/** A batch of a dataset of the tensors `T`: as many tensors, in their order. */
+/** One batch of a dataset with the tensors `T`: one tensor for each of them, in the same order. */
 export type BatchOf<T extends readonly Tensor[]> = { -readonly [K in keyof T]: Tensor };
 
-/** Samples that lie along the first dimension of one or more tensors, as torch.utils.data.TensorDataset. */
+/**
+ * A dataset whose samples lie along the first dimension of one or more tensors. Same as
+ * [torch.utils.data.TensorDataset](https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.TensorDataset).
+ *
+ * @typeParam T the tuple of tensors
+ * @example
+ * ```ts
+ * import { data, tensor } from 'tapegrad';
+ *
+ * const dataset = new data.TensorDataset(tensor([[1, 2], [3, 4]]), tensor([0, 1]));
+ * console.log(dataset.length); // 2
+ * ```
+ */
 export class TensorDataset<T extends readonly Tensor[] = Tensor[]> {
+  /** The tensors, each with shape [n, ..]. */
   readonly tensors: Readonly<T>;
-  /** The number of samples. */
+  /** The number of samples, n. */
   readonly length: number;
   #host: (Float32Array | null)[] | null = null;
 
-  /** @throws TapegradError for tensors with different first dimensions */
+  /**
+   * @param tensors one or more tensors with shapes [n, ..] and the same n
+   * @throws TapegradError if there are no tensors, an argument is not a tensor, or the first dimensions differ
+   */
   constructor(...tensors: T) {
     this.length = commonRows('TensorDataset', tensors);
     this.tensors = tensors;
@@ -19,7 +35,7 @@ export class TensorDataset<T extends readonly Tensor[] = Tensor[]> {
 
   /** Samples `from` to `to` of an order. @internal */
   take(order: Int32Array, from: number, to: number): BatchOf<T> {
-    // Read once, for all batches of all epochs.
+    // Read once and reused by all batches of all epochs.
     this.#host ??= this.tensors.map(knownValues);
     const host = this.#host;
     return this.tensors.map((t, i) => takeRows('TensorDataset', t, host[i], order, from, to)) as BatchOf<T>;

@@ -4,30 +4,57 @@ import { generator, Generator as RandomStream } from '../random.js';
 import { type BatchOf, TensorDataset } from './dataset.js';
 import { turnIfDue } from './yield.js';
 
+/** Options of {@link DataLoader}. */
 export interface DataLoaderOptions {
-  /** Samples a batch. */
+  /** The number of samples in a batch, at least 1. */
   batchSize: number;
-  /** A new random order in every epoch. Default false. */
+  /** Whether each epoch has a new random order. Default false. */
   shuffle?: boolean;
-  /** Leave out the last batch if it is not full. Default false. */
+  /** Whether to skip the last batch if it has fewer than `batchSize` samples. Default false. */
   dropLast?: boolean;
-  /** Fixes the orders of all epochs; drawn from the global random stream by default. */
+  /** Seed of the orders of all epochs. Default: drawn from the global random stream (see manualSeed). */
   seed?: number;
 }
 
+/** The state of a {@link DataLoader}, serializable as JSON. */
+export interface LoaderState {
+  /** The seed of the orders of all epochs. */
+  seed: number;
+  /** The number of epochs started. */
+  epoch: number;
+}
+
 /**
- * Batches of a dataset, as torch.utils.data.DataLoader: `for (const [x, y] of loader)`, or `for await`, which lets timers,
- * requests and frames run between batches.
+ * Iterates over the batches of a dataset, once per epoch. Same as
+ * [torch.utils.data.DataLoader](https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader). A `for … of` loop
+ * runs synchronously; a `for await` loop lets timers, requests and frames run between batches.
+ *
+ * @typeParam T the tuple of the dataset's tensors
+ * @example
+ * ```ts
+ * import { data, randn } from 'tapegrad';
+ *
+ * const dataset = new data.TensorDataset(randn([10, 3]), randn([10, 1]));
+ * const loader = new data.DataLoader(dataset, { batchSize: 4, shuffle: true, seed: 1 });
+ * for (const [x, y] of loader) console.log(x.shape, y.shape); // twice [4, 3] [4, 1], then [2, 3] [2, 1]
+ * ```
  */
 export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
+  /** The number of samples in a full batch. */
   readonly batchSize: number;
   readonly #shuffle: boolean;
   readonly #dropLast: boolean;
   #seed: number;
   #epoch = 0;
 
-  /** @throws TapegradError for unknown options, a batch size that is no whole number of at least 1, and a shuffle or dropLast that is not true or false */
+  /**
+   * @param dataset the samples
+   * @param options batch size, shuffling, handling of an incomplete last batch and seed
+   * @throws TapegradError if `dataset` is not a TensorDataset, for unknown options, a batch size that is not an integer of
+   *   at least 1, a `shuffle` or `dropLast` that is not a boolean, and if `dropLast` would leave no batch
+   */
   constructor(
+    /** The samples. */
     readonly dataset: TensorDataset<T>,
     options: DataLoaderOptions,
   ) {
@@ -42,32 +69,41 @@ export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
     if (this.length === 0)
       fail(
         'DataLoader',
-        `${dataset.length} samples make no batch of ${this.batchSize} with dropLast`,
+        `${dataset.length} samples do not fill a batch of ${this.batchSize}, and dropLast is set`,
         'use a smaller batchSize',
       );
   }
 
-  /** The number of batches. */
+  /** The number of batches in an epoch. */
   get length(): number {
     const batches = this.dataset.length / this.batchSize;
     return this.#dropLast ? Math.floor(batches) : Math.ceil(batches);
   }
 
-  /** What decides the orders of the epochs to come. JSON-safe. */
-  get state(): { seed: number; epoch: number } {
+  /**
+   * The seed and the number of epochs started, which determine the orders of all further epochs. Checkpoints of `fit` store it.
+   * @throws TapegradError on assigning a seed or an epoch that is not an integer of at least 0
+   */
+  get state(): LoaderState {
     return { seed: this.#seed, epoch: this.#epoch };
   }
 
-  set state(state: { seed: number; epoch: number }) {
+  /**
+   * Continues after the epochs of a saved state.
+   * @param state a state of a loader of the same dataset
+   */
+  set state(state: LoaderState) {
     this.#seed = checkInteger('DataLoader', 'state.seed', state.seed, 0);
     this.#epoch = checkInteger('DataLoader', 'state.epoch', state.epoch, 0);
   }
 
+  /** Starts an epoch. @returns its batches, each a tuple with one tensor for each tensor of the dataset */
   *[Symbol.iterator](): Generator<BatchOf<T>, void, undefined> {
     const order = this.#nextOrder();
     for (let i = 0; i < this.length; i++) yield this.#batch(order, i);
   }
 
+  /** Starts an epoch whose batches let other tasks run between them. @returns its batches, as for the synchronous iterator */
   async *[Symbol.asyncIterator](): AsyncGenerator<BatchOf<T>, void, undefined> {
     for (const batch of this) {
       const turn = turnIfDue();
@@ -79,7 +115,7 @@ export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
   #nextOrder(): Int32Array {
     const epoch = this.#epoch++;
     if (!this.#shuffle) return Int32Array.from({ length: this.dataset.length }, (_, i) => i);
-    // A stretch of the stream of its own for each epoch, so that any epoch can be resumed without the ones before.
+    // Each epoch has its own segment of the stream, so that an epoch can be resumed without running the ones before it.
     const stream = new RandomStream(this.#seed);
     stream.state = { seed: this.#seed, block: epoch * 2 ** 32 };
     return stream.permutation(this.dataset.length);

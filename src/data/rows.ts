@@ -3,7 +3,7 @@ import { Layout } from '../layout.js';
 import { Tensor } from '../methods.js';
 import { denseCopy } from '../tensor.js';
 
-/** The chosen rows of numbers that lie `width` to a row. */
+/** Copies rows `rows[from]` to `rows[to - 1]` of a row-major matrix with `width` columns. */
 export function gather(
   values: Float32Array,
   width: number,
@@ -20,8 +20,8 @@ export function gather(
 }
 
 /**
- * The rows of a tensor [n, ..] at places `from` to `to` of an order, as a tensor of its device: from what the host knows of
- * its numbers, or where it would have to wait for them, on the device.
+ * The rows `order[from]` to `order[to - 1]` of a tensor [n, ..], as a tensor on the same device. Copied on the host where it
+ * has the values; gathered on the device where reading them would mean waiting.
  */
 export function takeRows(
   op: string,
@@ -40,13 +40,13 @@ export function takeRows(
   return new Tensor(Layout.rowMajor([to - from, ...shape.slice(1)]), storage);
 }
 
-/** The numbers of a tensor where the host knows them. */
+/** The values of a tensor if the host can read them without waiting, else null. */
 export function knownValues(t: Tensor): Float32Array | null {
   const values = t.peek();
   return values === null || values instanceof Float32Array ? values : Float32Array.from(values);
 }
 
-/** Requires tensors with one first dimension, and returns it. */
+/** Requires tensors with equal first dimensions, and returns that dimension. */
 export function commonRows(op: string, tensors: readonly Tensor[]): number {
   if (tensors.length === 0) fail(op, 'there are no tensors', 'pass at least one tensor');
   tensors.forEach((t: unknown, i) => {
@@ -79,13 +79,13 @@ export function checkFeatures(op: string, x: Tensor, columns?: number): void {
     });
 }
 
-/** The numbers of features [n, f], checked. */
+/** The values of features [n, f], after checking the shape. */
 export function featureValues(op: string, x: Tensor): { values: Float32Array; rows: number; columns: number } {
   checkFeatures(op, x);
   return { values: x.hostValues(op), rows: x.shape[0], columns: x.shape[1] };
 }
 
-/** Refuses the first of the numbers, `columns` to a sample, that is `bad`: it names the feature and the sample. */
+/** Throws for the first value that is `bad`; the error names the feature and the sample. The matrix has `columns` columns. */
 export function refuseValues(
   op: string,
   values: ArrayLike<number>,
@@ -99,5 +99,5 @@ export function refuseValues(
   }
 }
 
-/** For refuseValues, where NaN stands for a gap. */
+/** A test for refuseValues where NaN is allowed because it marks a missing value. */
 export const isInfinite = (v: number): boolean => v === Infinity || v === -Infinity;

@@ -1,25 +1,25 @@
-// A long loop on the CPU that only awaits finished promises never leaves the microtask queue, and timers, requests,
-// signals and frames wait for its end. So loops over batches leave for the macrotask queue, by the clock: looking at it
-// costs far less than a step, and a turn of the event loop every few milliseconds costs nothing that can be measured.
+// A long loop on the CPU that only awaits settled promises never leaves the microtask queue, so timers, requests,
+// signals and frames do not run until it ends. Loops over batches therefore yield to the macrotask queue at a fixed time
+// interval: reading the clock costs far less than a step, and yielding every few milliseconds has no measurable cost.
 
-/** After so many milliseconds the event loop gets its turn: together with a step as long as this, it waits for less than 15. */
+/** Milliseconds between yields to the event loop. With a step of the same length, the delay stays below 15 ms. */
 const BUDGET_MS = 7;
 
-// Taken here, so that a test's fake clock, which replaces it later, does not stop every loop.
+// Captured at load time, because a test's fake timers replace it later and would stop every loop.
 const immediate = /* @__PURE__ */ (() => globalThis.setImmediate as typeof setImmediate | undefined)();
 
-/** When the event loop had its last turn, as far as this file knows. All loops share it: together they keep the budget. */
-let turned = Number.NEGATIVE_INFINITY;
+/** Time of the last yield. All loops share it, so that together they keep the budget. */
+let lastYield = Number.NEGATIVE_INFINITY;
 let pending: Promise<void> | null = null;
 let post: ((done: () => void) => void) | null = null;
 
-/** A promise for the next turn of the event loop if that is due, else null: `const turn = turnIfDue(); if (turn) await turn`. */
+/** A promise that resolves after a yield to the event loop if one is due, else null: `const turn = turnIfDue(); if (turn) await turn`. */
 export function turnIfDue(): Promise<void> | null {
-  if (performance.now() - turned < BUDGET_MS) return null;
+  if (performance.now() - lastYield < BUDGET_MS) return null;
   pending ??= new Promise((resolve) => {
     post ??= macrotask();
     post(() => {
-      turned = performance.now();
+      lastYield = performance.now();
       pending = null;
       resolve();
     });
@@ -28,8 +28,8 @@ export function turnIfDue(): Promise<void> | null {
 }
 
 /**
- * The way into the macrotask queue. In browsers a message: setTimeout waits for 4 ms, and a second in hidden pages;
- * animation frames stop there; and what follows scheduler.yield goes before the page's own timers.
+ * Schedules a macrotask. Browsers use a message: setTimeout waits at least 4 ms, and a second in hidden pages; animation
+ * frames stop in hidden pages; and continuations of scheduler.yield run before the page's own timers.
  */
 function macrotask(): (done: () => void) => void {
   if (immediate !== undefined) return (done) => void immediate(done);

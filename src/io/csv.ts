@@ -3,31 +3,33 @@ import { checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { readFile } from './files.js';
 
+/** Options of {@link parseCsv} and {@link readCsv}. */
 export interface CsvOptions {
-  /** Whether the first line holds the columns' names. Default true. */
+  /** Whether the first line contains the names of the columns. Default true. */
   header?: boolean;
-  /** Default ','. */
+  /** The separator of fields. Default ','. */
   delimiter?: string;
-  /** Texts that stand for a gap and become NaN. Default '', 'NA', 'NaN', 'nan', 'null'. */
+  /** Strings that mark a missing value and become NaN. Default '', 'NA', 'NaN', 'nan', 'null'. */
   missing?: readonly string[];
   /** The names of the columns to read, in this order; '0', '1' … without a header. Default: all. */
   columns?: readonly string[];
-  /** The names of columns to leave out, such as those of texts; in place of `columns`. */
+  /** The names of the columns to omit, such as columns of text; an alternative to `columns`. */
   skip?: readonly string[];
 }
 
+/** A table of numbers from a CSV file. */
 export interface CsvTable {
-  /** The names of the columns that were read; '0', '1' … without a header. */
+  /** The names of the columns in `values`; '0', '1' … without a header. */
   columns: string[];
-  /** The numbers, [rows, columns]. */
+  /** The numbers, shape [rows, columns]; NaN for missing values. */
   values: Tensor;
 }
 
 const OPTIONS = ['header', 'delimiter', 'missing', 'columns', 'skip'];
 
-function checkTexts(name: string, value: unknown): void {
+function checkStrings(name: string, value: unknown): void {
   if (!Array.isArray(value) || !value.every((v) => typeof v === 'string'))
-    fail('parseCsv', `${name} is ${describe(value)}`, 'pass an array of texts');
+    fail('parseCsv', `${name} is ${describe(value)}`, 'pass an array of strings');
 }
 
 function check(text: unknown, options: CsvOptions): void {
@@ -37,13 +39,13 @@ function check(text: unknown, options: CsvOptions): void {
   const { header = true, delimiter = ',', ...lists } = options;
   if (typeof header !== 'boolean') fail('parseCsv', `header is ${describe(header)}`, 'pass true or false');
   if (typeof delimiter !== 'string' || delimiter === '')
-    fail('parseCsv', `delimiter is ${describe(delimiter)}`, "pass a text such as ';'");
-  for (const [name, value] of Object.entries(lists)) if (value !== undefined) checkTexts(name, value);
+    fail('parseCsv', `delimiter is ${describe(delimiter)}`, "pass a string such as ';'");
+  for (const [name, value] of Object.entries(lists)) if (value !== undefined) checkStrings(name, value);
   if (options.columns !== undefined && options.skip !== undefined)
     fail('parseCsv', 'both columns and skip are given', 'name the columns to read, or those to leave out');
 }
 
-/** The places of the columns to read. */
+/** The indices of the columns to read. */
 function choose(names: readonly string[], { columns, skip = [] }: CsvOptions): number[] {
   const given = columns ?? skip;
   const option = columns === undefined ? 'skip' : 'columns';
@@ -58,15 +60,28 @@ function choose(names: readonly string[], { columns, skip = [] }: CsvOptions): n
   const places =
     columns?.map((name) => names.indexOf(name)) ?? [...names.keys()].filter((i) => !skip.includes(names[i]));
   if (places.length === 0)
-    fail('parseCsv', `${option} ${quoted(given)} leaves no column`, `the columns are ${quoted(names)}`);
+    fail('parseCsv', `${option} ${quoted(given)} selects no column`, `the columns are ${quoted(names)}`);
   return places;
 }
 
 const quoted = (names: readonly string[]): string => names.map((name) => `'${name}'`).join(', ') || 'none';
 
 /**
- * The numbers in CSV text (RFC 4180); `columns` or `skip` leave out columns of texts.
- * @throws TapegradError for ragged lines, no lines, unknown columns, and texts that are no numbers, naming where
+ * Parses CSV text ([RFC 4180](https://www.rfc-editor.org/rfc/rfc4180)) of numbers into a tensor; `columns` or `skip` omit
+ * columns of text. Needs the package csv-parse, which is a dependency of tapegrad.
+ *
+ * @param text the contents of a CSV file
+ * @param options header, delimiter, missing values and choice of columns
+ * @returns names of columns, and values of shape [rows, columns]
+ * @throws TapegradError for lines with different numbers of fields, text without rows, unknown options or columns, and fields
+ *   that are not numbers; the error names row and column
+ * @example
+ * ```ts
+ * import { parseCsv } from 'tapegrad/io';
+ *
+ * const { columns, values } = await parseCsv('name,x,y\nfirst,1,2\nsecond,3,NA', { skip: ['name'] });
+ * console.log(columns, values.toArraySync()); // ['x', 'y'] [[1, 2], [3, NaN]]
+ * ```
  */
 export async function parseCsv(text: string, options: CsvOptions = {}): Promise<CsvTable> {
   check(text, options);
@@ -79,7 +94,7 @@ export async function parseCsv(text: string, options: CsvOptions = {}): Promise<
     fail('parseCsv', (cause as Error).message, 'every line must have the same number of fields', { cause });
   }
   const names = (header ? records.shift() : records[0]?.map((_, i) => String(i))) ?? [];
-  if (records.length === 0) fail('parseCsv', 'there are no lines of numbers', 'check the file and the header option');
+  if (records.length === 0) fail('parseCsv', 'there are no rows', 'check the file and the header option');
   const places = choose(names, options);
   const values = new Float32Array(records.length * places.length);
   records.forEach((record, r) => {
@@ -91,7 +106,7 @@ export async function parseCsv(text: string, options: CsvOptions = {}): Promise<
         fail(
           'parseCsv',
           `row ${r}, column ${name} is ${describe(field)}`,
-          `only numbers become tensors: leave the column out with { skip: [${name}] }, choose others with { columns: […] }, encode texts as numbers, or list them under missing`,
+          `only numbers become tensors: leave the column out with { skip: [${name}] }, choose others with { columns: […] }, encode text as numbers, or list it under missing`,
         );
       }
       values[r * places.length + j] = value;
@@ -101,7 +116,23 @@ export async function parseCsv(text: string, options: CsvOptions = {}): Promise<
   return { columns, values: tensor(values, { shape: [records.length, columns.length] }) };
 }
 
-/** Reads a CSV file in UTF-8. @throws TapegradError as parseCsv, and if the file cannot be read */
+/**
+ * Reads a CSV file in UTF-8; see {@link parseCsv}.
+ *
+ * @param path the file name
+ * @param options header, delimiter, missing values and choice of columns
+ * @returns names of columns, and values of shape [rows, columns]
+ * @throws TapegradError as parseCsv, and if the file cannot be read
+ * @example
+ * ```ts
+ * import { writeFileSync } from 'node:fs';
+ * import { readCsv } from 'tapegrad/io';
+ *
+ * writeFileSync('table.csv', 'x;y\n1;2\n');
+ * const { values } = await readCsv('table.csv', { delimiter: ';' });
+ * console.log(values.shape); // [1, 2]
+ * ```
+ */
 export async function readCsv(path: string, options: CsvOptions = {}): Promise<CsvTable> {
   return parseCsv(new TextDecoder().decode(await readFile('readCsv', path)), options);
 }

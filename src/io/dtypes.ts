@@ -1,9 +1,9 @@
-// How numbers of other types become float32.
+// Conversion of other number types to float32.
 
 export interface Decoder {
   readonly bytes: number;
   read(view: DataView, at: number): number;
-  /** Whether a number that float32 cannot hold is an error rather than rounded. */
+  /** Whether a number that float32 cannot represent is an error instead of being rounded. */
   readonly exact?: true;
 }
 
@@ -23,7 +23,7 @@ function bfloat(bits: number): number {
   return scratch.getFloat32(0);
 }
 
-/** By the names of safetensors; little-endian. */
+/** Decoders of little-endian numbers by the type names of safetensors. */
 export const decoders: Readonly<Record<string, Decoder>> = {
   F32: { bytes: 4, read: (v, at) => v.getFloat32(at, true) },
   F64: { bytes: 8, read: (v, at) => v.getFloat64(at, true) },
@@ -40,7 +40,7 @@ export const decoders: Readonly<Record<string, Decoder>> = {
   BOOL: { bytes: 1, read: (v, at) => v.getUint8(at) },
 };
 
-/** Whether float32 holds a number of this type: whole numbers exactly, others without becoming infinite. */
+/** Whether float32 can represent a number of this type: integers exactly, others without overflow. */
 export function fits({ exact }: Decoder, v: number): boolean {
   const rounded = Math.fround(v);
   return exact ? rounded === v : Number.isFinite(rounded) || !Number.isFinite(v);

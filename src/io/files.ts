@@ -6,33 +6,33 @@ import { checkState, fromSafetensors, toSafetensors } from './safetensors.js';
 
 function files(op: string): typeof import('node:fs').promises {
   const fs = builtin('node:fs');
-  if (fs === null) fail(op, 'this environment has no files', 'use toSafetensors and fromSafetensors with bytes');
+  if (fs === null) fail(op, 'this environment has no file system', 'use toSafetensors and fromSafetensors with bytes');
   return fs.promises;
 }
 
-/** Writes a file whole or not at all: beside the target first, then renamed over it. @internal */
+/** Writes a file atomically: to a temporary file in the same folder, which is then renamed. @internal */
 export async function writeAtomically(op: string, path: string, bytes: Uint8Array): Promise<void> {
   if (typeof path !== 'string' || path === '') fail(op, `the path is ${describe(path)}`, 'pass a file name');
   const fs = files(op);
-  const beside = `${path}.${Math.floor(Math.random() * 2 ** 48).toString(36)}.tmp`;
+  const temporary = `${path}.${Math.floor(Math.random() * 2 ** 48).toString(36)}.tmp`;
   try {
-    const file = await fs.open(beside, 'wx');
+    const file = await fs.open(temporary, 'wx');
     try {
       await file.writeFile(bytes);
       await file.sync();
     } finally {
       await file.close();
     }
-    await fs.rename(beside, path);
+    await fs.rename(temporary, path);
   } catch (cause) {
-    await fs.rm(beside, { force: true });
-    fail(op, `cannot write ${path}: ${(cause as Error).message}`, 'choose a folder that exists and may be written', {
+    await fs.rm(temporary, { force: true });
+    fail(op, `cannot write ${path}: ${(cause as Error).message}`, 'choose a folder that exists and is writable', {
       cause,
     });
   }
 }
 
-/** @internal */
+/** Reads a file. @throws TapegradError naming the path @internal */
 export async function readFile(op: string, path: string): Promise<Uint8Array> {
   try {
     return await files(op).readFile(path);
@@ -42,9 +42,22 @@ export async function readFile(op: string, path: string): Promise<Uint8Array> {
 }
 
 /**
- * Saves a model's state, or any tensors by name, as safetensors. Written beside and renamed, so that a crash leaves
- * either the old file or the new one.
- * @throws TapegradError if the path cannot be written, or the state is none
+ * Saves the state of a model, or any tensors by name, as a safetensors file. The file is written under a temporary name and
+ * then renamed, so that a crash leaves either the old file or the new one.
+ *
+ * @param target a module, or an object of tensors by name
+ * @param path the file name, usually ending in .safetensors
+ * @param metadata strings by name, stored in the file
+ * @throws TapegradError if `target` is not a module or an object of tensors, and if the path cannot be written
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ * import { load, save } from 'tapegrad/io';
+ *
+ * const model = new nn.Linear(4, 2);
+ * await save(model, 'weights.safetensors');
+ * model.loadStateDict(await load('weights.safetensors'));
+ * ```
  */
 export async function save(target: Module | StateDict, path: string, metadata?: Record<string, string>): Promise<void> {
   const state = target instanceof Module ? target.stateDict() : target;
@@ -53,11 +66,23 @@ export async function save(target: Module | StateDict, path: string, metadata?: 
 }
 
 /**
- * Loads tensors by name from a safetensors file, or from a checkpoint of torch.save (.pth, .pt), of which nothing is
- * executed; the file's contents decide. Dicts nested in a checkpoint give names such as 'model.fc1.weight', and what is
- * no tensor is left out. Numbers of other types become float32.
- * @throws TapegradError if the file cannot be read or is malformed, if a checkpoint wants to call anything but what
- *   rebuilds tensors, or if float32 cannot hold a number
+ * Loads tensors by name from a safetensors file, or from a checkpoint of
+ * [torch.save](https://docs.pytorch.org/docs/stable/generated/torch.save.html) (.pth, .pt) without executing anything in it.
+ * The format is detected from the contents. Nested dicts and lists of a checkpoint become paths such as 'model.fc1.weight';
+ * values that are not tensors are skipped. Other number types are converted to float32.
+ *
+ * @param path the file name
+ * @returns the tensors by name, on the CPU
+ * @throws TapegradError if the file cannot be read or is malformed, if a checkpoint calls a function that does not rebuild
+ *   tensors, and for a number that float32 cannot represent
+ * @example
+ * ```ts
+ * import { tensor } from 'tapegrad';
+ * import { load, save } from 'tapegrad/io';
+ *
+ * await save({ mean: tensor([1, 2]) }, 'statistics.safetensors');
+ * console.log((await load('statistics.safetensors')).mean.toArraySync()); // [1, 2]
+ * ```
  */
 export async function load(path: string): Promise<StateDict> {
   const bytes = await readFile('load', path);
@@ -65,7 +90,7 @@ export async function load(path: string): Promise<StateDict> {
   if (isPickle(bytes)) {
     fail(
       'load',
-      `${path} is a checkpoint from before PyTorch 1.6, which is no zip archive`,
+      `${path} is a checkpoint from before PyTorch 1.6, which is not a zip archive`,
       'load it in PyTorch with weights_only=True and save it again with torch.save',
     );
   }

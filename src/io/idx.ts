@@ -21,9 +21,22 @@ const kinds: { readonly [code: number]: Kind | undefined } = {
   14: { bytes: 8, read: (v, at) => v.getFloat64(at) },
 };
 
-/** The tensor in the bytes of an IDX file. @throws TapegradError for anything else, and for sizes that do not match the file */
+/**
+ * Parses an IDX file, the format of the [MNIST](http://yann.lecun.com/exdb/mnist) images and labels.
+ *
+ * @param bytes the uncompressed contents of the file
+ * @returns a tensor with the shape in the file
+ * @throws TapegradError for anything but a well-formed IDX file, and for dimensions that do not match the size of the file
+ * @example
+ * ```ts
+ * import { parseIdx } from 'tapegrad/io';
+ *
+ * const labels = parseIdx(new Uint8Array([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]));
+ * console.log(labels.toArraySync()); // [7, 2, 1]
+ * ```
+ */
 export function parseIdx(bytes: Uint8Array): Tensor {
-  // By its tag, since test runners have several classes of this name.
+  // By its tag, because test runners have several classes of this name.
   if (Object.prototype.toString.call(bytes) !== '[object Uint8Array]')
     fail('parseIdx', `the bytes are ${describe(bytes)}`, 'pass a Uint8Array with the whole file, or use readIdx(path)');
   const damaged = (problem: string): never => fail('parseIdx', problem, 'the file is damaged, compressed, or not IDX');
@@ -43,7 +56,21 @@ export function parseIdx(bytes: Uint8Array): Tensor {
   return tensor(values, { shape });
 }
 
-/** Reads an IDX file. @throws TapegradError as parseIdx, and if the file cannot be read */
+/**
+ * Reads an uncompressed IDX file; see {@link parseIdx}.
+ *
+ * @param path the file name
+ * @returns a tensor with the shape in the file
+ * @throws TapegradError as parseIdx, and if the file cannot be read
+ * @example
+ * ```ts
+ * import { writeFileSync } from 'node:fs';
+ * import { readIdx } from 'tapegrad/io';
+ *
+ * writeFileSync('labels.idx', new Uint8Array([0, 0, 8, 1, 0, 0, 0, 2, 7, 2]));
+ * console.log((await readIdx('labels.idx')).shape); // [2]
+ * ```
+ */
 export async function readIdx(path: string): Promise<Tensor> {
   return parseIdx(await readFile('readIdx', path));
 }

@@ -1,3 +1,9 @@
+/**
+ * Reading and writing of tensors, models and data files.
+ *
+ * @module
+ */
+
 export type { StateDict } from '../nn/module.js';
 export { type CsvOptions, type CsvTable, parseCsv, readCsv } from './csv.js';
 export { load, save } from './files.js';

@@ -1,6 +1,5 @@
-import type { Preparation } from '../data/index.js';
-import { fromPreparation, isPreparation, preparationJSON } from '../data/prepare.js';
-import { checkProfile, type TrainingProfile } from '../data/profile.js';
+import { type Baseline, checkBaseline } from '../data/baseline.js';
+import { isPreprocessor, type Preprocessor, preprocessorFromJSON, preprocessorToJSON } from '../data/preprocessors.js';
 import { checkOptions, describe, fail, show } from '../errors.js';
 import { Module, type TensorModule } from '../nn/index.js';
 import { allParameters, assignParameter } from '../nn/module.js';
@@ -9,63 +8,81 @@ import { type Described, damaged, describeModule, flatten, make, shapesOf } from
 import { readFile, writeAtomically } from './files.js';
 import { fromSafetensors, toSafetensors } from './safetensors.js';
 
-// A model in one safetensors file: its weights, and in the metadata under 'tapegrad' what it is made of and what belongs to
-// it, as JSON with a version. Other readers of safetensors see the weights.
+// A model in one safetensors file: the weights as tensors; architecture, preprocessors, baseline and labels as versioned JSON
+// in the metadata under 'tapegrad'. Other readers of safetensors see the weights.
 
 const KEY = 'tapegrad';
-/** 2 where parameters are shared, which readers of version 1 would not know. */
-const VERSIONS = [1, 2];
+/**
+ * A file has the lowest version whose readers understand all of it: 2 adds shared parameters; 3 renames the keys of version 1
+ * for preprocessors ('preparation') and baseline ('profile'), which readers of versions 1 and 2 would silently ignore.
+ */
+const VERSIONS = [1, 2, 3];
 
-/** What belongs to a model beside its weights. */
+/** What a model file can contain besides weights and architecture. */
 export interface ModelExtras {
-  /** The fitted preparation of the data, in the order in which it is applied before the model. */
-  preparation?: readonly Preparation[];
-  /** What the training data looked like before the preparation; made by data.trainingProfile. */
-  profile?: TrainingProfile;
+  /** The fitted preprocessors, in the order in which they are applied before the model. */
+  preprocessors?: readonly Preprocessor[];
+  /** Statistics of the training data before preprocessing, for drift monitoring; made by `data.computeBaseline`. */
+  baseline?: Baseline;
   /** The names of the classes, one for each output. */
   labels?: readonly string[];
 }
 
-/** A model file as it was read. */
-export interface ModelFile extends Required<Omit<ModelExtras, 'profile'>> {
+/** The contents of a model file. */
+export interface ModelFile extends Required<Omit<ModelExtras, 'baseline'>> {
+  /** The model with its weights, in training mode. */
   readonly model: TensorModule;
-  readonly profile: TrainingProfile | null;
-  /** How many numbers a sample has, and how many its prediction; null where any number goes. */
+  /** The baseline for drift monitoring; null if the file has none. */
+  readonly baseline: Baseline | null;
+  /** The number of features of a sample; null for a model that accepts any number. */
   readonly inputFeatures: number | null;
+  /** The number of outputs for a sample; null if it is the number of features. */
   readonly outputFeatures: number | null;
 }
 
 /**
- * Saves a model with its architecture in one safetensors file, whose weights other programs can read; with its fitted
- * preparation and the profile of its training data if they are given. Written beside and renamed, so that a crash leaves
- * either the old file or the new one.
+ * Saves a model with its architecture in one safetensors file. Other programs can read the weights. The file is written
+ * under a temporary name and then renamed, so that a crash leaves either the old file or the new one.
  *
  * @param model an nn.Sequential of the layers of nn, or one such layer
- * @throws TapegradError for modules of other classes and extras that do not belong to the model, before anything is
- *   written, and if the path cannot be written
+ * @param path the file name, usually ending in .safetensors
+ * @param extras fitted preprocessors, baseline of the training data, names of the classes
+ * @throws TapegradError for modules of other classes and for extras that do not match the model, before anything is written;
+ *   and if the path cannot be written
+ * @example
+ * ```ts
+ * import { data, nn, randn } from 'tapegrad';
+ * import { loadModelFile, saveModel } from 'tapegrad/io';
+ *
+ * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.ReLU(), new nn.Linear(8, 2));
+ * const scaler = new data.StandardScaler().fit(randn([100, 4]));
+ * await saveModel(model, 'model.safetensors', { preprocessors: [scaler], labels: ['no', 'yes'] });
+ * const file = await loadModelFile('model.safetensors');
+ * console.log(file.inputFeatures, file.labels); // 4 ['no', 'yes']
+ * ```
  */
 export async function saveModel(model: Module, path: string, extras: ModelExtras = {}): Promise<void> {
-  checkOptions('saveModel', extras, ['preparation', 'profile', 'labels']);
+  checkOptions('saveModel', extras, ['preprocessors', 'baseline', 'labels']);
   if (!(model instanceof Module)) fail('saveModel', `the model is ${describe(model)}`, 'pass a module');
   const architecture = describeModule('saveModel', model);
-  const { preparation = [], profile, labels = [] } = extras;
-  preparation.forEach((p, i) => {
-    if (!isPreparation(p))
+  const { preprocessors = [], baseline, labels = [] } = extras;
+  preprocessors.forEach((p, i) => {
+    if (!isPreprocessor(p))
       fail(
         'saveModel',
-        `preparation[${i}] is ${describe(p)}`,
+        `preprocessors[${i}] is ${describe(p)}`,
         'pass fitted StandardScaler, MinMaxScaler and Imputer objects in the order in which they are applied',
       );
   });
   const sharing = sharedParameters(model);
   const frozen = model.namedParameters().flatMap(([name, p]) => (p.requiresGrad ? [] : [name]));
   const description = {
-    version: Object.keys(sharing).length > 0 ? 2 : 1,
+    version: preprocessors.length > 0 || baseline !== undefined ? 3 : Object.keys(sharing).length > 0 ? 2 : 1,
     architecture,
     ...(Object.keys(sharing).length > 0 ? { shared: sharing } : {}),
     ...(frozen.length > 0 ? { frozen } : {}),
-    ...(preparation.length > 0 ? { preparation: preparation.map(preparationJSON) } : {}),
-    ...(profile === undefined ? {} : { profile }),
+    ...(preprocessors.length > 0 ? { preprocessors: preprocessors.map(preprocessorToJSON) } : {}),
+    ...(baseline === undefined ? {} : { baseline }),
     ...(labels.length > 0 ? { labels } : {}),
   };
   readExtras('saveModel', description);
@@ -74,7 +91,7 @@ export async function saveModel(model: Module, path: string, extras: ModelExtras
   if (surplus.length > 0)
     fail(
       'saveModel',
-      `the model has ${surplus.join(', ')}, which its layers do not have by themselves`,
+      `the model has ${surplus.join(', ')}, which do not belong to its layers`,
       'use save(model.stateDict(), path) and build the model in code',
     );
   await writeAtomically(
@@ -85,24 +102,53 @@ export async function saveModel(model: Module, path: string, extras: ModelExtras
 }
 
 /**
- * Loads a model that `saveModel` has written. Nothing in the file is executed, and nothing is made before the described
- * architecture and the weights that are there agree.
+ * Loads a model that `saveModel` has written. Nothing in the file is executed, and no layer is created before the weights in
+ * the file have been checked against its architecture.
  *
- * @throws TapegradError for other files, for layers or versions that this release does not know, and for weights that do
- *   not belong to the architecture
+ * @param path the file name
+ * @returns the model, in training mode
+ * @throws TapegradError if the file cannot be read or was not written by `saveModel`, for layers or versions that this release
+ *   does not know, and for weights that do not match the architecture
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ * import { loadModel, saveModel } from 'tapegrad/io';
+ *
+ * await saveModel(new nn.Linear(4, 2), 'model.safetensors');
+ * const model = await loadModel('model.safetensors');
+ * model.eval();
+ * ```
  */
 export async function loadModel(path: string): Promise<TensorModule> {
   return (await loadModelFile(path)).model;
 }
 
-/** As loadModel, from a path or the bytes of a file, with everything that belongs to the model. @throws TapegradError as loadModel */
+/**
+ * Loads a model file with everything in it: model, preprocessors, baseline and labels.
+ *
+ * @param source a file name, or the bytes of a file
+ * @returns the contents of the file
+ * @throws TapegradError as {@link loadModel}
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ * import { loadModelFile, saveModel } from 'tapegrad/io';
+ *
+ * await saveModel(new nn.Linear(4, 2), 'model.safetensors', { labels: ['no', 'yes'] });
+ * console.log((await loadModelFile('model.safetensors')).labels); // ['no', 'yes']
+ * ```
+ */
 export async function loadModelFile(source: string | Uint8Array): Promise<ModelFile> {
   const [bytes, name] =
     typeof source === 'string' ? [await readFile('loadModel', source), source] : [source, 'the file'];
   const { tensors, metadata } = fromSafetensors(bytes);
   const text = metadata[KEY];
   if (text === undefined) {
-    fail('loadModel', `${name} describes no architecture`, 'load(path) gives its tensors for model.loadStateDict');
+    fail(
+      'loadModel',
+      `${name} does not describe an architecture`,
+      'load(path) returns its tensors for model.loadStateDict',
+    );
   }
   const description = parse(text);
   const expected = new Map(shapesOf(description.architecture));
@@ -122,16 +168,20 @@ export async function loadModelFile(source: string | Uint8Array): Promise<ModelF
 
 interface Description {
   readonly architecture: Described;
+  readonly preprocessors?: unknown;
+  readonly baseline?: unknown;
+  /** The preprocessors in files of versions 1 and 2. */
   readonly preparation?: unknown;
+  /** The baseline in files of versions 1 and 2. */
   readonly profile?: unknown;
   readonly labels?: unknown;
-  /** The paths of parameters that are others once more, with the paths of those. */
+  /** For each further path of a shared parameter its first path. */
   readonly shared?: unknown;
-  /** The paths of parameters that required no gradient. */
+  /** The paths of parameters with requiresGrad false. */
   readonly frozen?: unknown;
 }
 
-/** The later paths of shared parameters, each with the first one. */
+/** For each further path of a shared parameter its first path. */
 function sharedParameters(model: Module): Record<string, string> {
   const first = new Map(model.namedParameters().map(([name, p]) => [p, name]));
   return Object.fromEntries(
@@ -139,7 +189,7 @@ function sharedParameters(model: Module): Record<string, string> {
   );
 }
 
-/** Shares and freezes the parameters of a new model as the description says. @throws TapegradError for paths that are not there */
+/** Shares and freezes parameters of a new model as described. @throws TapegradError for paths that do not exist */
 function restoreParameters(model: Module, { shared = {}, frozen = [] }: Description): void {
   if (typeof shared !== 'object' || shared === null || !Array.isArray(frozen))
     damaged(`shared is ${describe(shared)} and frozen ${describe(frozen)}`);
@@ -147,43 +197,46 @@ function restoreParameters(model: Module, { shared = {}, frozen = [] }: Descript
     const parameters = new Map(allParameters(model));
     const [own, other] = [parameters.get(name), parameters.get(first)];
     if (own === undefined || other === undefined || !sameShape(own.shape, other.shape))
-      damaged(`'${name}' and ${describe(first)} do not go together as one parameter`);
+      damaged(`'${name}' and ${describe(first)} cannot be one parameter`);
     assignParameter(model, name, other);
   }
   const parameters = new Map(allParameters(model));
   for (const name of frozen) {
-    const p = parameters.get(name) ?? damaged(`the frozen parameter ${describe(name)} is not there`);
+    const p = parameters.get(name) ?? damaged(`the frozen parameter ${describe(name)} does not exist`);
     p.requiresGrad = false;
   }
 }
 
-/** Checks what belongs to a model against the model's own sizes. */
-function readExtras(op: string, { architecture, preparation = [], profile = null, labels = [] }: Description) {
+/** Restores the extras, and checks them against the sizes of the model. */
+function readExtras(op: string, description: Description) {
+  const { architecture, labels = [] } = description;
+  const preprocessors = description.preprocessors ?? description.preparation ?? [];
+  const baseline = description.baseline ?? description.profile ?? null;
   const wrong = (problem: string): never =>
-    op === 'loadModel' ? damaged(problem) : fail(op, problem, 'pass what was made for this model and its data');
+    op === 'loadModel' ? damaged(problem) : fail(op, problem, 'pass extras that were made for this model and its data');
   const linears = flatten(architecture).flatMap(([d]) => (d.type === 'Linear' ? [d] : []));
   const inputFeatures = (linears.at(0)?.inFeatures ?? null) as number | null;
   const outputFeatures = (linears.at(-1)?.outFeatures ?? null) as number | null;
-  if (!Array.isArray(preparation)) wrong(`the preparation is ${describe(preparation)}`);
-  const prepared = (preparation as unknown[]).map((json) => fromPreparation(json));
-  for (const { features, name } of prepared) {
+  if (!Array.isArray(preprocessors)) wrong(`the preprocessors are ${describe(preprocessors)}`);
+  const restored = (preprocessors as unknown[]).map(preprocessorFromJSON);
+  for (const { features, name } of restored) {
     if (inputFeatures !== null && features !== inputFeatures)
-      wrong(`a ${name} of ${features} features stands before a model of ${inputFeatures}`);
+      wrong(`a ${name} has ${features} features, the model ${inputFeatures}`);
   }
-  if (profile !== null) {
-    const { features, outputs } = checkProfile(op, profile);
+  if (baseline !== null) {
+    const { features, outputs } = checkBaseline(op, baseline);
     if (inputFeatures !== null && features.length !== inputFeatures)
-      wrong(`the profile has ${features.length} features, the model ${inputFeatures}`);
+      wrong(`the baseline has ${features.length} features, the model ${inputFeatures}`);
     if (outputFeatures !== null && outputs.length > 0 && outputs.length !== outputFeatures)
-      wrong(`the profile has ${outputs.length} outputs, the model ${outputFeatures}`);
+      wrong(`the baseline has ${outputs.length} outputs, the model ${outputFeatures}`);
   }
   if (!Array.isArray(labels) || !labels.every((l) => typeof l === 'string'))
     wrong(`the labels are ${describe(labels)}`);
   if (outputFeatures !== null && (labels as string[]).length > 0 && (labels as string[]).length !== outputFeatures)
     wrong(`there are ${(labels as string[]).length} labels for ${outputFeatures} outputs`);
   return {
-    preparation: prepared.map((p) => p.preparation),
-    profile: profile as TrainingProfile | null,
+    preprocessors: restored.map((p) => p.preprocessor),
+    baseline: baseline as Baseline | null,
     labels: labels as string[],
     inputFeatures,
     outputFeatures,
@@ -195,13 +248,13 @@ function parse(text: string): Description {
   try {
     description = JSON.parse(text);
   } catch (cause) {
-    damaged(`its description is no JSON: ${(cause as Error).message}`);
+    damaged(`its description is not JSON: ${(cause as Error).message}`);
   }
   const { version } = (description ?? {}) as Record<string, unknown>;
   if (!VERSIONS.includes(version as number))
     fail(
       'loadModel',
-      `the file has version ${describe(version)}, this release reads ${VERSIONS.join(' and ')}`,
+      `the file has version ${describe(version)}, this release reads ${VERSIONS.join(', ')}`,
       'update tapegrad',
     );
   return description as Description;

@@ -8,9 +8,9 @@ import { writeAtomically } from './files.js';
 // ONNX (https://onnx.ai/onnx/repo-docs/IR.html): a protobuf of a graph whose nodes are operators. Weights are raw
 // little-endian float32.
 
-/** https://onnx.ai/onnx/operators: the version whose operators are used. */
+/** The operator set version; see https://onnx.ai/onnx/operators. */
 const OPSET = 17;
-/** The first version of the file format that allows that opset. */
+/** The first version of the file format that allows this operator set. */
 const IR_VERSION = 8;
 
 type Library = typeof Onnx;
@@ -39,20 +39,20 @@ function nodes(
     const inputs = [input, `${path}weight`, ...(bias ? [`${path}bias`] : [])];
     return [{ name: output, opType: 'Gemm', input: inputs, output: [output], attribute: [transB] }];
   }
-  // Gemm takes matrices only.
+  // Gemm accepts matrices only.
   const perm = { name: 'perm', type: onnx.AttributeProto.AttributeType.INTS, ints: [1, 0] };
-  const [turned, times] = [`${output}.weight`, bias ? `${output}.product` : output];
+  const [transposed, product] = [`${output}.weight`, bias ? `${output}.product` : output];
   return [
-    { name: turned, opType: 'Transpose', input: [`${path}weight`], output: [turned], attribute: [perm] },
-    { name: times, opType: 'MatMul', input: [input, turned], output: [times] },
-    ...(bias ? [{ name: output, opType: 'Add', input: [times, `${path}bias`], output: [output] }] : []),
+    { name: transposed, opType: 'Transpose', input: [`${path}weight`], output: [transposed], attribute: [perm] },
+    { name: product, opType: 'MatMul', input: [input, transposed], output: [product] },
+    ...(bias ? [{ name: output, opType: 'Add', input: [product, `${path}bias`], output: [output] }] : []),
   ];
 }
 
-/** The layers that are one operator by another name. */
+/** The ONNX operators of layers without parameters. */
 const operators: Readonly<Record<string, string>> = { ReLU: 'Relu', Sigmoid: 'Sigmoid', Tanh: 'Tanh' };
 
-/** Bytes of a tensor's numbers, little-endian whatever the machine is. */
+/** The values of a tensor as little-endian bytes, independent of the machine. */
 async function rawData(state: StateDict, name: string): Promise<Uint8Array> {
   const values = await state[name].data();
   const view = new DataView(new ArrayBuffer(values.length * 4));
@@ -63,13 +63,21 @@ async function rawData(state: StateDict, name: string): Promise<Uint8Array> {
 }
 
 /**
- * Writes a model as ONNX, opset 17, float32, with one input 'input' and one output 'output'. The first dimension is
- * dynamic, whatever `inputShape` says there. Needs the package onnx-proto.
+ * Exports a model as [ONNX](https://onnx.ai/onnx/intro/) (operator set 17, float32), with one input 'input' and one output
+ * 'output'. The first dimension is dynamic, whatever its size in `inputShape`. Needs the optional package onnx-proto.
  *
  * @param model an nn.Sequential of the layers of nn, or one such layer
  * @param inputShape the shape of an input, [batch, .., features]
- * @throws TapegradError for modules of other classes and shapes that do not go through the model, before anything is
- *   written, and if the path cannot be written
+ * @param path the file name, usually ending in .onnx
+ * @throws TapegradError for modules of other classes, shapes that the model does not accept and a missing package, before
+ *   anything is written; and if the path cannot be written
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ * import { exportOnnx } from 'tapegrad/io';
+ *
+ * await exportOnnx(new nn.Sequential(new nn.Linear(4, 2), new nn.ReLU()), [1, 4], 'model.onnx');
+ * ```
  */
 export async function exportOnnx(model: Module, inputShape: readonly number[], path: string): Promise<void> {
   if (!(model instanceof Module)) fail('exportOnnx', `the model is ${describe(model)}`, 'pass a module');
@@ -82,7 +90,7 @@ export async function exportOnnx(model: Module, inputShape: readonly number[], p
       fail(
         'exportOnnx',
         `layer '${at.replace(/\.$/, '')}' takes ${layer.inFeatures} features, not those of ${show(shape)}`,
-        'pass the shape that the model takes',
+        'pass a shape that the model accepts',
         {
           shapes: [inputShape],
         },

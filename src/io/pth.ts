@@ -5,13 +5,13 @@ import type { StateDict } from '../nn/module.js';
 import { sizeOf } from '../shape.js';
 import { decoders, fits } from './dtypes.js';
 
-// PyTorch's checkpoints since 1.6: a zip archive, stored without compression, of a pickle (data.pkl) that says what there
-// is and of one file for each storage (data/0, data/1 …). A pickle is a program. Here the few globals that rebuild tensors
-// stand for harmless functions of our own, and every other one is refused by name; nothing of the file is executed.
+// PyTorch's checkpoints since 1.6: a zip archive without compression, with a pickle (data.pkl) that describes the objects and
+// one file for each storage (data/0, data/1 …). A pickle is a program. Here the few globals that rebuild tensors are replaced
+// by harmless functions, and every other one is refused by name; nothing in the file is executed.
 
 const OP = 'load';
 
-/** torch's storage classes by what their numbers are called in safetensors. */
+/** The type names of safetensors for torch's storage classes. */
 const STORAGES: Readonly<Record<string, string>> = {
   FloatStorage: 'F32',
   DoubleStorage: 'F64',
@@ -25,8 +25,8 @@ const STORAGES: Readonly<Record<string, string>> = {
   BoolStorage: 'BOOL',
 };
 
-/** What the tensors of a file may take together, as a multiple of its bytes: views may repeat what is stored once. */
-const MOST_REPEATS = 64;
+/** The limit on the total size of the tensors, as a multiple of the file size: views can repeat stored values. */
+const MAX_EXPANSION = 64;
 
 class StorageType {
   constructor(readonly dtype: string) {}
@@ -49,33 +49,34 @@ class StoredTensor {
   ) {}
 }
 
-/** Whether bytes begin like a zip archive. */
+/** Whether the first bytes are those of a zip archive. */
 export function isZip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x50 && bytes[1] === 0x4b && bytes[2] === 3 && bytes[3] === 4;
 }
 
-/** Whether bytes begin like a pickle of protocol 2 or later, as checkpoints did before PyTorch 1.6. */
+/** Whether the first bytes are those of a pickle of protocol 2 to 5, as in checkpoints before PyTorch 1.6. */
 export function isPickle(bytes: Uint8Array): boolean {
   return bytes[0] === 0x80 && bytes[1] >= 2 && bytes[1] <= 5;
 }
 
 /**
- * Reads a checkpoint that torch.save has written: a dict of tensors, in which dicts and lists may be nested ('model.fc1.weight').
- * Numbers of other types become float32. What is no tensor is left out.
- * @throws TapegradError for globals other than those that rebuild tensors, for whole numbers and doubles that float32 cannot
- *   hold, and for anything else than a well-formed file
+ * Reads a checkpoint of torch.save: a dict of tensors, possibly with nested dicts and lists ('model.fc1.weight'). Other number
+ * types are converted to float32; values that are not tensors are skipped.
+ * @throws TapegradError for globals that do not rebuild tensors, for integers and doubles that float32 cannot represent, and
+ *   for files that are not well-formed
  */
 export async function fromPth(bytes: Uint8Array): Promise<StateDict> {
   const files = await unzip(bytes);
   const pickle = [...files.keys()].find((name) => name.endsWith('/data.pkl'));
-  if (pickle === undefined) bad('the archive holds no data.pkl');
+  if (pickle === undefined) bad('the archive does not contain data.pkl');
   const root = pickle.slice(0, -'data.pkl'.length);
   const order = files.get(`${root}byteorder`);
   if (order !== undefined && new TextDecoder().decode(order) !== 'little')
     bad('it was written on a big-endian machine', 'load it there and save it as safetensors');
   const found = collect(await unpickle(files.get(pickle)!));
-  if (found.size === 0) bad('it holds no tensors by name', 'save a dict, such as model.state_dict(), with torch.save');
-  const allowed = MOST_REPEATS * bytes.length;
+  if (found.size === 0)
+    bad('it does not contain tensors by name', 'save a dict, such as model.state_dict(), with torch.save');
+  const allowed = MAX_EXPANSION * bytes.length;
   let total = 0;
   for (const [name, t] of found) {
     total += 4 * sizeOf(t.shape);
@@ -86,7 +87,7 @@ export async function fromPth(bytes: Uint8Array): Promise<StateDict> {
   );
 }
 
-// The libraries are loaded when a checkpoint is: nothing else needs them.
+// The libraries are loaded on first use, because only checkpoints need them.
 
 async function unzip(bytes: Uint8Array): Promise<Map<string, Uint8Array>> {
   const { unzipSync } = await import('fflate');
@@ -110,41 +111,41 @@ async function unzip(bytes: Uint8Array): Promise<Map<string, Uint8Array>> {
 const END_OF_DIRECTORY = 0x06054b50;
 const DIRECTORY_ENTRY = 0x02014b50;
 
-/** The second end of a directory, for large archives, which PyTorch always writes, and what points to it. */
+/** The zip64 end of directory and its locator, which PyTorch always writes. */
 const END_64 = 0x06064b50;
 const LOCATOR_64 = 0x07064b50;
 
 /**
- * Requires a directory that lies inside the file, as fflate will see it: it follows the counts and offsets of a damaged one
- * beyond the file's end, for minutes or for ever.
+ * Requires a directory inside the file, with the fields that fflate reads: on a damaged directory fflate follows counts and
+ * offsets beyond the end of the file, possibly without end.
  */
 function checkDirectory(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let end = bytes.length - 22;
   while (end >= 0 && view.getUint32(end, true) !== END_OF_DIRECTORY) end--;
-  if (end < 0) throw new Error('it has no directory');
+  if (end < 0) throw new Error('it does not have a directory');
   let count = view.getUint16(end + 8, true);
   let at = view.getUint32(end + 16, true);
   if (end >= 20 && view.getUint32(end - 20, true) === LOCATOR_64) {
     const second = view.getUint32(end - 12, true);
     if (second + 56 > end || view.getUint32(second, true) !== END_64)
-      throw new Error('its second directory end is none');
+      throw new Error('its zip64 end of directory is invalid');
     count = view.getUint32(second + 32, true);
     at = view.getUint32(second + 48, true);
   }
   for (let i = 0; i < count; i++) {
     if (at + 46 > end || view.getUint32(at, true) !== DIRECTORY_ENTRY)
-      throw new Error(`entry ${i} of its directory is none`);
+      throw new Error(`entry ${i} of its directory is invalid`);
     const [packed, size, start] = [20, 24, 42].map((field) => view.getUint32(at + field, true));
     if (packed > bytes.length || start > bytes.length || size === 0xffffffff)
-      throw new Error(`entry ${i} of its directory leads out of the file`);
+      throw new Error(`entry ${i} of its directory points outside the file`);
     at += 46 + view.getUint16(at + 28, true) + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
   }
 }
 
 class Refused extends Error {}
 
-/** The globals that a file of tensors needs, made anew for every file, so that none of them can be tampered with. */
+/** The globals that a file of tensors needs; created for each file, so that no file can affect another. */
 function globals(): (module: string, name: string) => unknown {
   const known: Record<string, unknown> = {
     'collections.OrderedDict': Object.freeze(() => new Map()),
@@ -160,10 +161,10 @@ function globals(): (module: string, name: string) => unknown {
 }
 
 function rebuild(storage: unknown, offset: unknown, shape: unknown, strides: unknown): StoredTensor {
-  const whole = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
-  const dims = (v: unknown): v is number[] => Array.isArray(v) && v.every(whole);
-  if (!(storage instanceof StoredNumbers) || !whole(offset) || !dims(shape) || !dims(strides))
-    throw new Error('a tensor is described by something else than a storage, an offset, a shape and strides');
+  const isSize = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
+  const dims = (v: unknown): v is number[] => Array.isArray(v) && v.every(isSize);
+  if (!(storage instanceof StoredNumbers) || !isSize(offset) || !dims(shape) || !dims(strides))
+    throw new Error('a tensor is not described by a storage, an offset, a shape and strides');
   if (shape.length !== strides.length)
     throw new Error(`a tensor has ${shape.length} dimensions and ${strides.length} strides`);
   return Object.freeze(new StoredTensor(storage, offset, [...shape], [...strides]));
@@ -176,12 +177,12 @@ function persistent(id: unknown): StoredNumbers {
     if (kind === 'storage' && type instanceof StorageType && typeof key === 'string' && Number.isSafeInteger(size))
       return Object.freeze(new StoredNumbers(type.dtype, key, size as number));
   }
-  throw new Error(`${describe(id)} refers to no storage`);
+  throw new Error(`${describe(id)} does not refer to a storage`);
 }
 
 async function unpickle(bytes: Uint8Array): Promise<unknown> {
   const { BufferReader, Parser } = await import('pickleparser');
-  /** A length below 0 would read what was read before, for ever. */
+  /** Refuses negative lengths, which would move backwards and never end. */
   class ForwardReader extends BufferReader {
     override skip(bytes: number): void {
       if (!(bytes >= 0)) throw new Error(`a length is ${bytes}`);
@@ -203,31 +204,31 @@ async function unpickle(bytes: Uint8Array): Promise<unknown> {
     return new Parser(options as ConstructorParameters<typeof Parser>[0]).read(new ForwardReader(bytes));
   } catch (cause) {
     if (cause instanceof Refused) {
-      const remedy = 'load it in PyTorch and save its state_dict(); nothing in the file has been run';
-      fail(OP, `the file wants to call ${cause.message}, which rebuilds no tensor`, remedy);
+      const remedy = 'load it in PyTorch and save its state_dict(); nothing in the file has been executed';
+      fail(OP, `the file calls ${cause.message}, which does not rebuild a tensor`, remedy);
     }
     bad(`the pickle cannot be read: ${(cause as Error).message}`);
   }
 }
 
-/** What shares its parts may have exponentially many paths. */
-const MOST_PATHS = 100_000;
-const MOST_DEPTH = 100;
+/** The limit on paths: objects that share their parts can have exponentially many. */
+const MAX_PATHS = 100_000;
+const MAX_DEPTH = 100;
 
-/** Gathers the tensors of nested dicts and lists under their paths. */
+/** Collects the tensors of nested dicts and lists by path. */
 function collect(root: unknown): Map<string, StoredTensor> {
   const found = new Map<string, StoredTensor>();
   const inside = new Set<unknown>();
   let paths = 0;
   const visit = (value: unknown, path: string): void => {
-    if (++paths > MOST_PATHS) bad(`it holds more than ${MOST_PATHS} things`);
+    if (++paths > MAX_PATHS) bad(`it contains more than ${MAX_PATHS} objects`);
     if (value instanceof StoredTensor) {
       if (path !== '') found.set(path, value);
       return;
     }
     if (!(value instanceof Map || Array.isArray(value))) return;
-    if (inside.has(value)) bad(`'${path}' holds itself`);
-    if (inside.size > MOST_DEPTH) bad(`its dicts are nested deeper than ${MOST_DEPTH}`);
+    if (inside.has(value)) bad(`'${path}' contains itself`);
+    if (inside.size > MAX_DEPTH) bad(`its dicts are nested deeper than ${MAX_DEPTH}`);
     inside.add(value);
     for (const [key, v] of value instanceof Map ? value : value.entries()) {
       visit(v, path === '' ? String(key) : `${path}.${String(key)}`);
@@ -242,11 +243,11 @@ function read(name: string, { storage, offset, shape, strides }: StoredTensor, b
   const { dtype, key, size } = storage;
   const decoder = decoders[dtype];
   const { bytes: width, read: number } = decoder;
-  if (bytes === undefined) bad(`'${name}' lies in data/${key}, which is missing`);
+  if (bytes === undefined) bad(`'${name}' is stored in data/${key}, which is missing`);
   if (size * width !== bytes.length)
     bad(`data/${key} has ${bytes.length} bytes, ${size} numbers of ${dtype} take ${size * width}`);
   if (sizeOf(shape) === 0)
-    bad(`'${name}' has the shape ${describe([...shape])} without elements, which no tensor here can have`);
+    bad(`'${name}' has the shape ${describe([...shape])} without elements, which is not supported`);
   const last = shape.reduce((at, n, d) => at + (n - 1) * strides[d], offset);
   if (last >= size) bad(`'${name}' reaches to number ${last} of a storage of ${size}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -256,7 +257,11 @@ function read(name: string, { storage, offset, shape, strides }: StoredTensor, b
   for (let i = 0; i < out.length; i++) {
     const v = number(view, at * width);
     if (!fits(decoder, v))
-      fail(OP, `'${name}' is ${dtype} and holds ${v}, which float32 cannot represent`, 'convert it in PyTorch first');
+      fail(
+        OP,
+        `'${name}' is ${dtype} and contains ${v}, which float32 cannot represent`,
+        'convert it in PyTorch first',
+      );
     out[i] = v;
     for (let d = shape.length - 1; d >= 0; d--) {
       at += strides[d];
@@ -268,6 +273,9 @@ function read(name: string, { storage, offset, shape, strides }: StoredTensor, b
   return tensor(out, { shape });
 }
 
-function bad(problem: string, remedy = 'the file is damaged or no checkpoint of torch.save; get a fresh copy'): never {
+function bad(
+  problem: string,
+  remedy = 'the file is damaged or not a checkpoint of torch.save; get a fresh copy',
+): never {
   fail(OP, problem, remedy);
 }

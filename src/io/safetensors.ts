@@ -19,20 +19,36 @@ interface Entry {
 }
 
 /**
- * The bytes of a safetensors file with the given tensors as F32.
- * @param metadata text by name, kept under __metadata__
- * @throws TapegradError for values that are no tensors, or metadata that is no text
+ * Serializes tensors in the [safetensors](https://github.com/huggingface/safetensors) format, as F32.
+ *
+ * @param state tensors by name, such as `model.stateDict()`, on any device
+ * @param metadata strings by name, stored under `__metadata__`
+ * @returns the bytes of a safetensors file
+ * @throws TapegradError if `state` is not an object of tensors, a tensor is named `__metadata__`, or a value of `metadata` is
+ *   not a string
+ * @example
+ * ```ts
+ * import { tensor } from 'tapegrad';
+ * import { fromSafetensors, toSafetensors } from 'tapegrad/io';
+ *
+ * const bytes = await toSafetensors({ weight: tensor([1, 2]) }, { author: 'me' });
+ * console.log(fromSafetensors(bytes).metadata); // { author: 'me' }
+ * ```
  */
 export async function toSafetensors(state: StateDict, metadata: Record<string, string> = {}): Promise<Uint8Array> {
   checkState('toSafetensors', state);
   const names = Object.keys(state);
-  // All are asked for at once: a training step between two of them would give a file of two steps.
+  // Reads all tensors at once: a training step between two reads would mix the values of two steps.
   const numbers = Promise.all(names.map((name) => (state[name] instanceof Tensor ? state[name].data() : null)));
-  numbers.catch(() => {}); // awaited below, if nothing is refused before
+  numbers.catch(() => {}); // awaited below unless an error is thrown first
   const header: [string, unknown][] = [];
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== 'string')
-      fail('toSafetensors', `metadata.${key} is ${describe(value)}`, 'metadata is text by name; use JSON.stringify');
+      fail(
+        'toSafetensors',
+        `metadata.${key} is ${describe(value)}`,
+        'pass strings by name; use JSON.stringify for other values',
+      );
   }
   if (Object.keys(metadata).length > 0) header.push(['__metadata__', metadata]);
   let offset = 0;
@@ -80,11 +96,29 @@ export function checkState(op: string, state: unknown): void {
 }
 
 /**
- * Reads a safetensors file. F32 comes back bit for bit; F64, F16, BF16, integers and BOOL are converted to float32.
- * @throws TapegradError for anything but a well-formed file: a header that is truncated, oversized, no JSON, or whose
- * offsets lie, overlap or leave holes; before anything of the claimed sizes is allocated
+ * Parses a [safetensors](https://github.com/huggingface/safetensors) file. F32 is read bit for bit; F64, F16, BF16, integers
+ * and BOOL are converted to float32.
+ *
+ * @param bytes the contents of the file
+ * @returns tensors and metadata
+ * @throws TapegradError for anything but a well-formed file: a header that is truncated, larger than 100 MB or not JSON,
+ *   offsets that do not match the shapes, overlap or leave holes, and a number that float32 cannot represent. Sizes are checked
+ *   before memory is allocated
+ * @example
+ * ```ts
+ * import { tensor } from 'tapegrad';
+ * import { fromSafetensors, toSafetensors } from 'tapegrad/io';
+ *
+ * const { tensors } = fromSafetensors(await toSafetensors({ weight: tensor([1, 2]) }));
+ * console.log(tensors.weight.toArraySync()); // [1, 2]
+ * ```
  */
-export function fromSafetensors(bytes: Uint8Array): { tensors: StateDict; metadata: Record<string, string> } {
+export function fromSafetensors(bytes: Uint8Array): {
+  /** The tensors by name, on the CPU. */
+  tensors: StateDict;
+  /** The strings in `__metadata__` by name. */
+  metadata: Record<string, string>;
+} {
   if (!(bytes instanceof Uint8Array))
     fail('fromSafetensors', `the argument is ${describe(bytes)}`, 'pass a Uint8Array');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -126,7 +160,7 @@ function parse(json: Uint8Array): Record<string, unknown> {
   try {
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
   } catch (cause) {
-    bad(`the header is no JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
+    bad(`the header is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
   if (typeof header !== 'object' || header === null || Array.isArray(header))
     bad(`the header is ${describe(header)}, not an object`);
@@ -141,7 +175,7 @@ function checkMetadata(metadata: unknown): Record<string, string> {
     Array.isArray(metadata) ||
     !Object.values(metadata).every((v) => typeof v === 'string')
   ) {
-    bad('__metadata__ is no object of texts');
+    bad('__metadata__ is not an object of strings');
   }
   return metadata as Record<string, string>;
 }
@@ -151,15 +185,15 @@ function checkEntry(name: string, value: unknown): Entry {
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
   if (typeof dtype !== 'string' || !Object.hasOwn(decoders, dtype))
     bad(`'${name}' has the dtype ${describe(dtype)}; known are ${Object.keys(decoders).join(', ')}`);
-  const whole = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
-  if (!Array.isArray(shape) || !shape.every(whole)) bad(`'${name}' has the shape ${describe(shape)}`);
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(whole))
+  const isSize = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
+  if (!Array.isArray(shape) || !shape.every(isSize)) bad(`'${name}' has the shape ${describe(shape)}`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
     bad(`'${name}' has the data_offsets ${describe(offsets)}`);
   const [begin, end] = offsets;
   const size = sizeOf(shape) * decoders[dtype].bytes;
   if (end - begin !== size)
     bad(`'${name}' is ${dtype} ${describe(shape)}, which takes ${size} bytes, but its offsets span ${end - begin}`);
-  if (size === 0) bad(`'${name}' has the shape ${describe(shape)} without elements, which no tensor here can have`);
+  if (size === 0) bad(`'${name}' has the shape ${describe(shape)} without elements, which is not supported`);
   return { dtype, shape, begin, end };
 }
 
@@ -170,7 +204,7 @@ function decode(name: string, { dtype, shape }: Entry, view: DataView, start: nu
   for (let i = 0; i < out.length; i++) {
     const v = read(view, start + i * bytes);
     out[i] = v;
-    if (!fits(decoder, v)) bad(`'${name}' is ${dtype} and holds ${v}, which float32 cannot represent`);
+    if (!fits(decoder, v)) bad(`'${name}' is ${dtype} and contains ${v}, which float32 cannot represent`);
   }
   return out;
 }

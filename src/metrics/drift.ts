@@ -1,18 +1,18 @@
 import { checkInteger, describe, fail } from '../errors.js';
 
-// How far a sample has moved from a reference. All take finite numbers in rising order.
+// Measures of drift: how much the distribution of a sample differs from a reference. All take sorted finite numbers.
 
 function checkSorted(op: string, name: string, values: ArrayLike<number>): void {
   if (typeof values?.length !== 'number')
-    fail(op, `the ${name} is ${describe(values)}`, 'pass an array of finite numbers in rising order');
+    fail(op, `the ${name} is ${describe(values)}`, 'pass an array of finite numbers in ascending order');
   if (values.length === 0) fail(op, `the ${name} is empty`, 'pass at least one number');
   for (let i = 0; i < values.length; i++) {
     if (!Number.isFinite(values[i]) || (i > 0 && values[i] < values[i - 1]))
-      fail(op, `the ${name} has ${describe(values[i])} at ${i}`, 'pass finite numbers in rising order');
+      fail(op, `the ${name} has ${describe(values[i])} at ${i}`, 'pass finite numbers in ascending order');
   }
 }
 
-/** How many of the sorted values are below `limit`, or with `equal` at most that. */
+/** The number of sorted values below `limit`, or with `equal` at most `limit`. */
 function countTo(values: ArrayLike<number>, limit: number, equal: boolean): number {
   let [low, high] = [0, values.length];
   while (low < high) {
@@ -23,15 +23,24 @@ function countTo(values: ArrayLike<number>, limit: number, equal: boolean): numb
   return low;
 }
 
-/** Shares below this are taken for it, so that an empty bin does not make the index infinite. */
-const LEAST_SHARE = 1e-4;
+/** The lower bound of a bin's fraction, so that an empty bin does not make the index infinite. */
+const LEAST_FRACTION = 1e-4;
 
 /**
- * The population stability index of shares: Σ (a - b) ln(a / b), each share 0.0001 at least. Below 0.1 is called stable,
- * above 0.25 a considerable shift.
- * @param actual counts by bin
- * @param expected counts by bin
- * @throws TapegradError for different numbers of bins, counts that are negative or not finite, or add up to nothing
+ * The population stability index of two histograms: Σ (a - e) ln(a / e) over the fractions of their bins, each at least
+ * 0.0001. By convention a value below 0.1 is stable and a value above 0.25 a considerable shift
+ * ([Yurdakul and Naranjo 2020](https://doi.org/10.21314/JRMV.2020.227)).
+ *
+ * @param actual counts of the sample, one for each bin
+ * @param expected counts of the reference in the same bins
+ * @returns the index, at least 0
+ * @throws TapegradError for different numbers of bins, counts that are negative or not finite, and counts whose sum is 0
+ * @example
+ * ```ts
+ * import { metrics } from 'tapegrad';
+ *
+ * console.log(metrics.psiOfCounts([50, 50], [50, 50])); // 0
+ * ```
  */
 export function psiOfCounts(actual: readonly number[], expected: readonly number[]): number {
   const total = (name: string, counts: readonly number[]) => {
@@ -50,19 +59,19 @@ export function psiOfCounts(actual: readonly number[], expected: readonly number
       'pass counts of the same bins, not all 0',
     );
   return actual.reduce((sum, n, i) => {
-    const [p, q] = [Math.max(n / a, LEAST_SHARE), Math.max(expected[i] / e, LEAST_SHARE)];
+    const [p, q] = [Math.max(n / a, LEAST_FRACTION), Math.max(expected[i] / e, LEAST_FRACTION)];
     return sum + (p - q) * Math.log(p / q);
   }, 0);
 }
 
-/** Where the bins of a sorted reference end: at its quantiles, and on both sides of values that fill a bin alone. */
+/** The upper bounds of the bins of a sorted reference: its quantiles, and both sides of a value that fills a bin alone. */
 function cutsOf(reference: ArrayLike<number>, bins: number): { limit: number; equal: boolean }[] {
   const n = reference.length;
   const quantiles = Array.from({ length: bins - 1 }, (_, i) => reference[Math.ceil(((i + 1) / bins) * n) - 1]);
   const alone = new Set<number>();
   for (let from = 0; from < n; ) {
     const to = countTo(reference, reference[from], true);
-    // A value that is there once is never taken for a constant, not even in a reference that has fewer values than bins.
+    // A value that occurs once gets no bin of its own, even if the reference has fewer values than bins.
     if (to - from > 1 && (to - from) * bins >= n) alone.add(reference[from]);
     from = to;
   }
@@ -71,10 +80,22 @@ function cutsOf(reference: ArrayLike<number>, bins: number): { limit: number; eq
 }
 
 /**
- * The population stability index over bins between the reference's quantiles (deciles by default). A value that is repeated
- * until it fills a bin (all of a constant reference, the zeros of a mostly empty one) has a bin of its own, so that what
- * lies below it or above it counts as a shift.
- * @throws TapegradError for empty or unsorted samples, and fewer than 2 bins
+ * The population stability index of a sample and a reference, with bins between the quantiles of the reference; see
+ * {@link psiOfCounts}. A value that is frequent enough to fill a bin (a constant reference, or the zeros of a sparse feature)
+ * gets a bin of its own, so that values below or above it count as a shift.
+ *
+ * @param sample finite numbers in ascending order
+ * @param reference finite numbers in ascending order
+ * @param bins the number of quantile bins, at least 2
+ * @returns the index, at least 0
+ * @throws TapegradError for arrays that are empty or not sorted, and fewer than 2 bins
+ * @example
+ * ```ts
+ * import { metrics } from 'tapegrad';
+ *
+ * const reference = Array.from({ length: 100 }, (_, i) => i);
+ * console.log(metrics.psi(reference, reference)); // 0
+ * ```
  */
 export function psi(sample: ArrayLike<number>, reference: ArrayLike<number>, bins = 10): number {
   checkInteger('psi', 'bins', bins, 2);
@@ -88,7 +109,7 @@ export function psi(sample: ArrayLike<number>, reference: ArrayLike<number>, bin
   return psiOfCounts(counts(sample), counts(reference));
 }
 
-/** Calls `visit` for every stretch between neighbouring values with both distribution functions on it. */
+/** Calls `visit` for each interval between adjacent values, with both distribution functions on it and its width. */
 function walk(
   a: ArrayLike<number>,
   b: ArrayLike<number>,
@@ -107,7 +128,7 @@ function walk(
 /** The probability that the scaled Kolmogorov statistic exceeds `x`: 2 Σ (-1)^(k-1) exp(-2 k² x²). */
 function kolmogorov(x: number): number {
   if (x < 1.18) {
-    // The other theta series, which converges quickly here.
+    // The equivalent theta series, which converges faster for small x.
     if (x < 0.04) return 1;
     const t = Math.exp((-Math.PI * Math.PI) / (8 * x * x));
     return 1 - (Math.sqrt(2 * Math.PI) / x) * (t + t ** 9 + t ** 25 + t ** 49);
@@ -117,16 +138,32 @@ function kolmogorov(x: number): number {
 }
 
 /**
- * The two-sample Kolmogorov-Smirnov test: the greatest distance between the distribution functions, and the asymptotic
- * probability of one at least so great by chance, as scipy.stats.ks_2samp and scipy.special.kolmogorov.
- * @param referenceSize how many values the reference stands for. Default: as many as it has
- * @throws TapegradError for empty or unsorted samples, and a size that is no whole number of at least 1
+ * The two-sample Kolmogorov-Smirnov test. Same as
+ * [scipy.stats.ks_2samp](https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.ks_2samp.html) with the asymptotic
+ * p-value of [scipy.special.kolmogorov](https://docs.scipy.org/doc/scipy/reference/generated/scipy.special.kolmogorov.html).
+ *
+ * @param sample finite numbers in ascending order
+ * @param reference finite numbers in ascending order
+ * @param referenceSize the number of values that the reference summarizes. Default: its length
+ * @returns statistic and p-value
+ * @throws TapegradError for arrays that are empty or not sorted, and a size that is not an integer of at least 1
+ * @example
+ * ```ts
+ * import { metrics } from 'tapegrad';
+ *
+ * console.log(metrics.kolmogorovSmirnov([1, 2, 3], [4, 5, 6]).statistic); // 1
+ * ```
  */
 export function kolmogorovSmirnov(
   sample: ArrayLike<number>,
   reference: ArrayLike<number>,
   referenceSize = reference?.length,
-): { statistic: number; pValue: number } {
+): {
+  /** The largest difference of the two distribution functions, in 0..1. */
+  statistic: number;
+  /** The probability of a difference at least as large if both samples come from one distribution. */
+  pValue: number;
+} {
   checkSorted('kolmogorovSmirnov', 'sample', sample);
   checkSorted('kolmogorovSmirnov', 'reference', reference);
   checkInteger('kolmogorovSmirnov', 'referenceSize', referenceSize);
@@ -139,9 +176,19 @@ export function kolmogorovSmirnov(
 }
 
 /**
- * The Wasserstein distance (earth mover's distance): the area between the distribution functions, as
- * scipy.stats.wasserstein_distance.
- * @throws TapegradError for empty or unsorted samples
+ * The first Wasserstein distance (earth mover's distance): the area between the two distribution functions. Same as
+ * [scipy.stats.wasserstein_distance](https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.wasserstein_distance.html).
+ *
+ * @param sample finite numbers in ascending order
+ * @param reference finite numbers in ascending order
+ * @returns the distance, in the unit of the numbers
+ * @throws TapegradError for arrays that are empty or not sorted
+ * @example
+ * ```ts
+ * import { metrics } from 'tapegrad';
+ *
+ * console.log(metrics.wasserstein([0, 1], [2, 3])); // 2
+ * ```
  */
 export function wasserstein(sample: ArrayLike<number>, reference: ArrayLike<number>): number {
   checkSorted('wasserstein', 'sample', sample);

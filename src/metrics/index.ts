@@ -1,3 +1,9 @@
+/**
+ * Metrics of models, and measures of drift.
+ *
+ * @module
+ */
+
 export { kolmogorovSmirnov, psi, psiOfCounts, wasserstein } from './drift.js';
 export { type R2Options, type R2Score, r2Score } from './r2.js';
 
@@ -5,8 +11,8 @@ import { noGrad } from '../autograd/mode.js';
 import { checkInteger, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 
-/** The counts of a confusion matrix of so many classes fill 2 GB. */
-const MOST_CLASSES = 2 ** 14;
+/** The counts of a confusion matrix with this many classes take 2 GB. */
+const MAX_CLASSES = 2 ** 14;
 
 /** Requires logits [n, classes] and labels [n]. */
 function checkShapes(op: string, logits: Tensor, labels: Tensor): void {
@@ -24,7 +30,7 @@ function checkShapes(op: string, logits: Tensor, labels: Tensor): void {
   }
 }
 
-/** The classes that checked logits choose, and the labels, which are classes. */
+/** The predicted classes and the labels, after checking that the labels are classes. */
 async function choices(
   op: string,
   logits: Tensor,
@@ -35,15 +41,26 @@ async function choices(
   const [predicted, actual] = await Promise.all([chosen.data(), labels.data()]);
   actual.forEach((v, i) => {
     if (!Number.isInteger(v) || v < 0 || v >= classes)
-      fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are whole numbers from 0 to ${classes - 1}`);
+      fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are integers from 0 to ${classes - 1}`);
   });
   return [predicted, actual];
 }
 
 /**
- * The share of rows of logits [n, classes] whose largest entry is at their label [n]: a number in 0..1. A row with NaN
- * chooses the first NaN, as argmax and NumPy do.
- * @throws TapegradError for other shapes or labels
+ * The classification accuracy: the fraction of samples whose largest logit is at their label. Same as
+ * [sklearn.metrics.accuracy_score](https://scikit-learn.org/stable/modules/generated/sklearn.metrics.accuracy_score.html). In
+ * a row with NaN the first NaN counts as the largest logit, as in argmax and NumPy.
+ *
+ * @param logits logits or probabilities, shape [n, classes]
+ * @param labels class indices, shape [n]: integers from 0 to classes - 1
+ * @returns a number in 0..1
+ * @throws TapegradError for other shapes, and for labels that are not classes
+ * @example
+ * ```ts
+ * import { metrics, tensor } from 'tapegrad';
+ *
+ * console.log(await metrics.accuracy(tensor([[2, 1], [0, 3]]), tensor([0, 0]))); // 0.5
+ * ```
  */
 export async function accuracy(logits: Tensor, labels: Tensor): Promise<number> {
   checkShapes('accuracy', logits, labels);
@@ -54,8 +71,21 @@ export async function accuracy(logits: Tensor, labels: Tensor): Promise<number> 
 }
 
 /**
- * Counts by label (rows) and predicted class (columns): [classes][classes]. A row of logits with NaN chooses the first NaN.
- * @throws TapegradError for other shapes or labels, fewer classes than logits, and more than 16384 classes
+ * The confusion matrix: how many samples of each label were predicted as each class. Same as
+ * [sklearn.metrics.confusion_matrix](https://scikit-learn.org/stable/modules/generated/sklearn.metrics.confusion_matrix.html).
+ * In a row with NaN the first NaN counts as the largest logit.
+ *
+ * @param logits logits or probabilities, shape [n, columns]
+ * @param labels class indices, shape [n]: integers from 0 to classes - 1
+ * @param classes the number of classes: at least the number of columns, at most 16384
+ * @returns counts as nested arrays, [classes][classes]; rows are labels, columns are predictions
+ * @throws TapegradError for other shapes, labels that are not classes, and a number of classes out of range
+ * @example
+ * ```ts
+ * import { metrics, tensor } from 'tapegrad';
+ *
+ * console.log(await metrics.confusionMatrix(tensor([[2, 1], [0, 3]]), tensor([0, 0]), 2)); // [[1, 1], [0, 0]]
+ * ```
  */
 export async function confusionMatrix(logits: Tensor, labels: Tensor, classes: number): Promise<number[][]> {
   checkInteger('confusionMatrix', 'classes', classes);
@@ -66,8 +96,8 @@ export async function confusionMatrix(logits: Tensor, labels: Tensor, classes: n
       `logits of shape ${show(logits.shape)} for ${classes} classes`,
       'pass as many classes as the logits have columns',
     );
-  if (classes > MOST_CLASSES)
-    fail('confusionMatrix', `classes is ${classes}`, `the matrix has at most ${MOST_CLASSES} rows`);
+  if (classes > MAX_CLASSES)
+    fail('confusionMatrix', `classes is ${classes}`, `the matrix has at most ${MAX_CLASSES} rows`);
   const [predicted, actual] = await choices('confusionMatrix', logits, labels, classes);
   const counts = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
   for (let i = 0; i < actual.length; i++) counts[actual[i]][predicted[i]]++;

@@ -1,33 +1,57 @@
 import { checkChoice, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 
-/** How r2Score treats several outputs and constant targets. */
+/** Options of {@link r2Score}. */
 export interface R2Options {
   /**
-   * How the scores of several outputs become one: their mean ('uniformAverage', the default), their mean with the targets'
-   * variances as weights ('varianceWeighted'), or an array with one score for each output ('rawValues').
+   * How to combine the scores of several outputs: their mean ('uniformAverage', the default), their mean weighted by the
+   * variances of the targets ('varianceWeighted'), or an array with one score for each output ('rawValues').
    */
   multioutput?: 'uniformAverage' | 'varianceWeighted' | 'rawValues';
-  /** The score of a constant target: 1 if it is met and 0 if not, or else NaN and -Infinity. Default true. */
+  /** Whether a constant target scores 1 for perfect predictions and 0 otherwise, instead of NaN and -Infinity. Default true. */
   forceFinite?: boolean;
 }
 
-/** The type of r2Score: an array with 'rawValues', otherwise a number. */
+/** The type of {@link r2Score}: its result is an array with 'rawValues', otherwise a number. */
 export interface R2Score {
+  /**
+   * The score as one number.
+   *
+   * @param prediction predictions, shape [n] or [n, outputs]
+   * @param target targets, same shape
+   * @param options how to combine outputs, and the score of constant targets
+   * @returns the score, at most 1
+   */
   (
     prediction: Tensor,
     target: Tensor,
     options?: R2Options & { multioutput?: 'uniformAverage' | 'varianceWeighted' },
   ): Promise<number>;
+  /**
+   * One score for each output.
+   *
+   * @param prediction predictions, shape [n] or [n, outputs]
+   * @param target targets, same shape
+   * @param options how to combine outputs, and the score of constant targets
+   * @returns the scores
+   */
   (prediction: Tensor, target: Tensor, options: R2Options & { multioutput: 'rawValues' }): Promise<number[]>;
+  /**
+   * The score or scores, for options whose type does not determine which.
+   *
+   * @param prediction predictions, shape [n] or [n, outputs]
+   * @param target targets, same shape
+   * @param options how to combine outputs, and the score of constant targets
+   * @returns an array with 'rawValues', otherwise a number
+   */
   (prediction: Tensor, target: Tensor, options?: R2Options): Promise<number | number[]>;
-  /** fit gives it all outputs and targets of an epoch at once: the score of a set is no mean of the scores of its batches. */
+  /** Makes `fit` pass all outputs and targets of an epoch at once: the score of a set is not the mean of the scores of its batches. */
   readonly wholeSet: true;
 }
 
 const WAYS = ['uniformAverage', 'varianceWeighted', 'rawValues'] as const;
 
-/** Predictions and targets as numbers, checked. */
+/** The values of predictions and targets, after checking the shapes. */
 async function read(prediction: Tensor, target: Tensor): Promise<{ p: Float32Array; t: Float32Array; rows: number }> {
   for (const [name, value] of Object.entries({ prediction, target })) {
     if (!(value instanceof Tensor))
@@ -66,7 +90,7 @@ async function score(prediction: Tensor, target: Tensor, options: R2Options = {}
   const scores: number[] = [];
   const variations: number[] = [];
   for (let j = 0; j < outputs; j++) {
-    // float64 sums of float32 numbers: the mean of a constant column is its value exactly, and the variation 0.
+    // float64 sums of float32 values: the mean of a constant column is exactly its value, and the variation is 0.
     let mean = 0;
     for (let i = j; i < t.length; i += outputs) mean += t[i];
     mean /= rows;
@@ -76,12 +100,12 @@ async function score(prediction: Tensor, target: Tensor, options: R2Options = {}
       variation += (t[i] - mean) ** 2;
     }
     variations.push(variation);
-    // A NaN among the predictions stays one, also where the target is constant.
+    // NaN in the predictions gives NaN, also for a constant target.
     const constant = forceFinite && variation === 0 && !Number.isNaN(error);
     scores.push(constant ? (error === 0 ? 1 : 0) : 1 - error / variation);
   }
   if (way === 'rawValues') return scores;
-  // All targets constant: there are no weights.
+  // If all targets are constant, all weights are 0: use the plain mean.
   const even = way === 'uniformAverage' || variations.every((v) => v === 0);
   const weights = even ? variations.map(() => 1) : variations;
   const weight = weights.reduce((sum, w) => sum + w, 0);
@@ -89,10 +113,18 @@ async function score(prediction: Tensor, target: Tensor, options: R2Options = {}
 }
 
 /**
- * The coefficient of determination 1 - Σ(t - p)² / Σ(t - mean t)² of predictions and targets of one shape, [n] or
- * [n, outputs], as sklearn.metrics.r2_score. NaN where one of the numbers is NaN. fit takes it over the whole
- * validation set (`wholeSet`), so that a last batch of one sample does no harm.
- * @throws TapegradError for different shapes, other dimensions, fewer than two samples, and unknown options
+ * The coefficient of determination, 1 - Σ(t - p)² / Σ(t - mean t)². Same as
+ * [sklearn.metrics.r2_score](https://scikit-learn.org/stable/modules/generated/sklearn.metrics.r2_score.html). A NaN in the
+ * predictions or targets gives NaN. As a metric of `fit` it is computed over the whole validation set (`wholeSet`), so a last
+ * batch with a single sample is allowed.
+ *
+ * @throws TapegradError for different shapes, other numbers of dimensions, fewer than two samples, and unknown options
+ * @example
+ * ```ts
+ * import { metrics, tensor } from 'tapegrad';
+ *
+ * console.log(await metrics.r2Score(tensor([1, 2, 3]), tensor([1, 2, 3]))); // 1
+ * ```
  */
 export const r2Score: R2Score = /* @__PURE__ */ Object.assign(score as Omit<R2Score, 'wholeSet'> as R2Score, {
   wholeSet: true as const,

@@ -1,3 +1,9 @@
+/**
+ * Layers and losses as functions.
+ *
+ * @module
+ */
+
 import { noGrad } from '../autograd/mode.js';
 import { checkChoice, checkOptions, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
@@ -7,37 +13,128 @@ import { crossEntropy as crossEntropyEach, crossEntropyTotal, losses, squaredErr
 import { applyLinear } from '../ops/matmul.js';
 import { sameShape } from '../shape.js';
 
-/** How the losses of the elements become one number; 'none' keeps them. */
+/** How to combine the losses of all elements: their mean, their sum, or 'none' for the tensor of losses. */
 export type Reduction = 'mean' | 'sum' | 'none';
 
+/** Options of the loss functions. */
 export interface LossOptions {
-  /** Default 'mean'. */
+  /** How to combine the losses of all elements. Default 'mean'. */
   reduction?: Reduction;
 }
 
-/** x·weightᵀ + bias for x [.., in], weight [out, in] and bias [out]; gives [.., out]. @throws TapegradError for other shapes */
+/**
+ * Applies a linear map: x·weightᵀ + bias. Same as [torch.nn.functional.linear](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html).
+ *
+ * @param x input, shape [.., in]
+ * @param weight shape [out, in]
+ * @param bias shape [out], or null
+ * @returns a tensor of shape [.., out]
+ * @throws TapegradError for other shapes
+ * @example
+ * ```ts
+ * import { nn, ones } from 'tapegrad';
+ *
+ * console.log(nn.functional.linear(ones([2, 3]), ones([1, 3])).toArraySync()); // [[3], [3]]
+ * ```
+ */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
   return applyLinear(x, weight, bias);
 }
 
-/** A tensor of this copy of the library; what else has such a method is refused. */
+/** Requires a tensor of this copy of the library; other objects with a method of the same name are refused. */
 function checked(op: string, x: Tensor): Tensor {
   if (!(x instanceof Tensor)) checkTensors(op, [x]);
   return x;
 }
 
-/** See Tensor.relu. */
+/**
+ * The rectified linear unit, max(x, 0), elementwise; see `Tensor.relu`.
+ *
+ * @param x input of any shape
+ * @returns a tensor of the same shape
+ * @throws TapegradError if `x` is not a tensor
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.relu(tensor([-1, 2])).toArraySync()); // [0, 2]
+ * ```
+ */
 export const relu = (x: Tensor): Tensor => checked('relu', x).relu();
-/** See Tensor.sigmoid. */
+/**
+ * The logistic function, 1 / (1 + e^-x), elementwise; see `Tensor.sigmoid`.
+ *
+ * @param x input of any shape
+ * @returns a tensor of the same shape
+ * @throws TapegradError if `x` is not a tensor
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.sigmoid(tensor([0])).toArraySync()); // [0.5]
+ * ```
+ */
 export const sigmoid = (x: Tensor): Tensor => checked('sigmoid', x).sigmoid();
-/** See Tensor.tanh. */
+/**
+ * The hyperbolic tangent, elementwise; see `Tensor.tanh`.
+ *
+ * @param x input of any shape
+ * @returns a tensor of the same shape
+ * @throws TapegradError if `x` is not a tensor
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.tanh(tensor([0])).toArraySync()); // [0]
+ * ```
+ */
 export const tanh = (x: Tensor): Tensor => checked('tanh', x).tanh();
-/** See Tensor.softmax. */
+/**
+ * The softmax along a dimension, e^x / Σ e^x; see `Tensor.softmax`.
+ *
+ * @param x input of any shape
+ * @param dim the dimension; negative values count from the end
+ * @returns a tensor of the same shape
+ * @throws TapegradError if `x` is not a tensor, and for a dimension that does not exist
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.softmax(tensor([1, 1]), 0).toArraySync()); // [0.5, 0.5]
+ * ```
+ */
 export const softmax = (x: Tensor, dim: number): Tensor => checked('softmax', x).softmax(dim);
-/** See Tensor.logSoftmax. */
+/**
+ * The logarithm of the softmax along a dimension, computed without overflow; see `Tensor.logSoftmax`.
+ *
+ * @param x input of any shape
+ * @param dim the dimension; negative values count from the end
+ * @returns a tensor of the same shape
+ * @throws TapegradError if `x` is not a tensor, and for a dimension that does not exist
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.logSoftmax(tensor([3]), 0).toArraySync()); // [0]
+ * ```
+ */
 export const logSoftmax = (x: Tensor, dim: number): Tensor => checked('logSoftmax', x).logSoftmax(dim);
 
-/** The squared difference of prediction and target (one shape): mean((p - t)²). @throws TapegradError for different shapes */
+/**
+ * The mean squared error, mean((p - t)²). Same as [torch.nn.functional.mse_loss](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html), without broadcasting.
+ *
+ * @param prediction predictions of any shape
+ * @param target targets, same shape
+ * @param options the reduction
+ * @returns a scalar; with the reduction 'none' a tensor of the same shape
+ * @throws TapegradError for different shapes and unknown options
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * console.log(nn.functional.mseLoss(tensor([1, 2]), tensor([1, 4])).itemSync()); // 2
+ * ```
+ */
 export function mseLoss(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = check('mseLoss', prediction, target, options);
   if (reduction === 'none') return applyBinary(losses.squaredDifference, prediction, target);
@@ -45,9 +142,22 @@ export function mseLoss(prediction: Tensor, target: Tensor, options: LossOptions
 }
 
 /**
- * Binary cross-entropy of probabilities: -1/n Σ [y log p + (1 - y) log(1 - p)], the logarithms kept above -100, as
- * torch.nn.BCELoss. Prediction and target have one shape.
- * @throws TapegradError for different shapes, and for predictions or targets outside 0..1 or NaN
+ * The binary cross-entropy of probabilities: mean(-(y log p + (1 - y) log(1 - p))), with logarithms clamped to at least -100.
+ * Same as [torch.nn.functional.binary_cross_entropy](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html).
+ *
+ * @param prediction probabilities in 0..1, any shape
+ * @param target targets in 0..1, same shape
+ * @param options the reduction
+ * @returns a scalar; with the reduction 'none' a tensor of the same shape
+ * @throws TapegradError for different shapes, unknown options, and (where the host can read them without waiting) predictions
+ *   or targets that are NaN or outside 0..1
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * const loss = nn.functional.bceLoss(tensor([0.9, 0.2]), tensor([1, 0]));
+ * console.log(loss.itemSync().toFixed(4)); // 0.1643
+ * ```
  */
 export function bceLoss(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = check('bceLoss', prediction, target, options);
@@ -56,7 +166,24 @@ export function bceLoss(prediction: Tensor, target: Tensor, options: LossOptions
   return finish(applyBinary(losses.binaryCrossEntropy, prediction, target), reduction);
 }
 
-/** Binary cross-entropy of logits: bceLoss(sigmoid(x), y) without its rounding, as torch.nn.BCEWithLogitsLoss. @throws TapegradError for different shapes, and for targets outside 0..1 */
+/**
+ * The binary cross-entropy of logits: bceLoss(sigmoid(x), y), computed without overflow or loss of digits. Same as
+ * [torch.nn.functional.binary_cross_entropy_with_logits](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html).
+ *
+ * @param prediction logits of any shape
+ * @param target targets in 0..1, same shape
+ * @param options the reduction
+ * @returns a scalar; with the reduction 'none' a tensor of the same shape
+ * @throws TapegradError for different shapes, unknown options, and (where the host can read them without waiting) targets that
+ *   are NaN or outside 0..1
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * const loss = nn.functional.bceWithLogitsLoss(tensor([0, 0]), tensor([1, 0]));
+ * console.log(loss.itemSync().toFixed(4)); // 0.6931
+ * ```
+ */
 export function bceWithLogitsLoss(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = check('bceWithLogitsLoss', prediction, target, options);
   checkProbabilities('bceWithLogitsLoss', 'target', target, 'targets are probabilities, 0 or 1 for plain labels');
@@ -64,9 +191,22 @@ export function bceWithLogitsLoss(prediction: Tensor, target: Tensor, options: L
 }
 
 /**
- * Softmax cross-entropy: -log softmax(logits)[label], for logits [n, classes] and class indices [n], as
- * torch.nn.CrossEntropyLoss.
- * @throws TapegradError for other shapes, and for labels that are not whole numbers in 0 … classes - 1
+ * The softmax cross-entropy, -log softmax(logits)[label]. Same as [torch.nn.functional.cross_entropy](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html) with class
+ * indices.
+ *
+ * @param logits shape [n, classes]
+ * @param labels class indices, shape [n]: integers from 0 to classes - 1
+ * @param options the reduction
+ * @returns a scalar; with the reduction 'none' a tensor of shape [n]
+ * @throws TapegradError for other shapes, unknown options, and (where the host can read them without waiting) labels that are
+ *   not integers in 0 … classes - 1
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * const loss = nn.functional.crossEntropy(tensor([[2, 0], [0, 0]]), tensor([0, 1]));
+ * console.log(loss.itemSync().toFixed(4)); // 0.4100
+ * ```
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOptions = {}): Tensor {
   const reduction = checkReduction('crossEntropy', options);
@@ -84,14 +224,14 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
   return dispatch(crossEntropyTotal, [logits, labels], reduction);
 }
 
-/** Requires whole numbers in 0 … classes - 1, where the host can look at them at once. @internal */
+/** Requires integers in 0 … classes - 1, if the host can read them without waiting. @internal */
 export function checkLabels(op: string, labels: Tensor, classes: number): void {
   const values = labels.peek();
   if (values === null) return;
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
     if (!Number.isInteger(v) || v < 0 || v >= classes) {
-      fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are whole numbers from 0 to ${classes - 1}`, {
+      fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are integers from 0 to ${classes - 1}`, {
         shapes: [labels.dims],
       });
     }
@@ -100,10 +240,10 @@ export function checkLabels(op: string, labels: Tensor, classes: number): void {
 
 function checkProbabilities(op: string, name: string, x: Tensor, remedy: string): void {
   if (x.backend.readSync === undefined) return;
-  // The extremes tell: NaN runs through both.
+  // Minimum and maximum suffice: NaN propagates through both.
   const [low, high] = noGrad(() => [x.min().itemSync(), x.max().itemSync()]);
   if (!(low >= 0 && high <= 1))
-    fail(op, `the ${name} holds values from ${low} to ${high}`, `they must lie in 0..1: ${remedy}`);
+    fail(op, `the ${name} has values from ${low} to ${high}`, `they must lie in 0..1: ${remedy}`);
 }
 
 function check(op: string, prediction: Tensor, target: Tensor, options: LossOptions): Reduction {

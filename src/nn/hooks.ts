@@ -1,21 +1,34 @@
 import { describe, fail } from '../errors.js';
 import type { Module } from './module.js';
 
-/** Sees a module, what its forward took and what it gave; what it returns takes the output's place, unless undefined. */
+/**
+ * A function that `registerForwardHook` calls after a forward.
+ *
+ * @param module the module
+ * @param inputs the arguments of its forward
+ * @param output the result of its forward
+ * @returns a value that replaces the output, or undefined to keep it
+ */
 export type ForwardHook = (module: Module, inputs: readonly unknown[], output: unknown) => unknown;
+
+/** A registered hook. */
+export interface HookHandle {
+  /** Unregisters the hook. */
+  remove(): void;
+}
 
 type Forward = (...inputs: unknown[]) => unknown;
 
 interface Hooked {
-  /** The module's own `forward` before the first hook, or undefined where that of its class counts. */
+  /** The module's own property `forward` before the first hook, or undefined if it uses that of its class. */
   readonly before: PropertyDescriptor | undefined;
   readonly hooks: Set<{ readonly hook: ForwardHook }>;
 }
 
 const hooked = /* @__PURE__ */ new WeakMap<Module, Hooked>();
 
-/** Puts a forward that calls the hooks in front of a module's own, for as long as it has hooks. */
-export function hookForward(module: Module, hook: ForwardHook): { remove(): void } {
+/** Wraps the forward of a module in one that calls the hooks, as long as it has any. */
+export function hookForward(module: Module, hook: ForwardHook): HookHandle {
   if (typeof hook !== 'function')
     fail('registerForwardHook', `the hook is ${describe(hook)}`, 'pass a function of module, inputs and output');
   let entry = hooked.get(module);

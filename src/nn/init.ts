@@ -1,11 +1,16 @@
+/**
+ * Initialization of parameters. Each function fills a leaf tensor in place, with values from the global random stream, and
+ * returns it. Same as [torch.nn.init](https://docs.pytorch.org/docs/stable/nn.init.html).
+ *
+ * @module
+ */
+
 import { full, rand, randn } from '../create.js';
 import { checkNumber, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { writeValues } from '../ops/inplace.js';
 
-// As torch.nn.init: each fills a leaf in place with new numbers from the global random stream, and returns it.
-
-/** Requires a leaf: numbers that operations were computed from may not change under the recorded graph. */
+/** Requires a leaf: changing the result of an operation would invalidate the recorded graph. */
 function checkTarget(op: string, target: unknown): asserts target is Tensor {
   if (!(target instanceof Tensor)) fail(op, `target is ${describe(target)}`, 'pass a tensor, such as layer.weight');
   if (target.node !== null) {
@@ -40,7 +45,21 @@ function fill(op: string, target: Tensor, value: number): Tensor {
   return overwrite(op, target, full(target.shape, value, { device: 'cpu' }));
 }
 
-/** Uniform in [low, high). @throws TapegradError for bounds that are not finite or not in order, or a target that is no leaf */
+/**
+ * Fills a tensor with values uniform in [low, high). Same as [torch.nn.init.uniform_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.uniform_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @param low the lower bound
+ * @param high the upper bound
+ * @returns `target`
+ * @throws TapegradError for bounds that are not finite or not in order, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.uniform(new nn.Linear(4, 2).weight, -0.1, 0.1);
+ * ```
+ */
 export function uniform(target: Tensor, low = 0, high = 1): Tensor {
   checkTarget('init.uniform', target);
   checkNumber('init.uniform', 'low', low);
@@ -49,7 +68,21 @@ export function uniform(target: Tensor, low = 0, high = 1): Tensor {
   return fillUniform('init.uniform', target, low, high);
 }
 
-/** Normal with the given mean and standard deviation. @throws TapegradError for a negative deviation, or a target that is no leaf */
+/**
+ * Fills a tensor with values from a normal distribution. Same as [torch.nn.init.normal_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.normal_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @param mean the mean
+ * @param std the standard deviation, at least 0
+ * @returns `target`
+ * @throws TapegradError for a mean that is not finite or a negative deviation, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.normal(new nn.Linear(4, 2).weight, 0, 0.02);
+ * ```
+ */
 export function normal(target: Tensor, mean = 0, std = 1): Tensor {
   checkTarget('init.normal', target);
   checkNumber('init.normal', 'mean', mean);
@@ -57,17 +90,54 @@ export function normal(target: Tensor, mean = 0, std = 1): Tensor {
   return fillNormal('init.normal', target, mean, std);
 }
 
-/** One value everywhere. @throws TapegradError for a value that is no number, or a target that is no leaf */
+/**
+ * Fills a tensor with one value. Same as [torch.nn.init.constant_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.constant_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @param value the value
+ * @returns `target`
+ * @throws TapegradError for a value that is not a number, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.constant(new nn.Linear(4, 2).weight, 0.5);
+ * ```
+ */
 export function constant(target: Tensor, value: number): Tensor {
   return fill('init.constant', target, value);
 }
 
-/** Zeros. @throws TapegradError for a target that is no leaf */
+/**
+ * Fills a tensor with zeros. Same as [torch.nn.init.zeros_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.zeros_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @returns `target`
+ * @throws TapegradError if `target` is not a tensor, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.zeros(new nn.Linear(4, 2).weight);
+ * ```
+ */
 export function zeros(target: Tensor): Tensor {
   return fill('init.zeros', target, 0);
 }
 
-/** Ones. @throws TapegradError for a target that is no leaf */
+/**
+ * Fills a tensor with ones. Same as [torch.nn.init.ones_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.ones_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @returns `target`
+ * @throws TapegradError if `target` is not a tensor, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.ones(new nn.Linear(4, 2).weight);
+ * ```
+ */
 export function ones(target: Tensor): Tensor {
   return fill('init.ones', target, 1);
 }
@@ -86,7 +156,22 @@ function fans(op: string, target: Tensor): { fanIn: number; fanOut: number } {
   return { fanIn: fanIn * field, fanOut: fanOut * field };
 }
 
-/** Uniform within ±gain √(6 / (fan in + fan out)): Glorot and Bengio 2010. @throws TapegradError for less than two dimensions, a negative gain, or a target that is no leaf */
+/**
+ * Fills a weight with values uniform within ±gain·√(6 / (fan in + fan out))
+ * ([Glorot and Bengio 2010](https://proceedings.mlr.press/v9/glorot10a.html)). Same as
+ * [torch.nn.init.xavier_uniform_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.xavier_uniform_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @param gain the factor for the activation function, at least 0
+ * @returns `target`
+ * @throws TapegradError for fewer than two dimensions or a negative gain, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.xavierUniform(new nn.Linear(4, 2).weight);
+ * ```
+ */
 export function xavierUniform(target: Tensor, gain = 1): Tensor {
   const op = 'init.xavierUniform';
   const { fanIn, fanOut } = fans(op, target);
@@ -94,14 +179,44 @@ export function xavierUniform(target: Tensor, gain = 1): Tensor {
   return fillUniform(op, target, -bound, bound);
 }
 
-/** Normal with deviation gain √(2 / (fan in + fan out)): Glorot and Bengio 2010. @throws TapegradError for less than two dimensions, a negative gain, or a target that is no leaf */
+/**
+ * Fills a weight with normal values of standard deviation gain·√(2 / (fan in + fan out))
+ * ([Glorot and Bengio 2010](https://proceedings.mlr.press/v9/glorot10a.html)). Same as
+ * [torch.nn.init.xavier_normal_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.xavier_normal_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @param gain the factor for the activation function, at least 0
+ * @returns `target`
+ * @throws TapegradError for fewer than two dimensions or a negative gain, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.xavierNormal(new nn.Linear(4, 2).weight);
+ * ```
+ */
 export function xavierNormal(target: Tensor, gain = 1): Tensor {
   const op = 'init.xavierNormal';
   const { fanIn, fanOut } = fans(op, target);
   return fillNormal(op, target, 0, checkNumber(op, 'gain', gain, 0) * Math.sqrt(2 / (fanIn + fanOut)));
 }
 
-/** Uniform within ±√(6 / ((1 + a²) fan in)): He et al. 2015; a is the slope below 0, 0 for ReLU. @throws TapegradError for less than two dimensions, a slope that is not finite, or a target that is no leaf */
+/**
+ * Fills a weight with values uniform within ±√(6 / ((1 + a²)·fan in))
+ * ([He et al. 2015](https://arxiv.org/abs/1502.01852)). Same as
+ * [torch.nn.init.kaiming_uniform_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.kaiming_uniform_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @param a the negative slope of the leaky ReLU after the layer; 0 for ReLU
+ * @returns `target`
+ * @throws TapegradError for fewer than two dimensions or a slope that is not finite, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.kaimingUniform(new nn.Linear(4, 2).weight);
+ * ```
+ */
 export function kaimingUniform(target: Tensor, a = 0): Tensor {
   const op = 'init.kaimingUniform';
   const { fanIn } = fans(op, target);
@@ -110,7 +225,22 @@ export function kaimingUniform(target: Tensor, a = 0): Tensor {
   return fillUniform(op, target, -bound, bound);
 }
 
-/** Normal with deviation √(2 / ((1 + a²) fan in)): He et al. 2015. @throws TapegradError for less than two dimensions, a slope that is not finite, or a target that is no leaf */
+/**
+ * Fills a weight with normal values of standard deviation √(2 / ((1 + a²)·fan in))
+ * ([He et al. 2015](https://arxiv.org/abs/1502.01852)). Same as
+ * [torch.nn.init.kaiming_normal_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.kaiming_normal_).
+ *
+ * @param target a leaf tensor, such as a layer's weight
+ * @param a the negative slope of the leaky ReLU after the layer; 0 for ReLU
+ * @returns `target`
+ * @throws TapegradError for fewer than two dimensions or a slope that is not finite, and if `target` is not a leaf tensor
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * nn.init.kaimingNormal(new nn.Linear(4, 2).weight);
+ * ```
+ */
 export function kaimingNormal(target: Tensor, a = 0): Tensor {
   const op = 'init.kaimingNormal';
   const { fanIn } = fans(op, target);

@@ -3,32 +3,32 @@ import { Tensor } from '../methods.js';
 import type { Module } from './module.js';
 import { Buffer, isParameter } from './parameter.js';
 
-/** What a module and the modules inside hold, with paths such as 'layers.0.weight'. What is shared comes once for each path. */
+/** Parameters, buffers and modules in a module, with paths such as 'layers.0.weight'. Shared members appear once per path. */
 export interface Members {
   readonly parameters: [path: string, parameter: Tensor][];
   readonly buffers: [path: string, buffer: Buffer][];
-  /** The module itself comes first, under ''. */
+  /** The module itself is first, with the path ''. */
   readonly modules: [path: string, module: Module][];
 }
 
-/** How `collect` recognizes a module, and what it asks one; module.ts brings it, so that the imports point one way. */
+/** How `collect` recognizes modules and reads their members. Passed in by module.ts, to avoid a circular import. */
 export interface ModuleAccess {
   is(value: unknown): value is Module;
   members(module: Module): Iterable<readonly [name: string, value: unknown]>;
 }
 
-/** Where a walk is: in which module, under which path, and the modules that were met there. */
+/** The current position of the traversal: module, path prefix, and submodules found so far. */
 interface Place {
   readonly module: Module;
   readonly prefix: string;
   readonly inner: [path: string, module: Module][];
 }
 
-/** What stood in the fields of a module before: a result that is assigned in its place would leave the state silently. */
+/** Previous members by field: without this, assigning a plain tensor to the field would silently remove it from the state. */
 const remembered = /* @__PURE__ */ new WeakMap<Module, Map<string, 'a buffer' | 'a parameter'>>();
 
-/** Objects of other classes that are looked through, which may lead far into other people's data. */
-const MOST_LOOKED = 1000;
+/** The limit on searched objects of other classes, which can reference large unrelated data. */
+const MAX_SEARCHED = 1000;
 
 const isForeign = (value: object): boolean => {
   const copy = (value as { [BRAND]?: unknown })[BRAND];
@@ -49,35 +49,38 @@ const isPlain = (value: object): boolean => {
 };
 
 /**
- * Finds parameters, buffers and modules in the fields of a module, and in arrays, plain objects and Maps there, however
- * deeply they are nested.
+ * Finds parameters, buffers and modules in the fields of a module, including nested arrays, plain objects and Maps.
  *
- * @throws TapegradError for a module inside itself, for two members with one path, and for parameters and modules where
- *   they have no path: in a Set, in a Map under a key that is not a string or a number, in a field of another object
+ * @throws TapegradError for a module that contains itself, for two members with the same path, and for parameters and modules
+ *   without a path: in a Set, in a Map under a key that is not a string or a number, in a field of another object
  */
 export function collect(root: Module, access: ModuleAccess): Members {
   const found: Members = { parameters: [], buffers: [], modules: [] };
   const hidden: Hidden[] = [];
-  /** The modules and containers on the way from the root. */
-  const above: object[] = [];
-  /** Containers without tensors and modules, and what has been looked through for hidden ones. */
+  /** The modules and containers on the path from the root. */
+  const ancestors: object[] = [];
+  /** Containers without tensors and modules, and objects already searched for hidden ones. */
   const empty = new Set<object>();
-  const looked = new Set<object>();
-  /** How many tensors and modules have been met in containers. */
+  const searched = new Set<object>();
+  /** The number of tensors and modules found in containers. */
   let count = 0;
 
-  const belongs = (value: unknown): value is Module | Tensor =>
+  const isMember = (value: unknown): value is Module | Tensor =>
     isParameter(value) || value instanceof Buffer || access.is(value);
 
   const visitModule = (path: string, module: Module): void => {
-    if (above.includes(module))
-      fail('Module', `the module at '${path}' contains itself`, 'keep no reference to an outer module in a field');
-    above.push(module);
+    if (ancestors.includes(module))
+      fail(
+        'Module',
+        `the module at '${path}' contains itself`,
+        'remove the reference to the outer module from its fields',
+      );
+    ancestors.push(module);
     found.modules.push([path, module]);
     const place: Place = { module, prefix: path === '' ? '' : `${path}.`, inner: [] };
     for (const [name, value] of access.members(module)) visit(name, value, place);
     for (const [at, child] of place.inner) visitModule(at, child);
-    above.pop();
+    ancestors.pop();
   };
 
   /** `name` is the path below the module. */
@@ -103,8 +106,8 @@ export function collect(root: Module, access: ModuleAccess): Members {
       if (before === undefined) return;
       fail(
         'Module',
-        `'${path}' was ${before}, and now holds a tensor that is not one`,
-        `assign new nn.${before === 'a buffer' ? 'Buffer' : 'Parameter'}(tensor), or change its numbers in place`,
+        `'${path}' was ${before}, and is now a tensor that is not one`,
+        `assign new nn.${before === 'a buffer' ? 'Buffer' : 'Parameter'}(tensor), or change its values in place`,
       );
     }
     remembered.set(module, names.set(name, t instanceof Buffer ? 'a buffer' : 'a parameter'));
@@ -112,14 +115,14 @@ export function collect(root: Module, access: ModuleAccess): Members {
     else found.parameters.push([path, t]);
   };
 
-  /** Walks a container, but not once more on the way down, and not again if it holds nothing: data may well be a graph. */
+  /** Visits a container, unless it contains itself or is known to be empty: user data can be a cyclic graph. */
   const within = (container: object, walk: () => void): void => {
-    if (above.includes(container) || empty.has(container)) return;
-    above.push(container);
+    if (ancestors.includes(container) || empty.has(container)) return;
+    ancestors.push(container);
     const before = count;
     walk();
     if (count === before) empty.add(container);
-    above.pop();
+    ancestors.pop();
   };
 
   const visitArray = (name: string, array: readonly unknown[], place: Place): void => {
@@ -143,15 +146,15 @@ export function collect(root: Module, access: ModuleAccess): Members {
     visit(name, value, place);
   };
 
-  /** Looks for members where they have no name, in containers and objects there, too. */
+  /** Searches for members without a name, also in nested containers and objects. */
   const hide = (path: string, value: unknown, place: string): void => {
-    if (belongs(value)) hidden.push({ path, value, place });
+    if (isMember(value)) hidden.push({ path, value, place });
     else if (isObject(value) && !(value instanceof Tensor)) hideInside(path, value, place);
   };
 
   const hideInside = (path: string, value: object, place: string): void => {
-    if (looked.has(value) || looked.size === MOST_LOOKED || ArrayBuffer.isView(value)) return;
-    looked.add(value);
+    if (searched.has(value) || searched.size === MAX_SEARCHED || ArrayBuffer.isView(value)) return;
+    searched.add(value);
     if (value instanceof Map) for (const entry of value) for (const v of entry) hide(path, v, place);
     else if (value instanceof Set) for (const v of value) hide(path, v, place);
     else for (const v of Object.values(value)) if (isObject(v)) hide(path, v, place);
@@ -163,7 +166,7 @@ export function collect(root: Module, access: ModuleAccess): Members {
   return found;
 }
 
-/** What has no path is an error, unless it is found elsewhere too: an optimizer in a field holds the model's parameters. */
+/** A member without a path is an error, unless it also has one elsewhere: an optimizer in a field references the parameters. */
 function refuseHidden(hidden: readonly Hidden[], { parameters, buffers, modules }: Members): void {
   const known = new Set<unknown>([...parameters, ...buffers, ...modules].map(([, value]) => value));
   for (const { path, value, place } of hidden) {
@@ -171,7 +174,7 @@ function refuseHidden(hidden: readonly Hidden[], { parameters, buffers, modules 
     const what = value instanceof Tensor ? (value instanceof Buffer ? 'a buffer' : 'a parameter') : describe(value);
     fail(
       'Module',
-      `'${path}' holds ${what} in ${place}, where it has no name`,
+      `'${path}' contains ${what} in ${place}, where it has no name`,
       'keep parameters and modules in fields, arrays, plain objects, or Maps with strings as keys',
     );
   }
@@ -183,8 +186,8 @@ function refuseSamePaths(members: readonly [string, Tensor][]): void {
     if (paths.has(path))
       fail(
         'Module',
-        `two members have the path '${path}'`,
-        "rename a field or a key; keys with dots, as in 'a.b', collide",
+        `two members have the same path '${path}'`,
+        "rename a field or a key; a key with a dot, such as 'a.b', can collide with a nested path",
       );
     paths.add(path);
   }

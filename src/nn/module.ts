@@ -4,105 +4,168 @@ import { BRAND, COPY, checkBoolean, checkOptions, describe, fail, show } from '.
 import { Tensor } from '../methods.js';
 import { writeTensor, writeValues } from '../ops/inplace.js';
 import { sameShape } from '../shape.js';
-import { type ForwardHook, hookForward } from './hooks.js';
+import { type ForwardHook, type HookHandle, hookForward } from './hooks.js';
 import { collect, type ModuleAccess } from './members.js';
 import type { Buffer } from './parameter.js';
 
-/** Tensors by name, in order: 'fc1.weight', 'fc1.bias' … */
+/** Tensors by name, in order, such as 'fc1.weight', 'fc1.bias'. */
 export type StateDict = Record<string, Tensor>;
 
-/** A module that takes one tensor and gives one; what Sequential is made of. */
+/** A module that maps one tensor to one tensor, such as the elements of Sequential. */
 export interface TensorModule extends Module {
+  /**
+   * Computes the output.
+   *
+   * @param x the input
+   * @returns the output
+   */
   forward(x: Tensor): Tensor;
 }
 
-/** structuredClone and postMessage refuse an object with a function in a field, instead of dropping its numbers. */
+/** The result of `Module.loadStateDict`. */
+export interface LoadResult {
+  /** Keys of the module that the state does not have. */
+  missingKeys: string[];
+  /** Keys of the state that the module does not have. */
+  unexpectedKeys: string[];
+}
+
+/** A function in a field makes structuredClone and postMessage throw, instead of silently dropping the values. */
 function notCloneable(): never {
   return fail('Module', 'a module cannot be cloned', 'send toSafetensors(model.stateDict()) and load it there');
 }
 
 /**
- * The base of all layers and models, as torch.nn.Module.
+ * The base class of all layers and models. Same as
+ * [torch.nn.Module](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html).
  *
- * Parameters, buffers and modules are found in the fields of a module, and in arrays, plain objects and Maps there: an
- * nn.Parameter, an nn.Buffer, a tensor that was made with `requiresGrad: true`, a module. Other tensors in fields, such as
- * a result that is kept to be looked at, do not belong to the module. JavaScript's private fields (#name) cannot be seen
- * from outside, so keep layers in ordinary fields; `fit` says which parameters were used and not found.
+ * The members of a module are found in its fields, and in arrays, plain objects and Maps in fields: parameters (an
+ * nn.Parameter, or a tensor created with `requiresGrad: true`), buffers (an nn.Buffer) and modules. Other tensors in fields,
+ * such as a cached result, are not members. JavaScript's private fields (#name) are not visible from outside, so keep layers
+ * in ordinary fields; `fit` reports parameters that are used but not found.
+ *
+ * @example
+ * ```ts
+ * import { nn, randn, type Tensor } from 'tapegrad';
+ *
+ * class SimpleNet extends nn.Module {
+ *   fc1 = new nn.Linear(10, 5);
+ *   fc2 = new nn.Linear(5, 1);
+ *   forward(x: Tensor): Tensor {
+ *     return this.fc2.forward(this.fc1.forward(x).relu());
+ *   }
+ * }
+ * const model = new SimpleNet();
+ * console.log(model.forward(randn([2, 10])).shape); // [2, 1]
+ * console.log(Object.keys(model.stateDict())); // ['fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias']
+ * ```
  */
 export abstract class Module {
-  /** Whether layers behave as in training; set by train() and eval(). */
+  /** Whether the module is in training mode; set by train() and eval(). Default true. */
   training = true;
   /** @internal */
   protected readonly notCloneable = notCloneable;
 
-  /** Computes the output; see each layer for what it takes and gives. */
+  /**
+   * Computes the output; each subclass defines arguments and result.
+   *
+   * @param inputs the inputs
+   * @returns the output
+   */
   abstract forward(...inputs: never[]): unknown;
 
   /**
-   * The names and values among which parameters, buffers and modules are looked for: the fields. A layer overrides it to
-   * add what it keeps in accessors, or to choose names.
+   * The names and values that are searched for parameters, buffers and modules: by default the fields. Override it to add
+   * members that are not in fields, or to choose their names.
+   *
+   * @returns pairs of name and value
    */
   protected members(): Iterable<readonly [name: string, value: unknown]> {
     return Object.entries(this);
   }
 
-  /** All parameters of this module and the modules inside, each once, frozen ones included. */
+  /**
+   * All parameters of this module and its submodules, each once, including frozen ones.
+   *
+   * @returns the parameters, in order of the fields
+   * @throws TapegradError as namedParameters
+   */
   parameters(): Tensor[] {
     return this.namedParameters().map(([, p]) => p);
   }
 
   /**
-   * All parameters with their paths, such as 'fc1.weight'; one that is shared comes once, by its first path.
-   * @throws TapegradError for a module inside itself, and for a parameter or module where it has no name
+   * All parameters with their paths, such as 'fc1.weight'; a shared parameter appears once, with its first path.
+   *
+   * @returns pairs of path and parameter
+   * @throws TapegradError for a module that contains itself, two members with the same path, and a parameter or module without
+   *   a name, such as in a Set
    */
   namedParameters(): [name: string, parameter: Tensor][] {
     return once(collect(this, access).parameters);
   }
 
-  /** All buffers of this module and the modules inside, each once. */
+  /**
+   * All buffers of this module and its submodules, each once.
+   *
+   * @returns the buffers, in order of the fields
+   * @throws TapegradError as namedParameters
+   */
   buffers(): Buffer[] {
     return this.namedBuffers().map(([, b]) => b);
   }
 
-  /** All buffers with their paths. @throws TapegradError as namedParameters */
+  /**
+   * All buffers with their paths, each once.
+   *
+   * @returns pairs of path and buffer
+   * @throws TapegradError as namedParameters
+   */
   namedBuffers(): [name: string, buffer: Buffer][] {
     return once(collect(this, access).buffers);
   }
 
-  /** This module under '' and the modules inside with their paths, each once. @throws TapegradError as namedParameters */
+  /**
+   * This module, with the path '', and all submodules with their paths, each once.
+   *
+   * @returns pairs of path and module
+   * @throws TapegradError as namedParameters
+   */
   namedModules(): [name: string, module: Module][] {
     return once(collect(this, access).modules);
   }
 
   /**
-   * The parameters and the persistent buffers by path, detached; they share their numbers with the module. What is shared
-   * inside the module stands under each of its paths.
+   * The parameters and persistent buffers by path. The tensors are detached and share memory with the module. A shared
+   * parameter appears under each of its paths.
+   *
+   * @returns tensors by path, such as 'fc1.weight'
+   * @throws TapegradError as namedParameters
    */
   stateDict(): StateDict {
-    return Object.fromEntries(state(this).map(([name, t]) => [name, t.detach()]));
+    return Object.fromEntries(persistent(this).map(([name, t]) => [name, t.detach()]));
   }
 
   /**
-   * Copies the numbers of `state` into the parameters and buffers. Nothing is changed if anything does not fit.
+   * Copies values into the parameters and buffers. On an error nothing is changed.
    *
-   * @param options `strict` (default true): refuse missing and unexpected keys
-   * @returns the keys that were missing or unexpected; a shared parameter is missing if none of its paths is there
-   * @throws TapegradError naming every missing, unexpected and misshapen key, and different numbers for a shared parameter
+   * @param state tensors by path, such as from `stateDict` or `load`
+   * @param options `strict` (default true): whether missing and unexpected keys are errors
+   * @returns the missing and the unexpected keys; a shared parameter is missing if none of its paths is present
+   * @throws TapegradError naming every missing or unexpected key and every key of another shape, and for different values under
+   *   the paths of a shared parameter
    */
-  loadStateDict(
-    numbers: StateDict,
-    options: { strict?: boolean } = {},
-  ): { missingKeys: string[]; unexpectedKeys: string[] } {
+  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): LoadResult {
     checkOptions('loadStateDict', options, ['strict']);
-    if (typeof numbers !== 'object' || numbers === null || numbers instanceof Map || numbers instanceof Promise)
-      fail('loadStateDict', `the state is ${describe(numbers)}`, 'pass an object of tensors by name; await load(path)');
-    const own = new Map(state(this));
-    const given = [...own].filter(([key]) => Object.hasOwn(numbers, key));
+    if (typeof state !== 'object' || state === null || state instanceof Map || state instanceof Promise)
+      fail('loadStateDict', `the state is ${describe(state)}`, 'pass an object of tensors by name; await load(path)');
+    const own = new Map(persistent(this));
+    const given = [...own].filter(([key]) => Object.hasOwn(state, key));
     const covered = new Set(given.map(([, t]) => t));
     const missingKeys = [...own].flatMap(([key, t]) => (covered.has(t) ? [] : [key]));
-    const unexpectedKeys = Object.keys(numbers).filter((key) => !own.has(key));
+    const unexpectedKeys = Object.keys(state).filter((key) => !own.has(key));
     const wrong = given.flatMap(([key, p]) => {
-      const value: unknown = numbers[key];
+      const value: unknown = state[key];
       if (!(value instanceof Tensor)) return [`${key} (${describe(value)} instead of a tensor)`];
       return sameShape(value.shape, p.shape) ? [] : [`${key} (${show(value.shape)} instead of ${show(p.shape)})`];
     });
@@ -120,19 +183,29 @@ export abstract class Module {
         'load the state of a model of the same architecture, or pass { strict: false } to skip missing and unexpected keys',
       );
     }
-    const changes = [...sources(given, numbers)].map(([p, source]) => overwriting(p, source));
+    const changes = [...sources(given, state)].map(([p, source]) => overwriting(p, source));
     for (const change of changes) change();
     return { missingKeys, unexpectedKeys };
   }
 
-  /** Puts this module and the modules inside into training mode, or into evaluation mode with false. */
+  /**
+   * Sets this module and its submodules to training mode, or with false to evaluation mode.
+   *
+   * @param mode whether to set training mode
+   * @returns this
+   * @throws TapegradError for a mode that is not a boolean
+   */
   train(mode = true): this {
     if (typeof mode !== 'boolean') fail('train', `the mode is ${describe(mode)}`, 'pass true or false');
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
 
-  /** Puts this module and the modules inside into evaluation mode. */
+  /**
+   * Sets this module and its submodules to evaluation mode.
+   *
+   * @returns this
+   */
   eval(): this {
     return this.train(false);
   }
@@ -163,8 +236,12 @@ export abstract class Module {
   }
 
   /**
-   * Moves all parameters and buffers, in place; gradients are dropped. Nothing is moved if one cannot be.
-   * @throws TapegradError if the device cannot be used
+   * Moves all parameters and buffers to a device, in place. Gradients of moved parameters are dropped. On an error nothing is
+   * moved.
+   *
+   * @param device the device, such as 'cpu' or 'gpu'
+   * @returns this
+   * @throws TapegradError if the device is not available
    */
   to(device: Device): this {
     const backend = backendOf(device);
@@ -179,31 +256,50 @@ export abstract class Module {
     return this;
   }
 
-  /** Forgets all gradients. */
+  /** Sets the gradients of all parameters to null. */
   zeroGrad(): void {
     for (const p of this.parameters()) p.grad = null;
   }
 
   /**
-   * Calls `hook` after each forward of this module with the module, the inputs and the output, as
-   * torch.nn.Module.register_forward_hook. What the hook returns takes the place of the output, unless it is undefined.
-   * The tensors that it sees live for as long as anybody keeps them. A replayed step of `compile` calls no hooks.
+   * Registers a function that is called after each forward of this module. A result other than undefined replaces the output.
+   * Same as
+   * [torch.nn.Module.register_forward_hook](https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_forward_hook).
+   * A replayed step of `compile` does not call hooks.
    *
-   * @returns a handle whose `remove()` takes the hook away
+   * @param hook a function of module, inputs and output
+   * @returns a handle whose `remove()` unregisters the hook
+   * @throws TapegradError if `hook` is not a function
    * @example
-   * const seen: Tensor[] = [];
-   * const handle = model.fc1.registerForwardHook((module, inputs, output) => void seen.push(output as Tensor));
+   * ```ts
+   * import { nn, randn } from 'tapegrad';
+   *
+   * const outputs: unknown[] = [];
+   * const layer = new nn.Linear(3, 2);
+   * const handle = layer.registerForwardHook((module, inputs, output) => void outputs.push(output));
+   * layer.forward(randn([1, 3]));
+   * handle.remove();
+   * console.log(outputs.length); // 1
+   * ```
    */
-  registerForwardHook(hook: ForwardHook): { remove(): void } {
+  registerForwardHook(hook: ForwardHook): HookHandle {
     return hookForward(this, hook);
   }
 
-  /** What stands in the parentheses after the class's name; for layers to override. As torch's extra_repr. */
+  /**
+   * The text in the parentheses after the class name in `toString`, for subclasses to override. Same as PyTorch's extra_repr.
+   *
+   * @returns the text, by default empty
+   */
   protected extraRepr(): string {
     return '';
   }
 
-  /** The tree of the modules inside, as PyTorch prints it. */
+  /**
+   * The tree of submodules, in the format of PyTorch.
+   *
+   * @returns several lines of text
+   */
   toString(): string {
     const open = `${this.constructor.name}(`;
     const lines = children(this).flatMap(([name, child]) =>
@@ -213,7 +309,11 @@ export abstract class Module {
     return [open, ...(this.extraRepr() === '' ? [] : [`  ${this.extraRepr()}`]), ...lines, ')'].join('\n');
   }
 
-  /** JSON would drop the numbers. @throws TapegradError always */
+  /**
+   * Refuses serialization by JSON.stringify, which would drop the values.
+   *
+   * @throws TapegradError always
+   */
   toJSON(): never {
     fail('Module', 'a module cannot be written as JSON', 'use save(model, path), or toSafetensors(model.stateDict())');
   }
@@ -223,12 +323,12 @@ export abstract class Module {
     return this.toString();
   }
 
-  /** Marks modules, so that those of another copy of the package are known as such. @internal */
+  /** Marks modules, so that modules of another copy of the package are recognized. @internal */
   get [BRAND](): object {
     return COPY;
   }
 
-  /** Lets collect ask for members. @internal */
+  /** Gives collect access to the protected method. @internal */
   static membersOf(module: Module): Iterable<readonly [string, unknown]> {
     return module.members();
   }
@@ -239,12 +339,12 @@ const access: ModuleAccess = {
   members: Module.membersOf,
 };
 
-/** Every path to a parameter: what is shared comes once for each. @internal */
+/** Every path of every parameter; a shared parameter appears once per path. @internal */
 export function allParameters(module: Module): [string, Tensor][] {
   return collect(module, access).parameters;
 }
 
-/** Puts a parameter into the field of the innermost module that a path names. @internal */
+/** Assigns a parameter to the field that a path names. @internal */
 export function assignParameter(root: Module, path: string, value: Tensor): void {
   const dot = path.lastIndexOf('.');
   const owner = collect(root, access).modules.find(([at]) => at === path.slice(0, Math.max(0, dot)));
@@ -253,20 +353,20 @@ export function assignParameter(root: Module, path: string, value: Tensor): void
   (owner[1] as unknown as Record<string, Tensor>)[path.slice(dot + 1)] = value;
 }
 
-/** The modules right inside a module, with their paths from there. */
+/** The direct submodules of a module, with their paths. */
 function children(module: Module): [string, Module][] {
   const { modules } = collect(module, access);
   const inner = modules.slice(1);
   return inner.filter(([path]) => !inner.some(([other]) => path.startsWith(`${other}.`)));
 }
 
-/** Parameters and persistent buffers, module by module. */
-function state(module: Module): [string, Tensor][] {
+/** Parameters and persistent buffers, grouped by module. */
+function persistent(module: Module): [string, Tensor][] {
   const { parameters, buffers, modules } = collect(module, access);
   const all: [string, Tensor][] = [...parameters, ...buffers.filter(([, b]) => b.persistent)];
   if (buffers.length === 0) return all;
-  // As PyTorch: the parameters of a module, its buffers, then the modules inside.
-  const home = (path: string): number => {
+  // The order of PyTorch: the parameters of a module, its buffers, then its submodules.
+  const owner = (path: string): number => {
     let best = 0;
     modules.forEach(([at], i) => {
       if (at !== '' && path.startsWith(`${at}.`) && at.length >= modules[best][0].length) best = i;
@@ -274,18 +374,18 @@ function state(module: Module): [string, Tensor][] {
     return best;
   };
   return all
-    .map((entry) => ({ entry, at: home(entry[0]) }))
+    .map((entry) => ({ entry, at: owner(entry[0]) }))
     .sort((a, b) => a.at - b.at)
     .map(({ entry }) => entry);
 }
 
-/** The entries whose value has not come before. */
+/** The entries whose value has not occurred before. */
 function once<T>(entries: readonly [string, T][]): [string, T][] {
   const seen = new Set<T>();
   return entries.filter(([, value]) => !seen.has(value) && seen.add(value));
 }
 
-/** For each tensor the source of its numbers. @throws TapegradError for different numbers under the paths of a shared one */
+/** For each tensor the source of its values. @throws TapegradError for different values under the paths of a shared tensor */
 function sources(given: readonly [string, Tensor][], from: StateDict): Map<Tensor, Tensor> {
   const chosen = new Map<Tensor, string>();
   for (const [key, t] of given) {
@@ -294,15 +394,15 @@ function sources(given: readonly [string, Tensor][], from: StateDict): Map<Tenso
     else if (from[first] !== from[key] && differ(from[first], from[key])) {
       fail(
         'loadStateDict',
-        `'${first}' and '${key}' are one parameter here, and the state has different numbers for them`,
-        'the state belongs to a model that does not share them; leave one of them out',
+        `'${first}' and '${key}' are one shared parameter here, and the state has different values for them`,
+        'the state is from a model that does not share them; remove one of the keys',
       );
     }
   }
   return new Map([...chosen].map(([t, key]) => [t, from[key]]));
 }
 
-/** Whether two tensors hold different numbers, as far as the host can look at them. */
+/** Whether two tensors have different values, if the host can read them without waiting. */
 function differ(a: Tensor, b: Tensor): boolean {
   const [x, y] = [a.peek(), b.peek()];
   if (x === null || y === null) return false;
@@ -310,7 +410,7 @@ function differ(a: Tensor, b: Tensor): boolean {
   return false;
 }
 
-/** The step that puts the numbers of `source` into `p`, with everything read that it needs. */
+/** A function that copies the values of `source` into `p`. Reads happen now, so that the function cannot fail. */
 function overwriting(p: Tensor, source: Tensor): () => void {
   if (p.backend === source.backend) return () => writeTensor(p, source);
   const numbers = source.hostValues('loadStateDict');

@@ -8,20 +8,31 @@ function source(op: string, data: unknown): Tensor {
 }
 
 /**
- * A tensor that belongs to a module and is trained, as torch.nn.Parameter. It is a leaf that requires a gradient. It
- * shares its numbers with the tensor that it is made from, and has no part in that tensor's history.
+ * A trainable tensor of a module: a leaf that requires a gradient. It shares memory with the tensor it is created from, without
+ * its gradient history. Same as
+ * [torch.nn.Parameter](https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html).
  *
- * Freezing it with `requiresGrad = false` stops its gradient and nothing else: it is still in `parameters()`, in state
- * dicts, in files and checkpoints, and moves with `to()`.
+ * Freezing it with `requiresGrad = false` only stops its gradient: it stays in `parameters()`, in state dicts, files and
+ * checkpoints, and moves with `to()`.
  *
  * @example
+ * ```ts
+ * import { nn, ones, type Tensor } from 'tapegrad';
+ *
  * class Scale extends nn.Module {
  *   factor = new nn.Parameter(ones([3]));
- *   forward(x: Tensor) { return x.mul(this.factor); }
+ *   forward(x: Tensor): Tensor {
+ *     return x.mul(this.factor);
+ *   }
  * }
- * @throws TapegradError if the argument is not a tensor
+ * console.log(new Scale().namedParameters().map(([name]) => name)); // ['factor']
+ * ```
  */
 export class Parameter extends Tensor {
+  /**
+   * @param data the tensor with the initial values
+   * @throws TapegradError if `data` is not a tensor
+   */
   constructor(data: Tensor) {
     const { layout, storage } = source('Parameter', data);
     super(layout, storage);
@@ -30,41 +41,61 @@ export class Parameter extends Tensor {
 }
 
 /**
- * A tensor that belongs to a module and is not trained, such as a running mean; as torch.nn.Buffer. It is in state
- * dicts, in files and checkpoints, and moves with `to()`; it is not in `parameters()`. It shares its numbers with the
- * tensor that it is made from.
+ * A tensor of a module that is not trained, such as a running mean. It is in state dicts, files and checkpoints, and moves with
+ * `to()`; it is not in `parameters()`. It shares memory with the tensor it is created from. Same as
+ * [torch.nn.Buffer](https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html).
  *
- * @throws TapegradError if the argument is not a tensor, and when a gradient is required of it
+ * @example
+ * ```ts
+ * import { nn, type Tensor, zeros } from 'tapegrad';
+ *
+ * class Shift extends nn.Module {
+ *   mean = new nn.Buffer(zeros([3]));
+ *   forward(x: Tensor): Tensor {
+ *     return x.sub(this.mean);
+ *   }
+ * }
+ * console.log(Object.keys(new Shift().stateDict())); // ['mean']
+ * ```
  */
 export class Buffer extends Tensor {
-  /** Whether it is in state dicts and files. */
+  /** Whether the buffer is in state dicts and files. */
   readonly persistent: boolean;
 
-  /** @param options `persistent` (default true): whether it is in state dicts and files */
+  /**
+   * @param data the tensor with the initial values
+   * @param options `persistent` (default true): whether the buffer is in state dicts and files
+   * @throws TapegradError if `data` is not a tensor
+   */
   constructor(data: Tensor, options: { persistent?: boolean } = {}) {
     const { layout, storage } = source('Buffer', data);
     super(layout, storage);
     this.persistent = options.persistent ?? true;
   }
 
+  /**
+   * Always false.
+   * @throws TapegradError on assigning true
+   */
   override get requiresGrad(): boolean {
     return false;
   }
 
+  /**
+   * A buffer cannot require a gradient.
+   * @param value false
+   */
   override set requiresGrad(value: boolean) {
     if (value) fail('Buffer', 'a buffer is not trained', 'use new nn.Parameter(tensor) for what is trained');
   }
 }
 
-/** Whether a tensor in a field of a module is trained with it: a Parameter, or a leaf that was made to require a gradient. */
+/** Whether a value in a field of a module is a parameter: an nn.Parameter, or a leaf created with requiresGrad. */
 export function isParameter(value: unknown): boolean {
   return value instanceof Tensor && value.trainable;
 }
 
-/**
- * What may be assigned to a layer's parameter: a parameter of the same shape. @throws TapegradError for anything else
- * @internal
- */
+/** Requires a parameter of the given shape, for assignment to a parameter of a layer. @throws TapegradError otherwise @internal */
 export function checkParameter(layer: string, name: string, value: unknown, shape: readonly number[]): Tensor {
   const op = `${layer}.${name}`;
   if (!(value instanceof Tensor)) fail(op, `the value is ${describe(value)}`, 'assign an nn.Parameter');

@@ -4,28 +4,49 @@ import { describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { Module } from './module.js';
 
-/** One module of a summary. */
+/** One module in a {@link Summary}. */
 export interface SummaryRow {
-  /** '' for the model itself. */
+  /** The path of the module, such as 'layers.0'; '' for the model itself. */
   readonly path: string;
+  /** The name of its class. */
   readonly type: string;
-  /** The shape of what it gave in the first call; null for a module that was not called, or did not give one tensor. */
+  /** The shape of its output in the first call; null if it was not called or did not return one tensor. */
   readonly outputShape: readonly number[] | null;
-  /** The numbers in its own parameters, without those of the modules inside; what is shared counts where it comes first. */
+  /** The number of elements of its own parameters, without those of submodules; a shared parameter counts once, at its first path. */
   readonly parameters: number;
 }
 
-/** What `summary` found. Prints as a table. */
+/**
+ * The result of {@link summary}. Prints as a table.
+ *
+ * @example
+ * ```ts
+ * import { nn, summary } from 'tapegrad';
+ *
+ * const { rows, trainable } = summary(new nn.Linear(3, 2), [1, 3]);
+ * console.log(rows[0].outputShape, trainable); // [1, 2] 8
+ * ```
+ */
 export class Summary {
+  /**
+   * @param rows one row for each module
+   * @param parameters the number of elements of all parameters
+   * @param trainable the number of elements of parameters that require a gradient
+   */
   constructor(
+    /** One row for each module, the model itself first. */
     readonly rows: readonly SummaryRow[],
-    /** The numbers in all parameters, each once. */
+    /** The number of elements of all parameters, shared ones counted once. */
     readonly parameters: number,
-    /** Those of them that require a gradient. */
+    /** The number of elements of parameters that require a gradient. */
     readonly trainable: number,
   ) {}
 
-  /** A table with a line for each module, and the totals. */
+  /**
+   * Formats the summary as a table with one line for each module, and the totals.
+   *
+   * @returns several lines of text
+   */
   toString(): string {
     const cells = [
       ['module', 'output', 'parameters'],
@@ -49,15 +70,22 @@ export class Summary {
 }
 
 /**
- * Runs a model once, in evaluation mode and without gradients, and says for each module what it gives and how many numbers
- * its parameters have. The model is left as it was.
+ * Runs a model once, in evaluation mode and without gradients, and lists the output shape and the number of parameters of each
+ * module. The model is unchanged afterwards.
  *
  * @param model any module
- * @param input an example tensor, an array of them for a forward with several inputs, or the shape of one input, which is
- *   then filled with zeros
- * @throws TapegradError for other arguments, and what the model throws for this input
+ * @param input an example tensor; an array of tensors for a forward with several inputs; or the shape of one input, for an
+ *   input of zeros
+ * @returns one row for each module, and totals; `String(result)` is a table
+ * @throws TapegradError for other arguments, and any error of the model for this input
  * @example
+ * ```ts
+ * import { nn, summary } from 'tapegrad';
+ *
+ * const model = new nn.Sequential(new nn.Linear(784, 10), new nn.ReLU());
  * console.log(String(summary(model, [1, 784])));
+ * console.log(summary(model, [1, 784]).parameters); // 7850
+ * ```
  */
 export function summary(model: Module, input: Tensor | readonly Tensor[] | readonly number[]): Summary {
   if (!(model instanceof Module)) fail('summary', `the model is ${describe(model)}`, 'pass a module');
@@ -83,8 +111,8 @@ export function summary(model: Module, input: Tensor | readonly Tensor[] | reado
   for (const [name, p] of model.namedParameters()) {
     if (counted.has(p)) continue;
     counted.add(p);
-    const home = paths.find((path) => path === '' || name.startsWith(`${path}.`)) ?? '';
-    own.set(home, (own.get(home) ?? 0) + p.size);
+    const owner = paths.find((path) => path === '' || name.startsWith(`${path}.`)) ?? '';
+    own.set(owner, (own.get(owner) ?? 0) + p.size);
   }
   const rows = modules.map(([path, m]) => ({
     path,

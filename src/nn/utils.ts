@@ -1,30 +1,47 @@
+/**
+ * Gradient clipping, same as torch.nn.utils. A clipped gradient is a new tensor, so that references to the previous gradient
+ * keep its values.
+ *
+ * @module
+ */
+
 import { noGrad } from '../autograd/mode.js';
 import { full } from '../create.js';
 import { checkNumber, checkOptions, describe, fail } from '../errors.js';
 import { retain } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 
-// As torch.nn.utils. A clipped gradient takes the place of the one before, which whoever holds it keeps as it was.
-
-/** Keeps a norm of 0 from being divided by; PyTorch's number. */
+/** Prevents a division by a norm of 0; the value of PyTorch. */
 const EPSILON = 1e-6;
 
+/** Options of {@link clipGradNorm}. */
 export interface ClipGradNormOptions {
-  /** The p of the norm: above 0, or Infinity for the largest absolute value. Default 2. */
+  /** The order p of the norm: above 0, or Infinity for the largest absolute value. Default 2. */
   normType?: number;
-  /** Throw if the norm is NaN or infinite, which needs a device that the host can read from at once. Default false. */
+  /** Whether to throw if the norm is NaN or infinite; only on devices that the host can read synchronously. Default false. */
   errorIfNonfinite?: boolean;
 }
 
 /**
- * Scales the gradients of all parameters so that their norm, taken over all of them as one vector, is at most `maxNorm`.
- * Where the norm is not finite the gradients become what PyTorch makes of them: NaN, or 0 beside infinities. The GPU is not
- * waited for.
+ * Scales the gradients of all parameters so that their total norm, as one vector, is at most `maxNorm`. If the norm is not
+ * finite, the results are those of PyTorch: NaN, or 0 beside infinities. Does not wait for the GPU. Same as
+ * [torch.nn.utils.clip_grad_norm_](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html).
  *
- * @param parameters a tensor or many, such as model.parameters(); those without a gradient do not count
- * @returns the norm before, a scalar; 0 if there is no gradient
- * @throws TapegradError for arguments that are out of range, and for gradients on several devices one of which cannot be
- *   read at once
+ * @param parameters a tensor or an iterable of tensors, such as model.parameters(); tensors without a gradient are skipped
+ * @param maxNorm the largest norm: at least 0, or Infinity
+ * @param options order of the norm, and whether to throw for a norm that is not finite
+ * @returns the norm before clipping, a scalar; 0 if there is no gradient
+ * @throws TapegradError for arguments out of range, with `errorIfNonfinite` for a norm that is not finite, and for gradients on
+ *   several devices if the host cannot read one of them synchronously
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * const w = new nn.Parameter(tensor([3, 4]));
+ * w.mul(w).sum().backward(); // the gradient [6, 8] has the norm 10
+ * console.log(nn.utils.clipGradNorm(w, 5).itemSync()); // 10
+ * console.log(w.grad?.toArraySync()); // about [3, 4]
+ * ```
  */
 export function clipGradNorm(
   parameters: Tensor | Iterable<Tensor>,
@@ -44,8 +61,8 @@ export function clipGradNorm(
     const gradients = owners.map((p) => p.gradient!);
     const readable = gradients.every((g) => g.backend.readSync !== undefined);
     if (errorIfNonfinite && !readable) {
-      const problem = `errorIfNonfinite on the device '${gradients[0].device}', from which the host cannot read without waiting`;
-      fail(op, problem, 'look at await norm.item() instead, or pass a guard to optimizer.step');
+      const problem = `errorIfNonfinite on the device '${gradients[0].device}', which the host cannot read synchronously`;
+      fail(op, problem, 'check await norm.item() instead, or pass a guard to optimizer.step');
     }
     if (!readable) return clipOnDevice(op, owners, gradients, maxNorm, normType);
     const norm = normOnHost(gradients, normType);
@@ -53,17 +70,17 @@ export function clipGradNorm(
       const remedy = 'use a smaller learning rate, or leave errorIfNonfinite out';
       fail(op, `the norm of order ${normType} is ${norm}`, remedy);
     }
-    // Gradients that are short enough stay as they are.
+    // Gradients within the limit are not scaled.
     const factor = Math.min(1, maxNorm / (norm + EPSILON));
     if (factor !== 1) for (const p of owners) replace(p, (g) => g.mul(factor));
     return full([], norm, { device: gradients[0].device });
   });
 }
 
-/** The norm as a number, for gradients that the host can read, wherever they are. */
+/** The norm as a number, for gradients that the host can read synchronously, on any device. */
 function normOnHost(gradients: readonly Tensor[], p: number): number {
   const parts = gradients.map((g) => {
-    const part = partOf(g, p);
+    const part = contribution(g, p);
     return part.itemSync();
   });
   if (p === Infinity) return Math.max(...parts);
@@ -71,7 +88,7 @@ function normOnHost(gradients: readonly Tensor[], p: number): number {
   return p === 2 ? Math.sqrt(sum) : sum ** (1 / p);
 }
 
-/** Clips with operations of the device only, for which nobody waits. */
+/** Clips with operations on the device, without waiting for results. */
 function clipOnDevice(
   op: string,
   owners: readonly Tensor[],
@@ -82,9 +99,13 @@ function clipOnDevice(
   const { backend, device } = gradients[0];
   const other = gradients.find((g) => g.backend !== backend);
   if (other !== undefined) {
-    fail(op, `there are gradients on '${device}' and '${other.device}'`, 'clip those of each device on their own');
+    fail(
+      op,
+      `there are gradients on '${device}' and '${other.device}'`,
+      'clip the gradients of each device separately',
+    );
   }
-  const sum = gradients.map((g) => partOf(g, p)).reduce((a, b) => (p === Infinity ? a.maximum(b) : a.add(b)));
+  const sum = gradients.map((g) => contribution(g, p)).reduce((a, b) => (p === Infinity ? a.maximum(b) : a.add(b)));
   const norm = p === 2 ? sum.sqrt() : p === 1 || p === Infinity ? sum : sum.pow(1 / p);
   const factor = full([], maxNorm, { device }).div(norm.add(EPSILON)).minimum(1);
   for (const owner of owners) replace(owner, (g) => g.mul(factor));
@@ -92,10 +113,21 @@ function clipOnDevice(
 }
 
 /**
- * Puts every number of the gradients into the range from -clipValue to clipValue; NaN stays.
+ * Clamps each element of the gradients to the range from -clipValue to clipValue; NaN stays NaN. Same as
+ * [torch.nn.utils.clip_grad_value_](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html).
  *
- * @param parameters a tensor or many, such as model.parameters(); those without a gradient do not count
- * @throws TapegradError for arguments that are out of range
+ * @param parameters a tensor or an iterable of tensors, such as model.parameters(); tensors without a gradient are skipped
+ * @param clipValue the largest absolute value: at least 0, or Infinity
+ * @throws TapegradError for arguments out of range
+ * @example
+ * ```ts
+ * import { nn, tensor } from 'tapegrad';
+ *
+ * const w = new nn.Parameter(tensor([1, 10]));
+ * w.mul(w).sum().backward();
+ * nn.utils.clipGradValue(w, 5);
+ * console.log(w.grad?.toArraySync()); // [2, 5]
+ * ```
  */
 export function clipGradValue(parameters: Tensor | Iterable<Tensor>, clipValue: number): void {
   const owners = withGradients('clipGradValue', parameters);
@@ -119,9 +151,9 @@ function withGradients(op: string, parameters: unknown): Tensor[] {
   }) as Tensor[];
 }
 
-/** Σ |x|^p, or max |x|: what the norm is made of. */
-function partOf(x: Tensor, p: number): Tensor {
-  // A product is more exact than a power.
+/** The contribution of one tensor to the norm: Σ |x|^p, or max |x|. */
+function contribution(x: Tensor, p: number): Tensor {
+  // A product is more accurate than a power.
   const powers = p === 2 ? x.mul(x) : p === 1 || p === Infinity ? x.abs() : x.abs().pow(p);
   const part = p === Infinity ? powers.max() : powers.sum();
   powers.dispose();

@@ -152,7 +152,10 @@ export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossE
     return [slope.mul(g.reshape([-1, 1])), null];
   },
   // Adding 0 makes 0 of -0.
-  equals: ([x, index]) => dispatch(gather, [x.logSoftmax(1), index], null).neg().add(0),
+  equals: ([x, index]) =>
+    dispatch(gather, [x.logSoftmax(1), index], null)
+      .neg()
+      .add(0),
   examples: [{ shapes: [[4, 3], [4]], attributes: null, values: someLabels }],
 });
 

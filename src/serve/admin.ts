@@ -4,15 +4,15 @@ import type { Services } from './inference.js';
 import type { Monitor } from './monitor.js';
 import { statusPage } from './status-page.js';
 
-// The admin port: metrics, drift, what is loaded, and a page to watch.
+// The admin port: metrics, drift, loaded models and the status page.
 
-/** What the status page shows. */
+/** The data of the status page. */
 export function statusOf({ metrics, repository, pool, feedback, options }: Services, monitor: Monitor) {
   return {
     at: new Date().toISOString(),
     ready: repository.ready,
     queue: { depth: pool.depth, limit: options.queue },
-    workers: { ready: pool.readyWorkers, wanted: options.workers },
+    workers: { ready: pool.readyWorkers, configured: options.workers },
     memory: process.memoryUsage().rss,
     models: repository.loaded.map(({ name, version, loadedAt, seconds }) => ({
       name,
@@ -30,6 +30,7 @@ export function statusOf({ metrics, repository, pool, feedback, options }: Servi
   };
 }
 
+/** Adds the routes of the admin port. */
 export function adminRoutes(app: FastifyInstance, services: Services, monitor: Monitor): void {
   const { metrics, repository } = services;
   const registries = { '/metrics': metrics.registry, '/metrics/triton': metrics.triton };
@@ -57,9 +58,9 @@ export function adminRoutes(app: FastifyInstance, services: Services, monitor: M
     ...repository.loaded.map(({ name, version }) => ({ name, version, state: 'READY', reason: '' })),
     ...repository.failures.map(({ name, version, reason }) => ({ name, version, state: 'UNAVAILABLE', reason })),
   ]);
-  /** Looks into the repository at once. */
+  /** Scans the repository immediately. */
   app.post('/scan', async () => {
-    if (services.options.multiModel) refuse('models come by POST /models here', 'there is nothing to look for');
+    if (services.options.multiModel) refuse('the server is in multi-model mode', 'load models with POST /models');
     await repository.scan();
     return { loaded: repository.loaded.map(({ name, version }) => ({ name, version })), failures: repository.failures };
   });

@@ -3,31 +3,32 @@ import type { FastifyRequest } from 'fastify';
 import { RequestError } from './errors.js';
 import { LARGE } from './messages.js';
 
-// Reads request bodies. Large ones go straight into memory that the workers share, which is used again and again: fresh
-// memory for every request costs more than the copy.
+// Reads request bodies. Large ones are read directly into memory shared with the workers. The memory is reused, because
+// allocating it for every request costs more than the copy.
 
-/** Bytes of memory that are kept for the next requests. */
-const KEPT = 64 * 2 ** 20;
-/** Memory comes in powers of two from this on. */
-const SMALLEST = 16;
+/** The limit on bytes kept for reuse. */
+const MAX_KEPT = 64 * 2 ** 20;
+/** The exponent of the smallest buffer; sizes are powers of two. */
+const MIN_EXPONENT = 16;
 
+/** A pool of shared buffers for request bodies. */
 export class BodyPool {
   readonly #free = new Map<number, SharedArrayBuffer[]>();
   #kept = 0;
 
-  /** Memory for `length` bytes, of which those from `numbers` on are numbers and lie aligned for copies of whole words. */
-  take(length: number, numbers: number): Buffer {
+  /** A buffer of `length` bytes whose bytes from `numbers` on are aligned to 16 bytes, for fast copies. */
+  acquire(length: number, numbers: number): Buffer {
     const lead = -numbers & 15;
-    const size = 2 ** Math.max(SMALLEST, Math.ceil(Math.log2(lead + length)));
+    const size = 2 ** Math.max(MIN_EXPONENT, Math.ceil(Math.log2(lead + length)));
     const used = this.#free.get(size)?.pop();
     if (used !== undefined) this.#kept -= size;
     return Buffer.from(used ?? new SharedArrayBuffer(size), lead, length);
   }
 
-  /** Takes memory back that no worker reads any more; others' memory is left alone. */
-  give(body: Uint8Array): void {
+  /** Returns a buffer that no worker reads any more to the pool. Buffers that are not shared are ignored. */
+  release(body: Uint8Array): void {
     const { buffer } = body;
-    if (!(buffer instanceof SharedArrayBuffer) || this.#kept + buffer.byteLength > KEPT) return;
+    if (!(buffer instanceof SharedArrayBuffer) || this.#kept + buffer.byteLength > MAX_KEPT) return;
     const same = this.#free.get(buffer.byteLength);
     if (same === undefined) this.#free.set(buffer.byteLength, [buffer]);
     else same.push(buffer);
@@ -37,7 +38,7 @@ export class BodyPool {
 
 type Done = (error: Error | null, body?: Uint8Array) => void;
 
-/** Reads all of a request, `limit` bytes at most. */
+/** Reads the body of a request, at most `limit` bytes. */
 export function readBody(
   pool: BodyPool,
   { headers }: FastifyRequest,
@@ -45,7 +46,7 @@ export function readBody(
   limit: number,
   done: Done,
 ): void {
-  const large = () => new RequestError(413, `the body is larger than ${limit} bytes; send less at once`);
+  const large = () => new RequestError(413, `the body is larger than ${limit} bytes; send fewer samples per request`);
   const claimed =
     headers['content-encoding'] === undefined && headers['content-length'] !== undefined
       ? Number(headers['content-length'])
@@ -55,14 +56,14 @@ export function readBody(
     return;
   }
   const numbers = Number(headers['inference-header-content-length'] ?? 0);
-  const target = claimed !== null && claimed >= LARGE ? pool.take(claimed, numbers) : null;
+  const target = claimed !== null && claimed >= LARGE ? pool.acquire(claimed, numbers) : null;
   const chunks: Buffer[] = [];
   let length = 0;
   let finished = false;
   const finish: Done = (error, body) => {
     if (finished) return;
     finished = true;
-    if (error !== null && target !== null) pool.give(target);
+    if (error !== null && target !== null) pool.release(target);
     done(error, body);
   };
   payload.on('data', (chunk: Buffer) => {
@@ -78,7 +79,7 @@ export function readBody(
   payload.on('error', (error: Error & { statusCode?: number }) =>
     finish(
       error.statusCode === undefined
-        ? new RequestError(400, 'the body does not inflate; send gzip, deflate or plain bytes')
+        ? new RequestError(400, 'the body cannot be decompressed; send gzip, deflate or plain bytes')
         : error,
     ),
   );
@@ -91,19 +92,19 @@ export function readBody(
     else if (target !== null) finish(null, target);
     else finish(null, share(pool, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks), numbers));
   });
-  // What inflates comes paused.
+  // Decompressed streams start paused.
   payload.resume();
 }
 
-/** A large body whose length was not known before. */
+/** Copies a large body, whose length was not known in advance, into shared memory. */
 function share(pool: BodyPool, body: Buffer, numbers: number): Uint8Array {
   if (body.length < LARGE) return body;
-  const target = pool.take(body.length, numbers);
+  const target = pool.acquire(body.length, numbers);
   put(target, body, 0);
   return target;
 }
 
-/** Copies bytes. `set` does it to shared memory at a tenth of the speed where the addresses are not aligned. */
+/** Copies bytes. `set` is ten times slower on shared memory if the addresses are not aligned. */
 function put(target: Buffer, bytes: Buffer, at: number): void {
   if (bytes.length > 0) target.fill(bytes, at, at + bytes.length);
 }

@@ -1,63 +1,92 @@
+/**
+ * A client of the Open Inference Protocol v2.
+ *
+ * @module
+ */
+
 import { checkInteger, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 
-// A client of the Open Inference Protocol v2 for models with one input, in Node and in browsers.
-
+/** Options of {@link InferenceClient}. */
 export interface ClientOptions {
-  /** Sent as a bearer token. */
+  /** The bearer token. Default: none. */
   token?: string;
-  /** How often a request is tried again after 429, 503 or a lost connection. Default 4. */
+  /** The number of retries after status 429 or 503 or a connection error. Default 4. */
   retries?: number;
-  /** Milliseconds before the first new try, doubled for each further one, with a random part. Default 100. */
+  /** The delay before the first retry in milliseconds, doubled for each further one, with random jitter. Default 100. */
   backoff?: number;
-  /** Milliseconds for one try. Default 60,000. */
+  /** The time limit of one attempt in milliseconds. Default 60,000. */
   timeout?: number;
-  /** Sends numbers as bytes rather than as JSON. Default true. */
+  /** Whether to send numbers in binary form instead of JSON. Default true. */
   binary?: boolean;
 }
 
-/** Samples as rows of numbers, or flat with their shape. */
+/** Samples: an array of rows of numbers, or row-major data with its shape. */
 export type Samples =
   | readonly (readonly number[])[]
-  | { readonly data: Float32Array; readonly shape: readonly [rows: number, features: number] };
+  | {
+      /** The values in row-major order. */
+      readonly data: Float32Array;
+      /** The number of samples and the number of features. */
+      readonly shape: readonly [rows: number, features: number];
+    };
 
+/** Options of {@link InferenceClient.infer}. */
 export interface InferOptions {
-  /** Default: the newest. */
+  /** The version of the model. Default: the highest one that is loaded. */
   version?: string;
-  /** Comes back in the answer. */
+  /** An identifier of the request, returned in the prediction. */
   id?: string;
+  /** Aborts the request. */
   signal?: AbortSignal;
 }
 
+/** The result of {@link InferenceClient.infer}. */
 export interface Prediction {
+  /** The name of the model. */
   readonly model: string;
+  /** The version that computed the prediction. */
   readonly version: string;
+  /** The `id` of the request. */
   readonly id: string | undefined;
-  /** What feedback goes by. */
+  /** The server's identifier of the request, for {@link InferenceClient.feedback}. */
   readonly requestId: string;
-  /** [rows, outputs] */
+  /** The shape of the outputs, [rows, outputs]. */
   readonly shape: readonly number[];
+  /** The outputs in row-major order. */
   readonly data: Float32Array;
 }
 
-/** A tensor as a model's metadata shows it; -1 in the shape where any number goes. */
+/** An input or output tensor in the metadata of a model. */
 export interface TensorMetadata {
+  /** The name of the tensor. */
   readonly name: string;
+  /** The element type, such as 'FP32'. */
   readonly datatype: string;
+  /** The shape; -1 for a dimension of variable size. */
   readonly shape: readonly number[];
 }
 
+/** The metadata of a model. */
 export interface ModelMetadata {
+  /** The name of the model. */
   readonly name: string;
+  /** The loaded versions, in ascending order. */
   readonly versions: readonly string[];
+  /** The name of the framework, 'tapegrad'. */
   readonly platform: string;
+  /** The input tensors. */
   readonly inputs: readonly TensorMetadata[];
+  /** The output tensors. */
   readonly outputs: readonly TensorMetadata[];
 }
 
+/** The result of {@link InferenceClient.feedback}. */
 export interface FeedbackResult {
+  /** The name of the model that computed the prediction. */
   readonly model_name: string;
+  /** Its version. */
   readonly model_version: string;
-  /** How many predictions now have their label. */
+  /** The number of predictions that were matched with a label. */
   readonly matched: number;
 }
 
@@ -68,11 +97,30 @@ interface InferenceResponse {
   readonly outputs: readonly { readonly shape: readonly number[]; readonly data?: readonly number[] }[];
 }
 
-/** An answer that is an error. */
+/**
+ * An error response of the server, or a failure to reach it.
+ *
+ * @example
+ * ```ts
+ * import { InferenceClient, InferenceError } from 'tapegrad/serve/client';
+ *
+ * const client = new InferenceClient('http://127.0.0.1:1', { retries: 0, timeout: 500 });
+ * await client.metadata('digits').catch((error: unknown) => {
+ *   if (error instanceof InferenceError) console.log(error.status); // 0
+ * });
+ * ```
+ */
 export class InferenceError extends Error {
+  /** Always 'InferenceError'. */
   override readonly name = 'InferenceError';
+
+  /**
+   * @param status the HTTP status; 0 without a response
+   * @param message the server's message
+   * @param options the cause
+   */
   constructor(
-    /** The HTTP status; 0 where there was no answer. */
+    /** The HTTP status; 0 if there was no response. */
     readonly status: number,
     message: string,
     options?: ErrorOptions,
@@ -81,17 +129,36 @@ export class InferenceError extends Error {
   }
 }
 
-const AGAIN = [429, 503];
+const RETRYABLE = [429, 503];
 
+/**
+ * A client of servers with the [Open Inference Protocol v2](https://github.com/kserve/open-inference-protocol), such as those
+ * of `serve`, for models with one input tensor. Works in Node and in browsers.
+ *
+ * @example
+ * ```ts
+ * import { InferenceClient } from 'tapegrad/serve/client';
+ *
+ * const client = new InferenceClient('http://127.0.0.1:8080', { retries: 0, timeout: 500 });
+ * if (await client.ready('digits')) {
+ *   const { data, shape } = await client.infer('digits', [new Array(784).fill(0)]);
+ *   console.log(shape, data);
+ * }
+ * ```
+ */
 export class InferenceClient {
   readonly #url: string;
   readonly #options: Required<Omit<ClientOptions, 'token'>> & Pick<ClientOptions, 'token'>;
 
-  /** @throws TapegradError for an address or options that make no sense */
+  /**
+   * @param url the base URL of the server, such as http://127.0.0.1:8080
+   * @param options token, retries, time limit and encoding
+   * @throws TapegradError for an invalid URL and unknown or invalid options
+   */
   constructor(url: string, options: ClientOptions = {}) {
     const op = 'InferenceClient';
     checkOptions(op, options, ['token', 'retries', 'backoff', 'timeout', 'binary']);
-    if (!URL.canParse(url)) fail(op, `the address is ${describe(url)}`, 'pass one such as http://127.0.0.1:8080');
+    if (!URL.canParse(url)) fail(op, `the URL is ${describe(url)}`, 'pass a URL such as http://127.0.0.1:8080');
     this.#url = url.replace(/\/+$/, '');
     this.#options = {
       token: options.token,
@@ -102,24 +169,47 @@ export class InferenceClient {
     };
   }
 
-  /** Whether the server lives. */
+  /**
+   * Whether the server is running. Does not retry.
+   *
+   * @returns false also if the server cannot be reached
+   */
   async live(): Promise<boolean> {
     return this.#ok('/v2/health/live');
   }
 
-  /** Whether the server, or a model, answers. */
+  /**
+   * Whether the server, or a model, is ready for requests. Does not retry.
+   *
+   * @param model the name of a model; default: the server with all its models
+   * @param version a version of the model; default: any
+   * @returns false also if the server cannot be reached
+   */
   async ready(model?: string, version?: string): Promise<boolean> {
     return this.#ok(model === undefined ? '/v2/health/ready' : `${path(model, version)}/ready`);
   }
 
-  /** What a model takes and gives. @throws InferenceError */
+  /**
+   * The inputs, outputs and versions of a model.
+   *
+   * @param model the name of the model
+   * @param version a version of the model; default: the highest one that is loaded
+   * @returns the metadata
+   * @throws InferenceError if the server responds with an error or cannot be reached
+   */
   async metadata(model: string, version?: string): Promise<ModelMetadata> {
     return (await this.#fetch(path(model, version), {})).json() as Promise<ModelMetadata>;
   }
 
   /**
-   * Predicts. Tries again while the server is busy.
-   * @throws InferenceError with the server's status and words; TapegradError for samples that are no matrix
+   * Computes predictions. Retries while the server is overloaded or cannot be reached.
+   *
+   * @param model the name of the model
+   * @param samples the features of each sample, [rows, features]
+   * @param options version, identifier and abort signal
+   * @returns the outputs, and the identifier for feedback
+   * @throws InferenceError with status and message of an error response, or status 0 if the server cannot be reached
+   * @throws TapegradError for samples that are not a matrix, and unknown options
    */
   async infer(model: string, samples: Samples, options: InferOptions = {}): Promise<Prediction> {
     checkOptions('infer', options, ['version', 'id', 'signal']);
@@ -150,7 +240,14 @@ export class InferenceClient {
     return readPrediction(response);
   }
 
-  /** Tells what was right: a class, or a number, for each row of an earlier request. @throws InferenceError */
+  /**
+   * Sends the labels of an earlier prediction, from which the server computes live accuracy or error.
+   *
+   * @param requestId the `requestId` of the prediction, or the `id` of its request
+   * @param labels for each row the class index, or the target value for models with one output
+   * @returns the model, and the number of matched predictions
+   * @throws InferenceError for an unknown identifier or labels that do not match, and if the server cannot be reached
+   */
   async feedback(requestId: string, labels: readonly number[]): Promise<FeedbackResult> {
     const body = JSON.stringify({ id: requestId, labels });
     const response = await this.#fetch('/v1/feedback', {
@@ -192,16 +289,16 @@ export class InferenceClient {
         if (response.ok) return response;
       } catch (cause) {
         if (init.signal?.aborted || attempt >= retries)
-          throw new InferenceError(0, `no answer from ${this.#url}: ${(cause as Error).message}`, { cause });
+          throw new InferenceError(0, `no response from ${this.#url}: ${(cause as Error).message}`, { cause });
       }
       if (response !== null) {
         const text = await response.text();
-        if (!AGAIN.includes(response.status) || attempt >= retries)
+        if (!RETRYABLE.includes(response.status) || attempt >= retries)
           throw new InferenceError(response.status, messageOf(text));
       }
-      const asked = Number(response?.headers.get('retry-after') ?? 0) * 1000;
-      // A server that asks for a second while it is full for a moment gets less, spread so that not all come back at once.
-      const wait = Math.min(asked || Infinity, backoff * 2 ** attempt) * (0.5 + Math.random());
+      const requested = Number(response?.headers.get('retry-after') ?? 0) * 1000;
+      // Retry-After has a resolution of seconds, so wait less for a short overload; the jitter spreads the retries of clients.
+      const wait = Math.min(requested || Infinity, backoff * 2 ** attempt) * (0.5 + Math.random());
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }

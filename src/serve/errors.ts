@@ -1,17 +1,17 @@
-/** Something that a client did wrong, or that it shall try again: becomes a status and {"error": message}. */
+/** An error that is reported to the client with a status and {"error": message}. */
 export class RequestError extends Error {
   override readonly name = 'RequestError';
   constructor(
     readonly statusCode: number,
     message: string,
-    /** Seconds after which trying again makes sense. */
+    /** Seconds until a retry makes sense, for the header Retry-After. */
     readonly retryAfter?: number,
   ) {
     super(message);
   }
 }
 
-/** Refuses a request: what is wrong with it, and what to do. */
+/** Rejects a request with the problem and its remedy. */
 export function refuse(problem: string, remedy: string, statusCode = 400): never {
   throw new RequestError(statusCode, `${problem}; ${remedy}`);
 }

@@ -1,68 +1,69 @@
 import { refuse } from './errors.js';
 import type { Version } from './repository.js';
 
-// Predictions that wait for the right answers, and what came of them.
+// Feedback: matches predictions with labels that arrive later, and computes live quality.
 
-/** How a version did lately, by the answers that arrived. */
+/** The recent quality of a version, from the labels in the window. */
 export interface LiveQuality {
   readonly model: string;
   readonly version: string;
   /** Labels in the window. */
   readonly labels: number;
-  /** The share of right classes; null for models with one output. */
+  /** The fraction of correct classes; null for models with one output. */
   readonly accuracy: number | null;
   /** The mean of |prediction - label|; null for models with classes. */
   readonly meanAbsoluteError: number | null;
 }
 
-/** Predictions that are remembered. */
-const REMEMBERED = 20_000;
-/** Labels over which the quality is computed. */
+/** The limit on predictions kept for feedback. */
+const CAPACITY = 20_000;
+/** The number of labels over which the quality is computed. */
 const WINDOW = 1000;
 
+/** Recent predictions and their labels. */
 export class Feedback {
-  /** Where predictions lie, by their ids. */
-  readonly #places = new Map<string, number>();
-  // A ring: finding the oldest in the map would take the longer the more have been deleted. One number or a few are kept
-  // as they are: each request's garbage counts.
+  /** Indices of predictions by id. */
+  readonly #indices = new Map<string, number>();
+  // A ring buffer: finding the oldest entry of a Map slows down with the number of deletions. A single class is stored as a
+  // number, to allocate less for each request.
   readonly #ids: string[] = [];
   readonly #versions: Version[] = [];
   readonly #chosen: (number | Float32Array)[] = [];
   #next = 0;
   readonly #errors = new Map<number, { version: Version; errors: number[]; next: number }>();
-  readonly #share: number;
+  readonly #sampleRate: number;
 
-  /** @param share of the predictions that are remembered, 0..1 */
-  constructor(share: number) {
-    this.#share = share;
+  /** @param sampleRate the fraction of predictions that are kept, 0..1 */
+  constructor(sampleRate: number) {
+    this.#sampleRate = sampleRate;
   }
 
-  /** Keeps what was predicted until its labels come, or until it is the oldest of too many. */
+  /** Keeps a prediction until its labels arrive, or until newer ones replace it. */
   remember(id: string, version: Version, chosen: Float32Array): void {
-    if (chosen.length === 0 || (this.#share < 1 && Math.random() >= this.#share)) return;
+    if (chosen.length === 0 || (this.#sampleRate < 1 && Math.random() >= this.#sampleRate)) return;
     const at = this.#next;
-    this.#next = (at + 1) % REMEMBERED;
-    if (at < this.#ids.length && this.#places.get(this.#ids[at]) === at) this.#places.delete(this.#ids[at]);
+    this.#next = (at + 1) % CAPACITY;
+    if (at < this.#ids.length && this.#indices.get(this.#ids[at]) === at) this.#indices.delete(this.#ids[at]);
     this.#ids[at] = id;
     this.#versions[at] = version;
-    // A copy, because what comes from a worker lies in one buffer with all that came with it.
+    // A copy, because the array is a view into the buffer of a whole message from a worker.
     this.#chosen[at] = chosen.length === 1 ? chosen[0] : chosen.slice();
-    this.#places.set(id, at);
+    this.#indices.set(id, at);
   }
 
-  /** The version that predicted under an id. */
+  /** The version that computed the prediction with an id. */
   versionOf(id: string): Version | undefined {
-    const at = this.#places.get(id);
+    const at = this.#indices.get(id);
     return at === undefined ? undefined : this.#versions[at];
   }
 
-  /** Takes the labels of a prediction, once. @throws RequestError for an id that is not remembered and labels that do not fit */
+  /** Matches a prediction with its labels, once. @throws RequestError for an unknown id and labels that do not match */
   label(id: string, labels: readonly number[]): { version: Version; matched: number } {
-    const at = this.#places.get(id);
+    const at = this.#indices.get(id);
     if (at === undefined)
       refuse(
-        'no prediction waits for a label under this id',
-        'it was labelled already, not sampled, or is too old',
+        'there is no unlabelled prediction with this id',
+        'it was already labelled, not sampled, or is too old',
         404,
       );
     const version = this.#versions[at];
@@ -72,8 +73,8 @@ export class Feedback {
       refuse(`${labels.length} labels for ${chosen.length} rows`, 'send one label for each row of the request');
     const classes = version.info.outputFeatures;
     const wrong = labels.find((l) => classes > 1 && !(Number.isInteger(l) && l >= 0 && l < classes));
-    if (wrong !== undefined) refuse(`a label is ${wrong}`, `they are whole numbers from 0 to ${classes - 1}`);
-    this.#places.delete(id);
+    if (wrong !== undefined) refuse(`a label is ${wrong}`, `labels are integers from 0 to ${classes - 1}`);
+    this.#indices.delete(id);
     const own = this.#errors.get(version.id) ?? { version, errors: [], next: 0 };
     this.#errors.set(version.id, own);
     labels.forEach((label, i) => {

@@ -9,35 +9,35 @@ import type { serverPackages } from './packages.js';
 import type { Version } from './repository.js';
 import { type Token, tokenFinder } from './tokens.js';
 
-// What the inference port and the admin port have in common: limits, ids, errors, tokens.
+// Common parts of inference port and admin port: limits, request ids, errors, tokens.
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks; null where no token is needed. */
+    /** The token of the client; null if none is required. */
     token: Token | null;
-    /** The version of a model that answers; null before it is known. */
+    /** The version of the model for this request; null before it is known. */
     served: Version | null;
   }
   interface FastifyInstance {
-    /** The memory of large bodies. */
+    /** The buffers of large bodies. */
     bodies: BodyPool;
   }
   interface FastifyContextConfig {
-    /** Whether requests of this route count as inference. */
+    /** Whether requests of this route count as inference requests. */
     inference?: boolean;
   }
 }
 
 export type Packages = Awaited<ReturnType<typeof serverPackages>>;
 
-/** An id that a client or proxy gave, if it is harmless in logs and headers. */
+/** Request ids from clients or proxies that are safe in logs and headers. */
 const ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
 const MEDIA = ['application/json', 'application/octet-stream', 'text/csv'];
-/** Milliseconds for a request's headers, and for all of it: against clients that trickle. */
+/** Time limits in milliseconds for headers and for a whole request, against slow clients. */
 const HEADERS_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 60_000;
 
-/** What a Content-Type or Accept header names, without its parameters. */
+/** The media type in a Content-Type or Accept header, without parameters. */
 export const mediaType = (header: string | undefined): string => (header ?? '').split(';')[0].trim().toLowerCase();
 
 /** A server without routes. */
@@ -69,14 +69,14 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
       const given = headers['x-request-id'];
       return typeof given === 'string' && ID.test(given) ? given : randomUUID();
     },
-    clientErrorHandler: badConnection,
+    clientErrorHandler: answerClientError,
     frameworkErrors: (error, _request, reply) => void answerError(error, reply as unknown as FastifyReply),
   }) as unknown as FastifyInstance;
   app.decorateRequest('token', null);
   app.decorateRequest('served', null);
   app.setErrorHandler((error, request, reply) => {
     const status = answerError(error as Error, reply);
-    // The text may hold something of the request; what is logged does not.
+    // The message may contain request data, so only the stack is logged.
     if (status >= 500 && !(error instanceof RequestError))
       request.log.error(
         { reqId: request.id, route: request.routeOptions.url, stack: stackOf(error) },
@@ -84,16 +84,16 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
       );
   });
   app.setNotFoundHandler((request, reply) => {
-    void reply.code(404).send({ error: `there is no ${request.method} at this path; see /openapi.json` });
+    void reply.code(404).send({ error: `${request.method} is not supported at this path; see /openapi.json` });
   });
-  // Bodies are bytes to this thread: the workers read them.
+  // This thread does not parse bodies: the workers do.
   app.removeAllContentTypeParsers();
   const bodies = new BodyPool();
   app.decorate('bodies', bodies);
   app.addContentTypeParser('*', (request, payload, done: (error: Error | null, body?: Uint8Array) => void) => {
     const type = mediaType(request.headers['content-type']);
     if (type !== '' && !MEDIA.includes(type)) {
-      done(new RequestError(415, `the content type is not known; send ${MEDIA.join(', ')}`));
+      done(new RequestError(415, `the content type is not supported; send ${MEDIA.join(', ')}`));
     } else readBody(bodies, request, payload, options.maxBody, done);
   });
   app.setValidatorCompiler(() => () => true);
@@ -114,13 +114,13 @@ function answerError(error: Error & { statusCode?: number; code?: string }, repl
     reply.header('retry-after', String(error.retryAfter));
   void reply.code(status).header('content-type', 'application/json; charset=utf-8');
   void reply.send(
-    JSON.stringify({ error: known ? error.message : 'the server failed; its log says more under this x-request-id' }),
+    JSON.stringify({ error: known ? error.message : 'internal server error; see its log for this x-request-id' }),
   );
   return status;
 }
 
-/** What is no HTTP gets an answer too, and the connection is closed. */
-function badConnection(this: unknown, error: Error & { code?: string }, socket: Socket): void {
+/** Answers a malformed request, and closes the connection. */
+function answerClientError(this: unknown, error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
   const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? ''] ?? 400;
   if (!socket.writable) {
@@ -128,14 +128,14 @@ function badConnection(this: unknown, error: Error & { code?: string }, socket: 
     return;
   }
   const body = JSON.stringify({
-    error: `the request is ${status === 408 ? 'too slow' : status === 431 ? 'too long in its headers' : 'no HTTP'}`,
+    error: `the request is ${status === 408 ? 'too slow' : status === 431 ? 'too long in its headers' : 'not HTTP'}`,
   });
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }
 
-/** Lets in who shows a token, as far as it reaches, and as often. */
+/** Requires a bearer token, checks its permission and enforces its rate limit. */
 export async function guard(
   app: FastifyInstance,
   { bearerAuth, rateLimit }: Packages,
@@ -146,8 +146,8 @@ export async function guard(
   const find = tokenFinder(tokens);
   await app.register(bearerAuth, {
     keys: new Set<string>(),
-    auth: (shown: string, request: FastifyRequest) => {
-      request.token = find(shown);
+    auth: (token: string, request: FastifyRequest) => {
+      request.token = find(token);
       return request.token !== null && allowed(request.token);
     },
     errorResponse: ({ message }: Error) => ({ error: `${message}; send Authorization: Bearer TOKEN` }),
@@ -161,6 +161,6 @@ export async function guard(
     keyGenerator: ({ token }: FastifyRequest) => token?.name ?? '',
     allowList: ({ token }: FastifyRequest) => token?.rateLimit === undefined,
     errorResponseBuilder: (_request, { max }) =>
-      new RequestError(429, `this token may ask ${max} times a second; try again later`, 1),
+      new RequestError(429, `the rate limit of this token is ${max} requests per second; try again later`, 1),
   });
 }

@@ -22,7 +22,7 @@ export interface Services {
   readonly metrics: Metrics;
   readonly feedback: Feedback;
   readonly version: string;
-  /** Whether the server is on its way out. */
+  /** Whether the server is shutting down. */
   readonly draining: () => boolean;
 }
 
@@ -39,6 +39,7 @@ const errors = { '4xx': schema.ErrorBody, '5xx': schema.ErrorBody };
 /** The paths of a model, with and without a version. */
 const modelPaths = (rest: string) => [`/v2/models/:name${rest}`, `/v2/models/:name/versions/:version${rest}`];
 
+/** Adds the routes of the inference port. */
 export function inferenceRoutes(app: FastifyInstance, services: Services): void {
   const { pool, repository, feedback } = services;
   healthRoutes(app, services);
@@ -46,12 +47,12 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   const find = (request: FastifyRequest, { name, version }: ModelPath): Version => {
     const { token } = request;
     if (token?.models !== undefined && !token.models.includes(name))
-      refuse('this token does not reach this model', 'ask for one that does', 403);
+      refuse('this token has no access to this model', 'use a token that has', 403);
     const found = repository.get(name, version);
     if (found !== null) return found;
     if (repository.has(name))
       refuse(
-        version === undefined ? 'this model has no version that works' : 'there is no such version of this model',
+        version === undefined ? 'no version of this model is loaded' : 'there is no such version of this model',
         'see /v2/models/NAME',
         404,
       );
@@ -76,10 +77,10 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     });
   }
 
-  /** Refuses at once what would wait in vain, before its body is read. */
+  /** Rejects requests when the queue is full, before the body is read. */
   const admit = (_request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void) =>
     done(
-      pool.full ? new RequestError(429, `${pool.depth} requests are waiting already; try again later`, 1) : undefined,
+      pool.full ? new RequestError(429, `${pool.depth} requests are already waiting; try again later`, 1) : undefined,
     );
 
   const infer = async (
@@ -94,8 +95,8 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
       { ...job, model: version.id, deadline, body },
       batchingOf(services.options, version.name),
     );
-    // An answer means that the worker has done with the body; without one, the memory goes to the garbage collector.
-    app.bodies.give(body);
+    // After an answer the worker no longer reads the body. Without an answer the memory is left to the garbage collector.
+    app.bodies.release(body);
     services.metrics.inference(version, answer);
     if (answer.status === 500)
       request.log.error({ reqId: request.id, model: version.name, version: version.version }, 'a model failed');
@@ -155,7 +156,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     {
       schema: {
         tags: ['feedback'],
-        summary: 'What was right',
+        summary: 'Labels of a prediction',
         body: schema.FeedbackRequest,
         response: { 200: schema.FeedbackResponse, ...errors },
       },
@@ -207,7 +208,7 @@ function healthRoutes(app: FastifyInstance, { repository, pool, version, drainin
     {
       schema: {
         tags: ['health'],
-        summary: 'Server ready: every model answers',
+        summary: 'Server ready: every model is loaded',
         response: { 200: HeaderOnly, 503: HeaderOnly },
       },
     },
@@ -222,19 +223,19 @@ function jsonLengthOf({ headers }: FastifyRequest): number {
   const header = headers['inference-header-content-length'];
   if (header === undefined) return -1;
   if (typeof header !== 'string' || !/^\d{1,10}$/.test(header))
-    refuse('Inference-Header-Content-Length is no whole number', 'it is the length of the JSON part');
+    refuse('Inference-Header-Content-Length is not an integer', 'it is the length of the JSON part');
   return Number(header);
 }
 
-function timeoutOf({ headers }: FastifyRequest, most: number): number {
+function timeoutOf({ headers }: FastifyRequest, limit: number): number {
   const header = headers['x-request-timeout-ms'];
-  if (header === undefined) return most;
+  if (header === undefined) return limit;
   if (typeof header !== 'string' || !/^[1-9]\d{0,9}$/.test(header))
-    refuse('x-request-timeout-ms is no whole number', 'send milliseconds');
-  return Math.min(most, Number(header));
+    refuse('x-request-timeout-ms is not a positive integer', 'send milliseconds');
+  return Math.min(limit, Number(header));
 }
 
-/** The model that an invocation is for: the one that is named, or the only one. */
+/** The model for an invocation: the one in the header, or the only one. */
 function target(
   request: FastifyRequest,
   repository: Repository,
@@ -250,7 +251,7 @@ function target(
 }
 
 function acceptsCsv(accept: string | undefined, otherwise: Resolved['invocationsAccept'], csvIn: boolean): boolean {
-  const wanted = (accept ?? '').split(',').map(mediaType);
-  const said = wanted.find((type) => type === 'text/csv' || type === 'application/json');
-  return said !== undefined ? said === 'text/csv' : otherwise !== undefined ? otherwise === 'text/csv' : csvIn;
+  const accepted = (accept ?? '').split(',').map(mediaType);
+  const explicit = accepted.find((type) => type === 'text/csv' || type === 'application/json');
+  return explicit !== undefined ? explicit === 'text/csv' : otherwise !== undefined ? otherwise === 'text/csv' : csvIn;
 }

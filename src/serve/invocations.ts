@@ -8,14 +8,14 @@ import { type Encoded, encodeInference, fill, interpret, type Parsed, parseJson,
 
 export type Accept = 'json' | 'csv';
 
-/** What the numbers came in, so that the answer goes out in it. */
+/** The format of the request, which is also that of the response. */
 export type Form = 'rows' | 'csv' | 'protocol';
 
 export interface Invocation extends Parsed {
   readonly form: Form;
 }
 
-/** @throws RequestError naming what is wrong */
+/** Parses the body of an invocation. @throws RequestError naming the problem */
 export async function parseInvocation(body: Uint8Array, csv: boolean, signature: Signature): Promise<Invocation> {
   if (csv) return { ...(await parseRows(body, signature)), form: 'csv', binary: false, checked: true };
   const json = parseJson(body);
@@ -24,7 +24,7 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
   const rows: unknown = Array.isArray(json) ? json : (json as { instances?: unknown } | null)?.instances;
   if (!Array.isArray(rows) || rows.length === 0)
     refuse(
-      'the body has no samples',
+      'the body does not contain samples',
       'send {"instances": [[…], …]}, rows of numbers, or a request of the Open Inference Protocol',
     );
   const samples: unknown[] = Array.isArray(rows[0]) ? rows : [rows];
@@ -33,7 +33,7 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
     if (!Array.isArray(row) || row.length !== features || features === 0)
       refuse(
         `sample ${i} is ${Array.isArray(row) ? `of ${row.length} numbers` : describe(row)}`,
-        `model '${signature.name}' takes ${features} a sample`,
+        `model '${signature.name}' takes ${features} numbers per sample`,
       );
   });
   const values = new Float32Array(samples.length * features);
@@ -49,7 +49,10 @@ async function parseRows(body: Uint8Array, signature: Signature) {
   );
   const [rows, features] = table.values.shape;
   if (signature.inputFeatures !== null && features !== signature.inputFeatures)
-    refuse(`the lines have ${features} numbers`, `model '${signature.name}' takes ${signature.inputFeatures}`);
+    refuse(
+      `the lines have ${features} numbers`,
+      `model '${signature.name}' takes ${signature.inputFeatures} per sample`,
+    );
   const values = new Float32Array(rows * features);
   fill(
     values,
@@ -60,7 +63,7 @@ async function parseRows(body: Uint8Array, signature: Signature) {
   return { values, rows, features };
 }
 
-/** The answer, as CSV or JSON; in the protocol's form where the request was in it. */
+/** Encodes the response as CSV or JSON, or in the form of the protocol if the request has it. */
 export function encodeInvocation(
   parsed: Pick<Invocation, 'id' | 'rows' | 'form'>,
   values: Float32Array,

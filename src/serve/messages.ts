@@ -1,46 +1,48 @@
-// What the main thread and the inference workers say to each other. Many small jobs travel in one message: their numbers
-// in one array, their bytes in one buffer; large bodies are handed over without a copy, those of requests as shared memory,
-// so that the main thread still has them if the worker dies.
+// The messages between the main thread and the inference workers. Many small jobs share one message: their numbers in one
+// array, their bytes in one buffer. Large bodies are passed without a copy; those of requests are shared memory, so that the
+// main thread still has them if the worker dies.
 
-/** What a body is written in. */
+/** The format of a body. */
 export const PROTOCOL = 0;
 export const INVOCATION = 1;
 export const INVOCATION_CSV = 2;
 export type Kind = typeof PROTOCOL | typeof INVOCATION | typeof INVOCATION_CSV;
 
+/** One request for a worker. */
 export interface Job {
   readonly id: number;
-  /** Which loaded model. */
+  /** The id of the loaded model. */
   readonly model: number;
   readonly kind: Kind;
-  /** The bytes of JSON at the body's beginning; -1 where all of it is. */
+  /** The length in bytes of the JSON at the start of the body; -1 if the whole body is JSON. */
   readonly jsonLength: number;
-  /** Whether the answer to an invocation shall be CSV. */
+  /** Whether the response to an invocation is CSV. */
   readonly csv: boolean;
-  /** Milliseconds since the epoch after which nobody waits any more. */
+  /** The deadline in milliseconds since the epoch. */
   readonly deadline: number;
   readonly body: Uint8Array;
 }
 
+/** The response to a job. */
 export interface Answer {
   readonly id: number;
   readonly status: number;
   readonly jsonLength: number;
   readonly csv: boolean;
-  /** How many samples were predicted; 0 for errors. */
+  /** The number of predicted samples; 0 for errors. */
   readonly rows: number;
-  /** How many samples shared the forward pass, for its first job; 0 for the others. */
+  /** For the first job of a forward pass its number of samples; 0 for the other jobs. */
   readonly executed: number;
-  /** Milliseconds for reading the request, the forward pass (shared by all that were in it) and writing the answer. */
+  /** Milliseconds for parsing the request, the forward pass (of all jobs in it) and encoding the response. */
   readonly preprocess: number;
   readonly predict: number;
   readonly postprocess: number;
   readonly body: Uint8Array;
-  /** The class of each sample (the number itself for models with one output); empty for more than 64. */
+  /** The predicted class of each sample (the output itself for models with one output); empty for more than 64 samples. */
   readonly chosen: Float32Array;
 }
 
-/** Rows of inputs and outputs for monitoring. */
+/** Inputs and outputs of some samples, for drift detection. */
 export interface Sample {
   readonly model: number;
   readonly rows: number;
@@ -48,52 +50,54 @@ export interface Sample {
   readonly outputs: Float32Array;
 }
 
-/** What a worker found out about a model. */
+/** The properties of a model that a worker has loaded. */
 export interface LoadedModel {
   readonly inputFeatures: number | null;
   readonly outputFeatures: number;
   readonly labels: readonly string[];
-  readonly profile: import('../data/profile.js').TrainingProfile | null;
+  readonly baseline: import('../data/baseline.js').Baseline | null;
 }
 
+/** Several jobs or answers in transferable form. */
 export interface Packed {
   readonly numbers: Float64Array<ArrayBuffer>;
   readonly bytes: ArrayBuffer;
-  /** Buffers; places of shared ones that the worker has kept; and shared ones that it shall keep, with their places. */
-  readonly large: readonly (ArrayBufferLike | number | readonly [place: number, buffer: SharedArrayBuffer])[];
+  /** Buffers; indices of shared buffers in the worker's cache; and shared buffers to add to it, with their indices. */
+  readonly large: readonly (ArrayBufferLike | number | readonly [index: number, buffer: SharedArrayBuffer])[];
 }
 
 /**
- * Shared buffers that are used again and again travel once, and then by their place: every arrival of one counts as new
- * memory to the engine, which would collect garbage all the time. The main thread and a worker each have a list.
+ * A cache of shared buffers, one in the main thread and one in each worker. A reused buffer is sent once, and then by its
+ * index: V8 counts each received buffer as newly allocated memory, and would collect garbage constantly.
  */
-export class Kept {
+export class BufferCache {
   readonly #buffers: (SharedArrayBuffer | undefined)[] = [];
   #next = 0;
 
-  /** The place of a buffer, and whether it has to be sent. */
-  placeOf(buffer: SharedArrayBuffer): { place: number; known: boolean } {
-    const place = this.#buffers.indexOf(buffer);
-    if (place >= 0) return { place, known: true };
+  /** The index of a buffer, and whether the receiver already has it. */
+  indexOf(buffer: SharedArrayBuffer): { index: number; known: boolean } {
+    const index = this.#buffers.indexOf(buffer);
+    if (index >= 0) return { index, known: true };
     const free = this.#next;
-    this.#next = (this.#next + 1) % KEPT_BUFFERS;
+    this.#next = (this.#next + 1) % CACHED_BUFFERS;
     this.#buffers[free] = buffer;
-    return { place: free, known: false };
+    return { index: free, known: false };
   }
 
-  put(place: number, buffer: SharedArrayBuffer): void {
-    this.#buffers[place] = buffer;
+  put(index: number, buffer: SharedArrayBuffer): void {
+    this.#buffers[index] = buffer;
   }
 
-  at(place: number): SharedArrayBuffer {
-    return this.#buffers[place]!;
+  at(index: number): SharedArrayBuffer {
+    return this.#buffers[index]!;
   }
 }
 
-const KEPT_BUFFERS = 64;
-/** Larger ones are not kept. */
-const KEPT_BYTES = 2 * 2 ** 20;
+const CACHED_BUFFERS = 64;
+/** Larger buffers are not cached. */
+const CACHED_BYTES = 2 * 2 ** 20;
 
+/** Messages to a worker. */
 export type ToWorker =
   | {
       readonly type: 'load';
@@ -103,21 +107,22 @@ export type ToWorker =
       readonly bytes: SharedArrayBuffer;
     }
   | { readonly type: 'unload'; readonly model: number }
-  /** `maxRows` above 0: one forward pass for as many jobs as fit, all of one model. */
+  /** With `maxRows` above 0, jobs of one model are combined into forward passes of at most so many samples. */
   | { readonly type: 'run'; readonly group: number; readonly maxRows: number; readonly jobs: Packed };
 
+/** Messages from a worker. */
 export type FromWorker =
   | { readonly type: 'ready' }
   | { readonly type: 'loaded'; readonly model: number; readonly info: LoadedModel }
   | { readonly type: 'failed'; readonly model: number; readonly error: string }
   | { readonly type: 'answers'; readonly group: number; readonly answers: Packed; readonly samples: readonly Sample[] };
 
-/** The shared numbers in which a worker says what it is doing: the group, and the jobs [from, to) in it. */
+/** Indices of the shared array in which a worker records its progress: the group, and the jobs [from, to) in it. */
 export const PROGRESS = { GROUP: 0, FROM: 1, TO: 2, LENGTH: 3 } as const;
 
-/** From this size on a body that owns its buffer is handed over, or shared if it is shared memory, instead of copied. */
+/** From this size in bytes a body that fills its buffer is transferred, or shared if it is shared memory, instead of copied. */
 export const LARGE = 32_768;
-/** Numbers of a body: its buffer (-1: the one for all small bodies), where it begins in it, and its length. */
+/** The numbers that describe a body: index of its buffer (-1 for the buffer of all small bodies), offset and length. */
 const BODY = 3;
 const JOB = 6 + BODY;
 const ANSWER = 9 + 2 * BODY;
@@ -127,17 +132,17 @@ function pack<T>(
   width: number,
   numbersOf: (r: T) => number[],
   bodiesOf: (r: T) => Uint8Array[],
-  list?: Kept,
+  cache?: BufferCache,
 ): Packed {
   const numbers = new Float64Array(records.length * width);
   const large: Packed['large'][number][] = [];
   const add = (buffer: ArrayBufferLike): void => {
-    if (list === undefined || !(buffer instanceof SharedArrayBuffer) || buffer.byteLength > KEPT_BYTES) {
+    if (cache === undefined || !(buffer instanceof SharedArrayBuffer) || buffer.byteLength > CACHED_BYTES) {
       large.push(buffer);
       return;
     }
-    const { place, known } = list.placeOf(buffer);
-    large.push(known ? place : [place, buffer]);
+    const { index, known } = cache.indexOf(buffer);
+    large.push(known ? index : [index, buffer]);
   };
   const small: [Uint8Array, number][] = [];
   let length = 0;
@@ -163,7 +168,7 @@ function pack<T>(
   return { numbers, bytes: bytes.buffer, large };
 }
 
-/** What a packed message hands over. */
+/** The transfer list of a packed message. */
 export const transfers = ({ numbers, bytes, large }: Packed): ArrayBuffer[] => [
   numbers.buffer,
   bytes,
@@ -174,14 +179,14 @@ function unpack<T>(
   { numbers, bytes, large }: Packed,
   width: number,
   make: (n: Float64Array, bodyAt: (i: number) => Uint8Array) => T,
-  list?: Kept,
+  cache?: BufferCache,
 ): T[] {
-  // In the order in which they were written: a place may change hands within one message.
+  // In the order of packing, because an index can be reassigned within one message.
   const buffers = large.map((b) => {
-    if (typeof b === 'number') return list!.at(b);
+    if (typeof b === 'number') return cache!.at(b);
     if (!Array.isArray(b)) return b as ArrayBufferLike;
-    const [place, buffer] = b as [number, SharedArrayBuffer];
-    list?.put(place, buffer);
+    const [index, buffer] = b as [number, SharedArrayBuffer];
+    cache?.put(index, buffer);
     return buffer;
   });
   return Array.from({ length: numbers.length / width }, (_, r) => {
@@ -190,16 +195,16 @@ function unpack<T>(
   });
 }
 
-export const packJobs = (jobs: readonly Job[], list: Kept): Packed =>
+export const packJobs = (jobs: readonly Job[], cache: BufferCache): Packed =>
   pack(
     jobs,
     JOB,
     (j) => [j.id, j.model, j.kind, j.jsonLength, Number(j.csv), j.deadline],
     (j) => [j.body],
-    list,
+    cache,
   );
 
-export const unpackJobs = (packed: Packed, list: Kept): Job[] =>
+export const unpackJobs = (packed: Packed, cache: BufferCache): Job[] =>
   unpack(
     packed,
     JOB,
@@ -212,7 +217,7 @@ export const unpackJobs = (packed: Packed, list: Kept): Job[] =>
       deadline: n[5],
       body: bodyAt(6),
     }),
-    list,
+    cache,
   );
 
 export const packAnswers = (answers: readonly Answer[]): Packed =>

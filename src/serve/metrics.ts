@@ -2,13 +2,13 @@ import type * as Prometheus from 'prom-client';
 import type { Feedback } from './feedback.js';
 import type { Monitor } from './monitor.js';
 import type { Pool } from './pool.js';
-import type { Finished } from './queue.js';
+import type { QueuedAnswer } from './queue.js';
 import type { Failure, Repository, Version } from './repository.js';
 
-// What Prometheus reads: KServe's names and ours at /metrics, in base units and clean under promtool; Triton's at
-// /metrics/triton, whose names (microseconds, counters without _total) promtool's rules do not allow.
+// Prometheus metrics: /metrics has KServe's names and those of tapegrad, in base units as promtool requires; /metrics/triton
+// has Triton's names, which violate promtool's rules (microseconds, counters without _total).
 
-/** Sums for one version of a model. */
+/** Totals of one version of a model. */
 interface Tally {
   readonly model: string;
   readonly version: string;
@@ -22,7 +22,7 @@ interface Tally {
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** Features with series of their own; of models with more only those that moved most. */
+/** The limit on time series of features; for models with more features, those with the largest drift. */
 const FEATURE_SERIES = 100;
 
 export interface Sources {
@@ -32,6 +32,7 @@ export interface Sources {
   readonly feedback: Feedback;
 }
 
+/** The metrics of a server. */
 export class Metrics {
   readonly registry: Prometheus.Registry;
   readonly triton: Prometheus.Registry;
@@ -48,7 +49,7 @@ export class Metrics {
     this.registry = new prometheus.Registry();
     this.triton = new prometheus.Registry();
     prometheus.collectDefaultMetrics({ register: this.registry });
-    // Gauges whose names end like those of counters.
+    // Gauges with the suffix of counters, which promtool rejects.
     for (const what of ['handles', 'requests', 'resources'])
       this.registry.removeSingleMetric(`nodejs_active_${what}_total`);
     const registers = [this.registry];
@@ -58,10 +59,10 @@ export class Metrics {
       new prometheus.Counter({ name, help, labelNames, registers });
     this.#latency = histogram(
       'tapegrad_request_duration_seconds',
-      'From the arrival of an inference request to its answer.',
+      'Time from the arrival of an inference request to its response.',
       ['model', 'version'],
     );
-    this.#queue = histogram('tapegrad_queue_duration_seconds', 'How long requests waited for a worker.', [
+    this.#queue = histogram('tapegrad_queue_duration_seconds', 'Time that requests waited for a worker.', [
       'model',
       'version',
     ]);
@@ -73,18 +74,21 @@ export class Metrics {
     );
     const stage = (name: string, help: string) => histogram(`request_${name}_seconds`, help, ['model_name']);
     this.#stages = {
-      preprocess: stage('preprocess', 'Reading a request (KServe).'),
-      predict: stage('predict', 'Preparation and forward pass (KServe).'),
-      postprocess: stage('postprocess', 'Writing the answer (KServe).'),
+      preprocess: stage('preprocess', 'Parsing a request (KServe).'),
+      predict: stage('predict', 'Preprocessors and forward pass (KServe).'),
+      postprocess: stage('postprocess', 'Encoding the response (KServe).'),
     };
     this.#loads = histogram(
       'tapegrad_model_load_duration_seconds',
-      'Reading, checking and warming a model.',
+      'Reading, checking and warming up a model.',
       ['model', 'version'],
       [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60],
     );
-    this.#failures = counter('tapegrad_model_load_failures_total', 'Versions that did not load.', ['model', 'version']);
-    this.#deaths = counter('tapegrad_worker_deaths_total', 'Inference workers that ended and were replaced.');
+    this.#failures = counter('tapegrad_model_load_failures_total', 'Versions that failed to load.', [
+      'model',
+      'version',
+    ]);
+    this.#deaths = counter('tapegrad_worker_deaths_total', 'Inference workers that died and were replaced.');
     const tallies = this.#tallies;
     new prometheus.Counter({
       name: 'tapegrad_requests_total',
@@ -101,7 +105,7 @@ export class Metrics {
     this.#tritonNames(prometheus);
   }
 
-  /** What is looked up when somebody asks. */
+  /** Adds the gauges that are computed when metrics are read. */
   observe(prometheus: typeof Prometheus, { pool, repository, monitor, feedback }: Sources): void {
     const registers = [this.registry];
     const gauge = (
@@ -121,11 +125,11 @@ export class Metrics {
         },
       });
     const label = ({ name: model, version }: { name: string; version: string }) => ({ model, version });
-    gauge('tapegrad_queue_depth', 'Requests that wait or are computed.', [], (set) => set({}, pool.depth));
-    gauge('tapegrad_workers_ready', 'Inference workers that answer.', [], (set) => set({}, pool.readyWorkers));
+    gauge('tapegrad_queue_depth', 'Requests that are waiting or being computed.', [], (set) => set({}, pool.depth));
+    gauge('tapegrad_workers_ready', 'Inference workers that are ready.', [], (set) => set({}, pool.readyWorkers));
     gauge(
       'tapegrad_model_ready',
-      '1 for versions that answer, 0 for those that did not load.',
+      '1 for loaded versions, 0 for versions that failed to load.',
       ['model', 'version'],
       (set) => {
         for (const v of repository.loaded) set(label(v), 1);
@@ -149,7 +153,7 @@ export class Metrics {
       'Wasserstein distance from the training data, in its standard deviations.',
       (c) => c.distance,
     );
-    gauge('tapegrad_drift_share_ratio', 'The share of features that drifted.', ['model', 'version'], (set) => {
+    gauge('tapegrad_drift_share_ratio', 'The fraction of features with drift.', ['model', 'version'], (set) => {
       for (const { model, version, share } of monitor.reports) set({ model, version }, share);
     });
     gauge(
@@ -163,7 +167,7 @@ export class Metrics {
     );
     gauge(
       'tapegrad_live_accuracy_ratio',
-      'The share of right classes among the last labels.',
+      'The fraction of correct classes among the last labels.',
       ['model', 'version'],
       (set) => {
         for (const { model, version, accuracy } of feedback.quality)
@@ -181,7 +185,7 @@ export class Metrics {
     );
   }
 
-  /** An inference request has been answered; `milliseconds` since it arrived. */
+  /** Records an answered inference request, `milliseconds` after its arrival. */
   request(model: string, version: string, code: number, milliseconds: number): void {
     const tally = this.#tally(model, version);
     tally.codes.set(code, (tally.codes.get(code) ?? 0) + 1);
@@ -189,8 +193,8 @@ export class Metrics {
     this.#latency.observe({ model, version }, milliseconds / 1000);
   }
 
-  /** What a worker did for it. */
-  inference({ name: model, version }: Version, answer: Finished): void {
+  /** Records the work for an inference request. */
+  inference({ name: model, version }: Version, answer: QueuedAnswer): void {
     const tally = this.#tally(model, version);
     tally.rows += answer.rows;
     tally.queue += answer.queued / 1000;
@@ -218,7 +222,7 @@ export class Metrics {
     this.#deaths.inc();
   }
 
-  /** Sums for the status page. */
+  /** Totals for the status page. */
   get totals(): { model: string; version: string; requests: number; errors: number; rows: number; seconds: number }[] {
     return [...this.#tallies.values()].map(({ model, version, codes, rows, request }) => {
       const sum = (which: (code: number) => boolean) =>

@@ -1,13 +1,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ColumnProfile, TrainingProfile } from '../data/profile.js';
-import { largest } from '../data/profile.js';
+import type { Baseline, ColumnBaseline } from '../data/baseline.js';
+import { largest } from '../data/baseline.js';
 import { metrics } from '../index.js';
 import type { Sample } from './messages.js';
 import type { Version } from './repository.js';
 
-// Drift: what has been asked lately, held against what the model was trained on; and the right answers that arrive later.
+// Drift detection: compares the inputs and outputs of recent requests with the baseline of the training data.
 
-/** One column, compared. */
+/** The drift of one feature or output. */
 export interface ColumnDrift {
   readonly name: string;
   readonly psi: number;
@@ -15,32 +15,33 @@ export interface ColumnDrift {
   readonly pValue: number;
   /** The Wasserstein distance in standard deviations of the training data. */
   readonly distance: number;
-  /** Kolmogorov-Smirnov's p below 0.05 for up to 1000 training rows, else a distance of at least 0.1. */
+  /** With up to 1000 training samples, whether the p-value is below 0.05; with more, whether the distance is at least 0.1. */
   readonly drifted: boolean;
 }
 
+/** The drift of one version of a model. */
 export interface DriftReport {
   readonly model: string;
   readonly version: string;
-  /** Rows in the window. */
+  /** The number of samples in the window. */
   readonly rows: number;
   readonly at: Date;
   readonly features: readonly ColumnDrift[];
   readonly outputs: readonly ColumnDrift[];
   /** The population stability index of the predicted classes; null without classes. */
   readonly classPsi: number | null;
-  /** The share of features that drifted. */
+  /** The fraction of features with drift. */
   readonly share: number;
 }
 
-/** Of up to so many training rows the test decides, of more the distance; as Evidently does. */
+/** Up to this many training samples the test decides, above the distance; the rule of Evidently. */
 const TEST_ROWS = 1000;
-/** Rows before anything is said. */
-const FEWEST = 50;
-/** Milliseconds of comparing before the event loop has its turn. */
+/** The fewest samples for a report. */
+const MIN_ROWS = 50;
+/** Milliseconds of computation between yields to the event loop. */
 const SLICE = 2;
 
-/** The last rows of a matrix whose rows come one after the other. */
+/** A ring buffer of the last rows of a growing matrix. */
 class Window {
   readonly #values: Float32Array;
   #count = 0;
@@ -62,7 +63,7 @@ class Window {
     }
   }
 
-  /** The finite numbers of a column, in rising order. */
+  /** The finite values of a column, in ascending order. */
   column(j: number): Float32Array {
     const out = new Float32Array(this.rows);
     for (let i = 0; i < out.length; i++) out[i] = this.#values[i * this.width + j];
@@ -74,10 +75,10 @@ class Window {
   }
 }
 
-/** Compares a column with its profile; null where there is nothing to compare. @internal */
+/** Compares a column with its baseline; null if one of them has no values. @internal */
 export function compareColumn(
   sample: Float32Array,
-  { name, points }: ColumnProfile,
+  { name, points }: ColumnBaseline,
   trainingRows: number,
 ): ColumnDrift | null {
   if (sample.length === 0 || points.length === 0) return null;
@@ -92,21 +93,22 @@ export function compareColumn(
 
 interface Watched {
   readonly version: Version;
-  readonly profile: TrainingProfile;
+  readonly baseline: Baseline;
   readonly inputs: Window;
   readonly outputs: Window;
   report: DriftReport | null;
-  /** Whether rows have arrived since the report. */
+  /** Whether samples have been added since the last report. */
   fresh: boolean;
 }
 
+/** Monitors the drift of all models that have a baseline. */
 export class Monitor {
   readonly #watched = new Map<number, Watched>();
   readonly #rows: number;
   #clock: NodeJS.Timeout | null = null;
   #running: Promise<void> | null = null;
 
-  /** @param rows how many rows the window has */
+  /** @param rows the number of samples in the window */
   constructor(rows: number) {
     this.#rows = rows;
   }
@@ -121,12 +123,12 @@ export class Monitor {
   }
 
   watch(version: Version): void {
-    const { profile, outputFeatures } = version.info;
-    if (profile === null) return;
+    const { baseline, outputFeatures } = version.info;
+    if (baseline === null) return;
     this.#watched.set(version.id, {
       version,
-      profile,
-      inputs: new Window(this.#rows, profile.features.length),
+      baseline,
+      inputs: new Window(this.#rows, baseline.features.length),
       outputs: new Window(this.#rows, outputFeatures),
       report: null,
       fresh: false,
@@ -151,7 +153,7 @@ export class Monitor {
     return [...this.#watched.values()].flatMap((w) => w.report ?? []);
   }
 
-  /** Compares all windows that have changed, in slices that leave the event loop its turns. */
+  /** Compares all windows that have changed, yielding to the event loop in between. */
   update(): Promise<void> {
     this.#running ??= this.#update().finally(() => {
       this.#running = null;
@@ -161,18 +163,18 @@ export class Monitor {
 
   async #update(): Promise<void> {
     for (const watched of [...this.#watched.values()]) {
-      if (watched.fresh && watched.inputs.rows >= FEWEST) watched.report = await this.#compare(watched);
+      if (watched.fresh && watched.inputs.rows >= MIN_ROWS) watched.report = await this.#compare(watched);
     }
   }
 
   async #compare(watched: Watched): Promise<DriftReport> {
-    const { version, profile, inputs, outputs } = watched;
+    const { version, baseline, inputs, outputs } = watched;
     watched.fresh = false;
     let started = performance.now();
-    const columns = async (window: Window, profiles: readonly ColumnProfile[]) => {
+    const columns = async (window: Window, baselines: readonly ColumnBaseline[]) => {
       const all: ColumnDrift[] = [];
-      for (const [j, column] of profiles.entries()) {
-        const drift = compareColumn(window.column(j), column, profile.rows);
+      for (const [j, column] of baselines.entries()) {
+        const drift = compareColumn(window.column(j), column, baseline.rows);
         if (drift !== null) all.push(drift);
         if (performance.now() - started < SLICE) continue;
         await nextTurn();
@@ -180,12 +182,12 @@ export class Monitor {
       }
       return all;
     };
-    const features = await columns(inputs, profile.features);
+    const features = await columns(inputs, baseline.features);
     let classPsi: number | null = null;
-    if (profile.classes.length > 0) {
-      const counts = profile.classes.map(() => 0);
+    if (baseline.classes.length > 0) {
+      const counts = baseline.classes.map(() => 0);
       for (let i = 0; i < outputs.rows; i++) counts[largest(outputs.row(i))]++;
-      classPsi = metrics.psiOfCounts(counts, profile.classes);
+      classPsi = metrics.psiOfCounts(counts, baseline.classes);
     }
     return {
       model: version.name,
@@ -193,7 +195,7 @@ export class Monitor {
       rows: inputs.rows,
       at: new Date(),
       features,
-      outputs: await columns(outputs, profile.outputs),
+      outputs: await columns(outputs, baseline.outputs),
       classPsi,
       share: features.filter((f) => f.drifted).length / Math.max(1, features.length),
     };

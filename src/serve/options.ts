@@ -3,62 +3,68 @@ import { checkInteger, checkNumber, checkOptions, describe, fail } from '../erro
 import type { Batching } from './queue.js';
 import { checkTokens, type Token } from './tokens.js';
 
+/** Certificates for HTTPS. */
 export interface TlsOptions {
-  /** PEM. */
+  /** The private key, in PEM format. */
   readonly key: string | Uint8Array;
+  /** The certificate chain, in PEM format. */
   readonly cert: string | Uint8Array;
-  /** PEM of who signs the clients' certificates: with it only clients that show one are let in. */
+  /** The certificate authority of client certificates, in PEM format: with it only clients with such a certificate can connect. */
   readonly ca?: string | Uint8Array;
 }
 
+/** Options of {@link serve}. */
 export interface ServeOptions {
   /** The model repository: a folder of name/version/model.safetensors, or one with a single .safetensors file. */
   models: string;
-  /** Default 127.0.0.1. Other than loopback addresses need tokens, or allowUnauthenticated. */
+  /** The address of the inference port. Default 127.0.0.1. Other addresses than loopback need `tokens` or `allowUnauthenticated`. */
   host?: string;
-  /** Default 8080; 0 takes a free one. */
+  /** The inference port; 0 for any free port. Default 8080. */
   port?: number;
-  /** Default 127.0.0.1. */
+  /** The address of the admin port. Default 127.0.0.1. */
   adminHost?: string;
-  /** Of metrics, status page and drift. Default 9091; 0 takes a free one. */
+  /** The admin port, for metrics, status page and drift; 0 for any free port. Default 9091. */
   adminPort?: number;
+  /** The bearer tokens that clients must send; see readTokens. Default: none are required. */
   tokens?: readonly Token[];
-  /** Serves anybody who reaches the host. */
+  /** Whether to allow other addresses than loopback without tokens. Default false. */
   allowUnauthenticated?: boolean;
+  /** Certificates for HTTPS. Default: plain HTTP. */
   tls?: TlsOptions;
-  /** Threads that compute, each with its own copy of the models. Default: as many as there are cores. */
+  /** The number of inference threads, each with its own copy of the models. Default: the number of cores. */
   workers?: number;
-  /** Threads that share one forward pass in each of them. Default 1. */
+  /** The number of threads for each forward pass. Default 1. */
   threads?: number;
-  /** How many requests may wait; beyond, the answer is 429. Default 256. */
+  /** The limit on waiting requests, above which the response is 429. Default 256. */
   queue?: number;
-  /** Milliseconds for a request, from its arrival; a request may ask for less in x-request-timeout-ms. Default 60,000. */
+  /** The limit for a request in milliseconds, from its arrival; x-request-timeout-ms can lower it for a request. Default 60,000. */
   timeout?: number;
-  /** Bytes of a request's body, after inflating. Default 16 MiB. */
+  /** The limit on a request body in bytes, after decompression. Default 16 MiB. */
   maxBody?: number;
-  /** Which models share forward passes between requests: by name, '*' for all. Default: none. */
+  /** Dynamic batching by model name, with '*' for all models. Default: none. */
   batching?: Readonly<Record<string, Partial<Batching>>>;
   /**
-   * SageMaker's multi-model mode: `models` is where its files lie, and they are loaded and unloaded when POST and DELETE
-   * /models ask for it. Default false.
+   * Whether to run in SageMaker's multi-model mode: `models` is the folder of the model files, which POST and DELETE /models
+   * load and unload. Default false.
    */
   multiModel?: boolean;
-  /** Milliseconds between looks into the repository. Default 1000. */
+  /** Milliseconds between scans of the model repository. Default 1000. */
   scanInterval?: number;
-  /** Rows in the window that drift is computed over. Default 1000. */
+  /** The number of samples in the window of drift detection. Default 1000. */
   driftWindow?: number;
   /** Milliseconds between computations of drift. Default 15,000. */
   driftInterval?: number;
-  /** The share of predictions that wait for labels at /v1/feedback. Default 1. */
-  feedbackShare?: number;
-  /** Milliseconds that a shutdown waits for what is in flight. Default 25,000: SageMaker kills after 30 s. */
+  /** The fraction of predictions, in 0..1, that are kept to be matched with labels from /v1/feedback. Default 1. */
+  feedbackSampleRate?: number;
+  /** The grace period of a shutdown in milliseconds, for requests in progress. Default 25,000, because SageMaker kills after 30 s. */
   grace?: number;
-  /** 'silent', 'error', 'warn', 'info' or 'debug'. Default 'info'. */
+  /** The lowest level of log entries: 'silent', 'error', 'warn', 'info' or 'debug'. Default 'info'. */
   logLevel?: string;
-  /** What CSV and JSON invocations are answered in unless they say. Default: what they came in. */
+  /** The format of responses to /invocations without an Accept header. Default: the format of the request. */
   invocationsAccept?: 'application/json' | 'text/csv';
 }
 
+/** Checked options with defaults. */
 export type Resolved = Required<Omit<ServeOptions, 'tls' | 'invocationsAccept'>> &
   Pick<ServeOptions, 'tls' | 'invocationsAccept'>;
 
@@ -84,7 +90,7 @@ const KNOWN = [
     'scanInterval',
     'driftWindow',
     'driftInterval',
-    'feedbackShare',
+    'feedbackSampleRate',
     'grace',
   ],
   ...['logLevel', 'invocationsAccept', 'multiModel'],
@@ -92,35 +98,35 @@ const KNOWN = [
 
 const loopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host);
 
-/** Fills in and checks. @throws TapegradError naming what is wrong */
+/** Checks options and adds defaults. @throws TapegradError naming the invalid option */
 export function resolveOptions(options: ServeOptions): Resolved {
   checkOptions(OP, options, KNOWN);
   if (typeof options.models !== 'string' || options.models === '')
     fail(OP, `models is ${describe(options.models)}`, 'pass the folder of the model repository');
-  const whole = (name: keyof ServeOptions, otherwise: number, least = 1): number =>
+  const integer = (name: keyof ServeOptions, otherwise: number, least = 1): number =>
     checkInteger(OP, name, options[name] ?? otherwise, least);
   const tokens = options.tokens === undefined ? [] : checkTokens(options.tokens);
   const resolved: Resolved = {
     models: options.models,
     host: options.host ?? '127.0.0.1',
-    port: whole('port', 8080, 0),
+    port: integer('port', 8080, 0),
     adminHost: options.adminHost ?? '127.0.0.1',
-    adminPort: whole('adminPort', 9091, 0),
+    adminPort: integer('adminPort', 9091, 0),
     tokens,
     allowUnauthenticated: options.allowUnauthenticated ?? false,
     tls: options.tls,
-    workers: whole('workers', availableParallelism()),
-    threads: whole('threads', 1),
-    queue: whole('queue', 256),
-    timeout: whole('timeout', 60_000),
-    maxBody: whole('maxBody', 16 * 2 ** 20),
+    workers: integer('workers', availableParallelism()),
+    threads: integer('threads', 1),
+    queue: integer('queue', 256),
+    timeout: integer('timeout', 60_000),
+    maxBody: integer('maxBody', 16 * 2 ** 20),
     batching: options.batching ?? {},
     multiModel: options.multiModel ?? false,
-    scanInterval: whole('scanInterval', 1000),
-    driftWindow: whole('driftWindow', 1000),
-    driftInterval: whole('driftInterval', 15_000),
-    feedbackShare: checkNumber(OP, 'feedbackShare', options.feedbackShare ?? 1, 0),
-    grace: whole('grace', 25_000, 0),
+    scanInterval: integer('scanInterval', 1000),
+    driftWindow: integer('driftWindow', 1000),
+    driftInterval: integer('driftInterval', 15_000),
+    feedbackSampleRate: checkNumber(OP, 'feedbackSampleRate', options.feedbackSampleRate ?? 1, 0),
+    grace: integer('grace', 25_000, 0),
     logLevel: options.logLevel ?? 'info',
     invocationsAccept: options.invocationsAccept,
   };
@@ -131,8 +137,8 @@ export function resolveOptions(options: ServeOptions): Resolved {
     if (!loopback(host) && tokens.length === 0 && !resolved.allowUnauthenticated)
       fail(
         OP,
-        `${which} is ${host}, and there are no tokens: anybody who reaches it would be served`,
-        'pass tokens (--tokens FILE), or say allowUnauthenticated (--allow-unauthenticated) if something in front of it keeps others out',
+        `${which} is ${host}, and there are no tokens: every client that reaches it would have access`,
+        'pass tokens (--tokens FILE), or allowUnauthenticated (--allow-unauthenticated) if access is controlled elsewhere',
       );
   }
   for (const [name, { maxBatch, maxDelay }] of Object.entries(resolved.batching)) {
@@ -142,11 +148,11 @@ export function resolveOptions(options: ServeOptions): Resolved {
   return resolved;
 }
 
-/** How a model's requests are batched; null where they are not. */
+/** The batching options of a model; null if its requests are not batched. */
 export function batchingOf({ batching }: Resolved, model: string): Batching | null {
   const own = (Object.hasOwn(batching, model) ? batching[model] : undefined) ?? batching['*'];
   return own === undefined ? null : { maxBatch: own.maxBatch ?? 32, maxDelay: own.maxDelay ?? 2 };
 }
 
-/** Whether the admin port asks for a token: where more than this machine reaches it. */
+/** Whether the admin port requires a token: if it is reachable from other machines. */
 export const adminNeedsToken = ({ adminHost, tokens }: Resolved): boolean => tokens.length > 0 && !loopback(adminHost);

@@ -1,6 +1,6 @@
 import { fail } from '../errors.js';
 
-// What only a server needs is optional for everybody else, and loaded when a server starts.
+// The packages of the server are optional dependencies, loaded when a server starts.
 
 const NEEDED = [
   'fastify',
@@ -12,7 +12,7 @@ const NEEDED = [
   'typebox',
 ];
 
-/** The packages of a server. @throws TapegradError saying what to install */
+/** Imports the packages of the server. @throws TapegradError naming the packages to install */
 export async function serverPackages() {
   try {
     const [{ fastify, LogController }, bearer, compress, limit, swagger, prometheus] = await Promise.all([

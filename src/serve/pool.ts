@@ -5,9 +5,9 @@ import { Worker } from 'node:worker_threads';
 import { RequestError } from './errors.js';
 import {
   type Answer,
+  BufferCache,
   type FromWorker,
   type Job,
-  Kept,
   type LoadedModel,
   type Packed,
   PROGRESS,
@@ -17,19 +17,20 @@ import {
   transfers,
   unpackAnswers,
 } from './messages.js';
-import { type Batching, type Entry, type Finished, JobQueue } from './queue.js';
+import { type Batching, type Entry, JobQueue, type QueuedAnswer } from './queue.js';
 
-// The inference workers. A worker that dies takes with it what it was computing; what it had not begun goes to another one.
+// The inference workers. If a worker dies, the jobs that it was computing fail; those it had not begun go to another worker.
 
+/** Options of {@link Pool}. */
 export interface PoolOptions {
-  /** Threads that compute. */
+  /** The number of workers. */
   readonly workers: number;
-  /** Threads that share one forward pass. */
+  /** The number of threads for each forward pass. */
   readonly threads: number;
-  /** How many requests may wait or be computed at once. */
+  /** The limit on requests that are waiting or being computed. */
   readonly queue: number;
   readonly onSamples: (samples: readonly Sample[]) => void;
-  /** A worker has died or is up again. */
+  /** Called when a worker has died or is ready. */
   readonly onWorker: (event: 'died' | 'ready', detail: string) => void;
 }
 
@@ -49,40 +50,41 @@ interface Slot {
   readonly worker: Worker;
   readonly progress: Int32Array;
   readonly groups: Map<number, Entry[]>;
-  readonly kept: Kept;
-  /** The models that were given to this worker. */
+  readonly cache: BufferCache;
+  /** The models that this worker was told to load. */
   readonly models: Map<number, Loading>;
   ready: boolean;
 }
 
-/** Jobs in one message. */
+/** The limit on jobs in one message. */
 const GROUP = 32;
-/** Messages that a worker has at once: one that it computes, one that lies ready. */
+/** The limit on messages per worker: one being computed and one queued. */
 const OUTSTANDING = 2;
-/** How often a request is given to a worker. */
+/** How often a job is sent to a worker before it fails. */
 const ATTEMPTS = 2;
-/** Milliseconds after its deadline after which a computation is taken for hung. */
+/** Milliseconds after the deadline until a computation is considered hung. */
 const HUNG = 10_000;
 
-/** Milliseconds of a worker for one job, from which on it is worth taking them from the event loop's core. */
+/** Milliseconds of worker time per job above which jobs are also sent to the worker on the event loop's core. */
 const HEAVY = 0.15;
-/** How much the newest message says about what a model's jobs cost. */
-const NEWEST = 0.1;
+/** The weight of a new measurement in the moving average of a model's cost. */
+const COST_WEIGHT = 0.1;
 
-const later = (problem: string) => new RequestError(503, `${problem}; try again later`, 1);
+const unavailable = (problem: string) => new RequestError(503, `${problem}; try again later`, 1);
 
+/** The pool of inference workers. */
 export class Pool {
   readonly #options: PoolOptions;
   readonly #slots: Slot[] = [];
   readonly #models = new Map<number, Model>();
-  /** All that has not been answered. */
+  /** The jobs without an answer. */
   readonly #pending = new Map<number, Entry>();
   readonly #queue: JobQueue;
   readonly #clock: NodeJS.Timeout;
-  /** Milliseconds of a worker for one job of a model, as they were lately. */
+  /** The moving average of worker milliseconds per job, by model. */
   readonly #costs = new Map<number, number>();
-  /** Models that go when nothing needs them any more. */
-  readonly #leaving = new Set<number>();
+  /** Models to unload when their jobs are done. */
+  readonly #unloading = new Set<number>();
   #ids = 0;
   #groupIds = 0;
   #flushing = false;
@@ -99,7 +101,7 @@ export class Pool {
     for (let i = 0; i < options.workers; i++) this.#start(0);
   }
 
-  /** How many requests wait or are computed. */
+  /** The number of requests that are waiting or being computed. */
   get depth(): number {
     return this.#pending.size;
   }
@@ -113,10 +115,10 @@ export class Pool {
   }
 
   /** Computes a job. @throws RequestError 429 when the queue is full, 503 when the worker died or the deadline passed */
-  submit(job: Omit<Job, 'id'>, batching: Batching | null): Promise<Finished> {
-    if (this.#closing) return Promise.reject(later('the server is shutting down'));
+  submit(job: Omit<Job, 'id'>, batching: Batching | null): Promise<QueuedAnswer> {
+    if (this.#closing) return Promise.reject(unavailable('the server is shutting down'));
     if (this.full)
-      return Promise.reject(new RequestError(429, `${this.depth} requests are waiting already; try again later`, 1));
+      return Promise.reject(new RequestError(429, `${this.depth} requests are already waiting; try again later`, 1));
     return new Promise((resolve, reject) => {
       const id = ++this.#ids;
       const entry: Entry = {
@@ -127,7 +129,7 @@ export class Pool {
         reject,
         started: 0,
         attempts: 0,
-        place: 0,
+        index: 0,
       };
       this.#pending.set(id, entry);
       this.#queue.add(entry);
@@ -135,10 +137,10 @@ export class Pool {
     });
   }
 
-  /** Has every worker load a model, the first one alone, so that a broken file stops there. @throws Error saying what is wrong with the file */
+  /** Loads a model in every worker, first in one, so that an invalid file fails there. @throws Error naming the problem with the file */
   async load(model: number, spec: Model): Promise<LoadedModel> {
     const [first] = this.#slots;
-    if (first === undefined) throw new Error('no inference worker is up');
+    if (first === undefined) throw new Error('no inference worker is running');
     const info = await this.#loadInto(first, model, spec);
     this.#models.set(model, spec);
     const others = this.#slots.filter((slot) => slot !== first);
@@ -146,41 +148,41 @@ export class Pool {
     return info;
   }
 
-  /** Has every worker forget a model, once what was submitted for it is answered. */
+  /** Unloads a model in every worker, once all its jobs are answered. */
   unload(model: number): void {
-    this.#leaving.add(model);
+    this.#unloading.add(model);
   }
 
-  /** Takes nothing more, waits until all is answered, `grace` milliseconds at most, and ends the workers. */
+  /** Rejects new jobs, waits at most `grace` milliseconds for the others, and ends the workers. */
   async close(grace: number): Promise<void> {
     this.#closing = true;
     const end = performance.now() + grace;
     while (this.#pending.size > 0 && performance.now() < end) await new Promise((r) => setTimeout(r, 10));
     clearInterval(this.#clock);
     this.#queue.stop();
-    for (const entry of this.#pending.values()) this.#fail(entry, later('the server is shutting down'));
+    for (const entry of this.#pending.values()) this.#fail(entry, unavailable('the server is shutting down'));
     await Promise.all(this.#slots.map((s) => s.worker.terminate()));
   }
 
-  /** Ends a worker at once, as a crash would; for tests. @internal */
+  /** Ends a worker immediately, like a crash; for tests. @internal */
   async kill(index: number): Promise<void> {
     await this.#slots[index].worker.terminate();
   }
 
-  #tell(slot: Slot, message: ToWorker, handed: ArrayBuffer[] = []): void {
-    slot.worker.postMessage(message, handed);
+  #send(slot: Slot, message: ToWorker, transferList: ArrayBuffer[] = []): void {
+    slot.worker.postMessage(message, transferList);
   }
 
-  /** A model is given to a worker once, whoever asks: `load`, or the worker's own beginning. */
+  /** Loads a model in a worker, once, even if both `load` and the start of the worker request it. */
   #loadInto(slot: Slot, model: number, spec: Model): Promise<LoadedModel> {
     const known = slot.models.get(model);
     if (known !== undefined) return known.done;
     let [resolve, reject]: [Loading['resolve'], Loading['reject']] = [() => {}, () => {}];
-    const done = new Promise<LoadedModel>((yes, no) => {
-      [resolve, reject] = [yes, no];
+    const done = new Promise<LoadedModel>((onResolve, onReject) => {
+      [resolve, reject] = [onResolve, onReject];
     });
     slot.models.set(model, { done, resolve, reject });
-    this.#tell(slot, { type: 'load', model, ...spec });
+    this.#send(slot, { type: 'load', model, ...spec });
     return done;
   }
 
@@ -200,20 +202,20 @@ export class Pool {
       worker,
       progress: new Int32Array(shared),
       groups: new Map(),
-      kept: new Kept(),
+      cache: new BufferCache(),
       models: new Map(),
       ready: false,
     };
     this.#slots.push(slot);
     let cause = '';
-    worker.on('message', (message: FromWorker) => this.#hear(slot, message));
+    worker.on('message', (message: FromWorker) => this.#onMessage(slot, message));
     worker.on('error', (error) => {
       cause = String(error);
     });
-    worker.on('exit', (code) => this.#died(slot, cause || `it ended with code ${code}`));
+    worker.on('exit', (code) => this.#onExit(slot, cause || `it ended with code ${code}`));
   }
 
-  async #hear(slot: Slot, message: FromWorker): Promise<void> {
+  async #onMessage(slot: Slot, message: FromWorker): Promise<void> {
     if (message.type === 'answers') {
       this.#answered(slot, message.group, message.answers);
       if (message.samples.length > 0) this.#options.onSamples(message.samples);
@@ -241,7 +243,7 @@ export class Pool {
       const entry = this.#pending.get(answer.id);
       if (entry === undefined) continue;
       this.#pending.delete(answer.id);
-      this.#learn(entry.job.model, answer);
+      this.#updateCost(entry.job.model, answer);
       entry.resolve({ ...answer, queued: entry.started - entry.since });
     }
     if (entries === undefined) return;
@@ -254,33 +256,33 @@ export class Pool {
     }
   }
 
-  #learn(model: number, { preprocess, predict, postprocess, executed }: Answer): void {
+  #updateCost(model: number, { preprocess, predict, postprocess, executed }: Answer): void {
     const cost = preprocess + postprocess + (executed > 0 ? predict : 0);
     const before = this.#costs.get(model) ?? cost;
-    this.#costs.set(model, before + NEWEST * (cost - before));
+    this.#costs.set(model, before + COST_WEIGHT * (cost - before));
   }
 
-  #heavy({ job }: Entry): boolean {
+  #isHeavy({ job }: Entry): boolean {
     return (this.#costs.get(job.model) ?? 0) >= HEAVY;
   }
 
-  #died(slot: Slot, cause: string): void {
+  #onExit(slot: Slot, cause: string): void {
     this.#slots.splice(this.#slots.indexOf(slot), 1);
     for (const { reject } of slot.models.values()) reject(new Error('the worker that loaded it died'));
     if (this.#closing) return;
     this.#options.onWorker('died', cause);
     const [group, from, to] = slot.progress;
-    const again: Entry[] = [];
+    const retried: Entry[] = [];
     for (const [id, entries] of slot.groups) {
       for (const entry of entries) {
         if (!this.#pending.has(entry.job.id)) continue;
-        // What it was computing may be what killed it.
-        const begun = id === group && entry.place >= from && entry.place < to;
-        if (begun || entry.attempts >= ATTEMPTS) this.#fail(entry, later('the worker that computed this died'));
-        else again.push(entry);
+        // The job being computed may have caused the crash, so it is not retried.
+        const begun = id === group && entry.index >= from && entry.index < to;
+        if (begun || entry.attempts >= ATTEMPTS) this.#fail(entry, unavailable('the worker that computed this died'));
+        else retried.push(entry);
       }
     }
-    for (const entry of again.reverse()) this.#queue.add(entry, true);
+    for (const entry of retried.reverse()) this.#queue.add(entry, true);
     this.#start(this.#deaths === 0 ? 0 : Math.min(5000, 50 * 2 ** this.#deaths));
     this.#deaths++;
     this.#flush();
@@ -291,7 +293,7 @@ export class Pool {
     entry.reject(error);
   }
 
-  /** What arrives in one turn of the event loop travels together. */
+  /** Sends the jobs that arrive in one turn of the event loop together. */
   #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
@@ -305,57 +307,61 @@ export class Pool {
     for (;;) {
       const all = this.#free(this.#slots);
       if (all.length === 0) return;
-      const ripe = this.#queue.batch();
-      if (ripe !== null) {
-        this.#give(leastBusy(all), ripe.entries, ripe.maxBatch);
+      const batch = this.#queue.batch();
+      if (batch !== null) {
+        this.#dispatch(leastBusy(all), batch.entries, batch.maxBatch);
         continue;
       }
       const next = this.#queue.next;
       if (next === null) return;
-      const free = this.#heavy(next) ? all : this.#free(this.#forLight());
+      const free = this.#isHeavy(next) ? all : this.#free(this.#lightSlots());
       if (free.length === 0) return;
-      this.#give(leastBusy(free), this.#queue.take(Math.min(GROUP, Math.ceil(this.#queue.waiting / free.length))), 0);
+      this.#dispatch(
+        leastBusy(free),
+        this.#queue.take(Math.min(GROUP, Math.ceil(this.#queue.waiting / free.length))),
+        0,
+      );
     }
   }
 
-  /** With a worker for every core, the last one shares its core with the event loop: it steps in where others are held up. */
-  #forLight(): readonly Slot[] {
+  /** The workers for light jobs. With one worker per core the last one competes with the event loop, so it is used only under congestion. */
+  #lightSlots(): readonly Slot[] {
     const others = this.#slots.slice(0, -1);
     if (others.length === 0 || this.#slots.length < availableParallelism()) return this.#slots;
-    const heldUp = others.some(({ groups }) => [...groups.values()].some(([entry]) => this.#heavy(entry)));
-    return heldUp ? this.#slots : others;
+    const congested = others.some(({ groups }) => [...groups.values()].some(([entry]) => this.#isHeavy(entry)));
+    return congested ? this.#slots : others;
   }
 
   #free(slots: readonly Slot[]): Slot[] {
     return slots.filter((s) => s.ready && s.groups.size < OUTSTANDING);
   }
 
-  #give(slot: Slot, entries: Entry[], maxRows: number): void {
+  #dispatch(slot: Slot, entries: Entry[], maxRows: number): void {
     const group = ++this.#groupIds;
     const now = performance.now();
-    entries.forEach((entry, place) => {
+    entries.forEach((entry, index) => {
       entry.started = now;
       entry.attempts++;
-      entry.place = place;
+      entry.index = index;
     });
     slot.groups.set(group, entries);
     const jobs = packJobs(
       entries.map((e) => e.job),
-      slot.kept,
+      slot.cache,
     );
-    this.#tell(slot, { type: 'run', group, maxRows, jobs }, transfers(jobs));
+    this.#send(slot, { type: 'run', group, maxRows, jobs }, transfers(jobs));
   }
 
-  #forget(): void {
+  #unloadIdle(): void {
     const needed = new Set(Array.from(this.#pending.values(), (entry) => entry.job.model));
-    for (const model of this.#leaving) {
+    for (const model of this.#unloading) {
       if (needed.has(model)) continue;
-      this.#leaving.delete(model);
+      this.#unloading.delete(model);
       this.#models.delete(model);
       this.#costs.delete(model);
       for (const slot of this.#slots) {
         slot.models.delete(model);
-        this.#tell(slot, { type: 'unload', model });
+        this.#send(slot, { type: 'unload', model });
       }
     }
   }
@@ -363,9 +369,9 @@ export class Pool {
   #tick(): void {
     const now = Date.now();
     for (const entry of this.#pending.values()) {
-      if (now > entry.job.deadline) this.#fail(entry, later('the deadline passed'));
+      if (now > entry.job.deadline) this.#fail(entry, unavailable('the deadline passed'));
     }
-    if (this.#leaving.size > 0) this.#forget();
+    if (this.#unloading.size > 0) this.#unloadIdle();
     for (const slot of this.#slots) {
       for (const entries of slot.groups.values()) {
         if (entries.length > 0 && now > entries[0].job.deadline + HUNG) void slot.worker.terminate();
@@ -376,7 +382,7 @@ export class Pool {
 
 const leastBusy = (slots: readonly Slot[]): Slot => slots.reduce((a, b) => (b.groups.size < a.groups.size ? b : a));
 
-/** The worker's program in the installed package: bundlers and tests move this module, but not that file. */
+/** The worker's program in the installed package: bundlers and tests relocate this module, but not that file. */
 function workerUrl(): URL {
   return pathToFileURL(createRequire(import.meta.url).resolve('tapegrad/serve/worker'));
 }

@@ -3,29 +3,28 @@ import { describe } from '../errors.js';
 import { refuse } from './errors.js';
 import { InferenceRequest, type InferenceResponse } from './schema.js';
 
-// Requests and responses of the Open Inference Protocol as bytes. Nothing of a claimed size is allocated before the body
-// turns out to have it.
+// Parsing and encoding of the Open Inference Protocol. Claimed sizes are checked against the body before memory is allocated.
 
-/** What a request to a model must look like. */
+/** The properties of a model that its requests must match. */
 export interface Signature {
   readonly name: string;
   readonly version: string;
-  /** null where any number goes. */
+  /** The number of features; null for any number. */
   readonly inputFeatures: number | null;
-  /** Whether NaN stands for a gap that the preparation fills. */
-  readonly gaps: boolean;
+  /** Whether NaN is allowed as a missing value, because a preprocessor replaces it. */
+  readonly allowsMissing: boolean;
 }
 
-/** What both protocols make of a body. */
+/** A parsed request, of either protocol. */
 export interface Parsed {
   readonly id?: string;
   /** [rows, features] in row-major order. */
   readonly values: Float32Array;
   readonly rows: number;
   readonly features: number;
-  /** Whether the answer shall have its numbers as bytes behind the JSON. */
+  /** Whether the response has its numbers in binary form after the JSON. */
   readonly binary: boolean;
-  /** Whether all values are known to be finite, or NaN where a gap may be. */
+  /** Whether the values have been checked: finite, or NaN where missing values are allowed. */
   readonly checked: boolean;
 }
 
@@ -33,7 +32,7 @@ const INPUT = 'input';
 const OUTPUT = 'output';
 const request = /* @__PURE__ */ Compile(InferenceRequest);
 
-/** Tensors of a model as metadata shows them. */
+/** The tensors in the metadata of a model. */
 export const tensorsOf = (inputFeatures: number | null, outputFeatures: number | null) => ({
   inputs: [{ name: INPUT, datatype: 'FP32', shape: [-1, inputFeatures ?? -1] }],
   outputs: [{ name: OUTPUT, datatype: 'FP32', shape: [-1, outputFeatures ?? -1] }],
@@ -41,32 +40,32 @@ export const tensorsOf = (inputFeatures: number | null, outputFeatures: number |
 
 const decoder = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true });
 
-/** JSON in UTF-8. @throws RequestError for anything else */
+/** Parses JSON in UTF-8. @throws RequestError for anything else */
 export function parseJson(bytes: Uint8Array): unknown {
   let text: string;
   try {
-    // Decoders take no shared memory.
+    // TextDecoder does not accept shared memory.
     text = decoder.decode(bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice());
   } catch {
-    refuse('the body is no UTF-8', 'send JSON in UTF-8');
+    refuse('the body is not UTF-8', 'send JSON in UTF-8');
   }
   try {
     return JSON.parse(text);
   } catch {
-    // V8's message quotes the body, which is nobody's business.
-    return refuse('the body is no JSON', 'send a JSON object in UTF-8; NaN and Infinity are not JSON');
+    // V8's message quotes the body, which must not be logged.
+    return refuse('the body is not JSON', 'send a JSON object in UTF-8; NaN and Infinity are not JSON');
   }
 }
 
 /**
- * The request in a body whose first `jsonLength` bytes are JSON (all of them where it is null).
- * @throws RequestError naming what is wrong
+ * Parses a request whose first `jsonLength` bytes are JSON (the whole body if null).
+ * @throws RequestError naming the problem
  */
 export function parseInference(
   body: Uint8Array,
   jsonLength: number | null,
   signature: Signature,
-  room: Room = fresh,
+  allocator: Allocator = heapAllocator,
 ): Parsed {
   if (jsonLength !== null && jsonLength > body.length)
     refuse(
@@ -74,11 +73,16 @@ export function parseInference(
       'it is the length of the JSON part',
     );
   const json = parseJson(jsonLength === null ? body : body.subarray(0, jsonLength));
-  return interpret(json, jsonLength === null ? null : body.subarray(jsonLength), signature, room);
+  return interpret(json, jsonLength === null ? null : body.subarray(jsonLength), signature, allocator);
 }
 
-/** The same from parsed JSON; `binary` holds the bytes behind it, null where there are none. */
-export function interpret(json: unknown, binary: Uint8Array | null, signature: Signature, room: Room = fresh): Parsed {
+/** Like parseInference, from parsed JSON; `binary` has the bytes after it, or is null. */
+export function interpret(
+  json: unknown,
+  binary: Uint8Array | null,
+  signature: Signature,
+  allocator: Allocator = heapAllocator,
+): Parsed {
   if (!request.Check(json)) {
     const [{ instancePath, message }] = request.Errors(json);
     refuse(
@@ -89,15 +93,15 @@ export function interpret(json: unknown, binary: Uint8Array | null, signature: S
   const { id, parameters, inputs, outputs } = json;
   if (inputs.length !== 1)
     refuse(`there are ${inputs.length} inputs`, `model '${signature.name}' takes one, called '${INPUT}'`);
-  const wantsBinary = checkOutputs(outputs, parameters?.binary_data_output, signature);
-  const parsed = readInput(inputs[0], binary, signature, room);
-  return { ...(id === undefined ? {} : { id }), ...parsed, binary: wantsBinary };
+  const binaryOutput = checkOutputs(outputs, parameters?.binary_data_output, signature);
+  const parsed = readInput(inputs[0], binary, signature, allocator);
+  return { ...(id === undefined ? {} : { id }), ...parsed, binary: binaryOutput };
 }
 
 function checkOutputs(outputs: InferenceRequest['outputs'], all: unknown, { name }: Signature): boolean {
   const flag = (value: unknown, what: string): boolean => {
     if (value !== undefined && typeof value !== 'boolean')
-      refuse(`${what} is ${describe(value)}`, 'it is true or false');
+      refuse(`${what} is ${describe(value)}`, 'it must be true or false');
     return value === true;
   };
   let binary = flag(all, 'binary_data_output');
@@ -113,7 +117,7 @@ function readInput(
   input: InferenceRequest['inputs'][number],
   binary: Uint8Array | null,
   signature: Signature,
-  room: Room,
+  allocator: Allocator,
 ) {
   const { name, shape, datatype, parameters, data } = input;
   const takes = `model '${signature.name}' takes '${INPUT}', FP32, [-1, ${signature.inputFeatures ?? -1}]`;
@@ -128,8 +132,8 @@ function readInput(
   if (claimed === undefined) {
     if (data === undefined) refuse('the input has neither data nor parameters.binary_data_size', 'send one of them');
     if (binary !== null && binary.length > 0)
-      refuse(`${binary.length} bytes follow the JSON`, 'name them in parameters.binary_data_size');
-    return { values: flatten(data, shape, signature, room), rows, features, checked: true };
+      refuse(`${binary.length} bytes follow the JSON`, 'give their number in parameters.binary_data_size');
+    return { values: flatten(data, shape, signature, allocator), rows, features, checked: true };
   }
   if (data !== undefined) refuse('the input has data and parameters.binary_data_size', 'send one of them');
   if (binary === null)
@@ -142,37 +146,37 @@ function readInput(
       `binary_data_size is ${describe(claimed)}, ${binary.length} bytes follow the JSON, and shape [${shape.join(', ')}] of FP32 takes ${size * 4}`,
       'all three must be the same',
     );
-  return { values: floats(binary, room), rows, features, checked: false };
+  return { values: floats(binary, allocator), rows, features, checked: false };
 }
 
-/** The numbers where they lie, or a copy where they are not aligned; little-endian, as all machines that this runs on. */
-function floats(bytes: Uint8Array, room: Room): Float32Array {
+/** A view of the numbers, or a copy if they are not aligned; little-endian like all machines that run Node. */
+function floats(bytes: Uint8Array, allocator: Allocator): Float32Array {
   if (bytes.byteOffset % 4 === 0) return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  const values = room.take(bytes.length / 4);
+  const values = allocator.take(bytes.length / 4);
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes);
   return values;
 }
 
-/** Where the numbers of requests are put, one after the other. */
-export interface Room {
-  /** Room for numbers, which stay as they are until the room is cleared. */
+/** Allocates memory for the numbers of requests. */
+export interface Allocator {
+  /** Returns memory for `size` numbers, valid until the allocator is cleared. */
   take(size: number): Float32Array;
 }
 
-/** Fresh memory for everything. */
-export const fresh: Room = { take: (size) => new Float32Array(size) };
+/** Allocates garbage-collected memory. */
+export const heapAllocator: Allocator = { take: (size) => new Float32Array(size) };
 
-/** Numbers that are flat or nested as the shape says. */
-function flatten(data: unknown[], shape: readonly number[], signature: Signature, room: Room): Float32Array {
+/** The numbers of JSON data, flat or nested as in the shape. */
+function flatten(data: unknown[], shape: readonly number[], signature: Signature, allocator: Allocator): Float32Array {
   const [rows, features] = shape;
   const size = rows * features;
   const nested = Array.isArray(data[0]);
   if (data.length !== (nested ? rows : size))
     refuse(
       `data has ${data.length} ${nested ? 'rows' : 'numbers'}, shape [${shape.join(', ')}] has ${nested ? rows : size}`,
-      'send the numbers flat in row-major order, or nested as the shape says',
+      'send the numbers flat in row-major order, or nested as in the shape',
     );
-  const out = room.take(size);
+  const out = allocator.take(size);
   if (!nested) fill(out, 0, data, signature);
   else {
     data.forEach((row, i) => {
@@ -184,39 +188,43 @@ function flatten(data: unknown[], shape: readonly number[], signature: Signature
   return out;
 }
 
-/** Copies numbers, and requires that they are finite as float32; null is a gap. */
-export function fill(out: Float32Array, at: number, numbers: readonly unknown[], { gaps }: Signature): void {
+/** Copies numbers, and requires that they are finite in float32; null is a missing value where allowed. */
+export function fill(out: Float32Array, at: number, numbers: readonly unknown[], { allowsMissing }: Signature): void {
   for (let i = 0; i < numbers.length; i++) {
     const v = numbers[i];
     if (typeof v === 'number') {
       const f = Math.fround(v);
       out[at + i] = f;
       if (f - f === 0) continue;
-    } else if (v === null && gaps) {
+    } else if (v === null && allowsMissing) {
       out[at + i] = NaN;
       continue;
     }
     refuse(
       `number ${at + i} is ${describe(v)}`,
-      gaps ? 'send finite numbers, and null for gaps' : 'send finite numbers that float32 can hold',
+      allowsMissing ? 'send finite numbers, and null for missing values' : 'send finite numbers that float32 can hold',
     );
   }
 }
 
-/** @throws RequestError naming the first value that is not finite, nor a gap where gaps may be */
-export function checkValues(values: Float32Array, features: number, { gaps }: Pick<Signature, 'gaps'>): void {
+/** @throws RequestError naming the first value that is neither finite nor an allowed missing value */
+export function checkValues(
+  values: Float32Array,
+  features: number,
+  { allowsMissing }: Pick<Signature, 'allowsMissing'>,
+): void {
   if (allFinite(values)) return;
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
-    if (v - v !== 0 && !(gaps && Number.isNaN(v)))
+    if (v - v !== 0 && !(allowsMissing && Number.isNaN(v)))
       refuse(`feature ${i % features} of row ${Math.floor(i / features)} is ${v}`, 'send finite numbers');
   }
 }
 
-/** The exponent's lowest bit: added to an exponent of ones alone (Infinity, NaN), it carries into the sign. */
+/** The lowest bit of the exponent: added to an exponent of all ones (Infinity, NaN), it carries into the sign bit. */
 const CARRY = 0x0080_0000;
 
-/** Whether there is neither NaN nor Infinity; four numbers at once keep the processor's units busy. */
+/** Whether no value is NaN or infinite. Four accumulators allow instruction-level parallelism. */
 function allFinite(values: Float32Array): boolean {
   const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
   let [a, b, c, d] = [0, 0, 0, 0];
@@ -231,7 +239,7 @@ function allFinite(values: Float32Array): boolean {
   return (a | b | c | d) >= 0;
 }
 
-/** An answer: its bytes, and how many of them are JSON where others follow. */
+/** An encoded response; `jsonLength` is the length of the JSON if binary data follows, else null. */
 export interface Encoded {
   readonly body: Uint8Array;
   readonly jsonLength: number | null;
@@ -239,7 +247,7 @@ export interface Encoded {
 
 const encoder = /* @__PURE__ */ new TextEncoder();
 
-/** The protocol's response to a request: outputs [rows, features]. */
+/** Encodes the response of the protocol, with outputs [rows, features]. */
 export function encodeInference(
   { id, rows, binary }: Pick<Parsed, 'id' | 'rows' | 'binary'>,
   values: Float32Array,

@@ -1,61 +1,62 @@
 import type { RequestError } from './errors.js';
 import type { Answer, Job } from './messages.js';
 
-// What waits for an inference worker: in the order of arrival, and those whose model allows it in batches.
+// The queue of jobs for the inference workers: in order of arrival, with a separate queue for each model with batching.
 
-/** Requests of a model that may share a forward pass. */
+/** Options of dynamic batching: several requests for a model share a forward pass. */
 export interface Batching {
-  /** As many samples at most. */
+  /** The largest number of samples in a batch. */
   readonly maxBatch: number;
-  /** How long the first one waits for others, in milliseconds. */
+  /** The longest time that the first request of a batch waits for others, in milliseconds. */
   readonly maxDelay: number;
 }
 
-export interface Finished extends Answer {
+/** The answer to a job, with its time in the queue. */
+export interface QueuedAnswer extends Answer {
   /** Milliseconds in the queue. */
   readonly queued: number;
 }
 
-/** A job, and who waits for it. */
+/** A job in the queue, and the callbacks that settle its promise. */
 export interface Entry {
   readonly job: Job;
   readonly batching: Batching | null;
   readonly since: number;
-  readonly resolve: (answer: Finished) => void;
+  readonly resolve: (answer: QueuedAnswer) => void;
   readonly reject: (error: RequestError) => void;
   started: number;
   attempts: number;
-  /** Its place in the message that it was given away in. */
-  place: number;
+  /** Its index in the message that carried it to a worker. */
+  index: number;
 }
 
-/** Bytes in one message, unless a single job has more. */
+/** The limit on the bytes of one message, unless a single job is larger. */
 const GROUP_BYTES = 4_000_000;
 
 export class JobQueue {
-  readonly #wanted: (entry: Entry) => boolean;
-  readonly #ripen: () => void;
+  readonly #isPending: (entry: Entry) => boolean;
+  readonly #onBatchDue: () => void;
   #waiting: Entry[] = [];
   readonly #batches = new Map<number, Entry[]>();
-  #ripening: NodeJS.Timeout | null = null;
+  #batchTimer: NodeJS.Timeout | null = null;
 
   /**
-   * @param wanted whether anybody still waits for an entry
-   * @param ripen is called when a batch has waited long enough
+   * @param isPending whether the client of an entry still waits
+   * @param onBatchDue called when a batch has reached its maximum delay
    */
-  constructor(wanted: (entry: Entry) => boolean, ripen: () => void) {
-    this.#wanted = wanted;
-    this.#ripen = ripen;
+  constructor(isPending: (entry: Entry) => boolean, onBatchDue: () => void) {
+    this.#isPending = isPending;
+    this.#onBatchDue = onBatchDue;
   }
 
-  /** How many wait outside batches. */
+  /** The number of entries without batching. */
   get waiting(): number {
     return this.#waiting.length;
   }
 
-  /** The first one outside batches that somebody waits for. */
+  /** The first pending entry without batching. */
   get next(): Entry | null {
-    return this.#waiting.find(this.#wanted) ?? null;
+    return this.#waiting.find(this.#isPending) ?? null;
   }
 
   add(entry: Entry, first = false): void {
@@ -69,39 +70,39 @@ export class JobQueue {
     else queue.push(entry);
   }
 
-  /** A batch that is full or has waited long enough. */
+  /** A batch that is full or has reached its maximum delay; null if there is none. */
   batch(): { entries: Entry[]; maxBatch: number } | null {
     const now = performance.now();
     let soonest = Infinity;
     for (const [model, queue] of this.#batches) {
-      const alive = queue.filter(this.#wanted);
-      this.#batches.set(model, alive);
-      if (alive.length === 0) {
+      const pending = queue.filter(this.#isPending);
+      this.#batches.set(model, pending);
+      if (pending.length === 0) {
         this.#batches.delete(model);
         continue;
       }
-      const { maxBatch, maxDelay } = alive[0].batching!;
-      const left = alive[0].since + maxDelay - now;
-      if (alive.length >= maxBatch || left <= 0) return { entries: alive.splice(0, maxBatch), maxBatch };
+      const { maxBatch, maxDelay } = pending[0].batching!;
+      const left = pending[0].since + maxDelay - now;
+      if (pending.length >= maxBatch || left <= 0) return { entries: pending.splice(0, maxBatch), maxBatch };
       soonest = Math.min(soonest, left);
     }
-    if (soonest < Infinity && this.#ripening === null) {
-      this.#ripening = setTimeout(() => {
-        this.#ripening = null;
-        this.#ripen();
+    if (soonest < Infinity && this.#batchTimer === null) {
+      this.#batchTimer = setTimeout(() => {
+        this.#batchTimer = null;
+        this.#onBatchDue();
       }, soonest);
     }
     return null;
   }
 
-  /** The first ones outside batches, `most` at most. */
-  take(most: number): Entry[] {
+  /** Removes and returns the first entries without batching, at most `limit`. */
+  take(limit: number): Entry[] {
     const entries: Entry[] = [];
     let bytes = 0;
     let i = 0;
-    for (; i < this.#waiting.length && entries.length < most; i++) {
+    for (; i < this.#waiting.length && entries.length < limit; i++) {
       const entry = this.#waiting[i];
-      if (!this.#wanted(entry)) continue;
+      if (!this.#isPending(entry)) continue;
       bytes += entry.job.body.length;
       if (entries.length > 0 && bytes > GROUP_BYTES) break;
       entries.push(entry);
@@ -111,6 +112,6 @@ export class JobQueue {
   }
 
   stop(): void {
-    clearTimeout(this.#ripening ?? undefined);
+    clearTimeout(this.#batchTimer ?? undefined);
   }
 }

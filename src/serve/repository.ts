@@ -5,27 +5,29 @@ import { TapegradError } from '../errors.js';
 import type { LoadedModel } from './messages.js';
 import type { Pool } from './pool.js';
 
-// The model repository: a folder of name/version/model.safetensors, looked through every second. A version that appears is
-// loaded by every worker before it takes over; one that does not load is remembered with what is wrong with it. Without a
-// folder there is nothing to look through: models come and go by name, when they are asked for.
+// The model repository: a folder of name/version/model.safetensors, scanned every second. A new version is loaded in every
+// worker before it receives requests; a version that fails to load is listed with its error. Without a folder (multi-model
+// mode) models are loaded and unloaded by name.
 
 const FILE = 'model.safetensors';
-/** What models and versions may be called: a part of a URL and of a path. */
+/** Valid names of models and versions, which are parts of URLs and paths. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const VERSION = /^[1-9]\d{0,8}$/;
 
 export const validName = (name: string): boolean => NAME.test(name);
 
+/** A loaded version of a model. */
 export interface Version {
   readonly id: number;
   readonly name: string;
   readonly version: string;
   readonly info: LoadedModel;
   readonly loadedAt: Date;
-  /** Seconds it took to load. */
+  /** The duration of loading, in seconds. */
   readonly seconds: number;
 }
 
+/** A version that failed to load. */
 export interface Failure {
   readonly name: string;
   readonly version: string;
@@ -39,7 +41,7 @@ export interface RepositoryEvents {
 }
 
 interface Known {
-  /** What tells one state of the file from another. */
+  /** Identifies the state of the file: inode, size and modification time. */
   readonly stamp: string;
   readonly loaded: Version | null;
   readonly failure: Failure | null;
@@ -51,6 +53,7 @@ interface Found {
   readonly path: string;
 }
 
+/** The models of a server. */
 export class Repository {
   readonly #folder: string | null;
   readonly #pool: Pool;
@@ -60,14 +63,14 @@ export class Repository {
   #scanning: Promise<void> | null = null;
   #clock: NodeJS.Timeout | null = null;
 
-  /** @param folder null where models come by `add` alone */
+  /** @param folder null if models are only loaded by `add` */
   constructor(folder: string | null, pool: Pool, events: RepositoryEvents) {
     this.#folder = folder;
     this.#pool = pool;
     this.#events = events;
   }
 
-  /** Loads what is there, and looks again every `interval` milliseconds. @throws TapegradError if the folder cannot be read */
+  /** Loads all versions, and scans every `interval` milliseconds. @throws TapegradError if the folder cannot be read */
   async start(interval: number): Promise<void> {
     if (this.#folder === null) return;
     await this.#find(this.#folder);
@@ -80,7 +83,7 @@ export class Repository {
     clearInterval(this.#clock ?? undefined);
   }
 
-  /** The newest version of a model that works, or the one that is asked for. */
+  /** The highest loaded version of a model, or the given one; null if there is none. */
   get(name: string, version?: string): Version | null {
     const versions = this.#models.get(name);
     if (versions === undefined) return null;
@@ -92,7 +95,7 @@ export class Repository {
     return newest;
   }
 
-  /** The versions of a model that work, in rising order. */
+  /** The loaded versions of a model, in ascending order. */
   versions(name: string): Version[] {
     const known = [...(this.#models.get(name)?.values() ?? [])];
     return known.flatMap((k) => k.loaded ?? []).sort((a, b) => Number(a.version) - Number(b.version));
@@ -102,7 +105,7 @@ export class Repository {
     return this.#models.has(name);
   }
 
-  /** Loads a file as version 1 of a model that nobody has. @throws Error saying what is wrong with it; nothing is kept then */
+  /** Loads a file as version 1 of a new model. @throws Error naming the problem with the file; the model is not added then */
   async add(name: string, path: string): Promise<Version> {
     await this.#load(name, '1', path, '');
     const { loaded, failure } = this.#models.get(name)!.get('1')!;
@@ -111,7 +114,7 @@ export class Repository {
     throw new Error(failure!.reason);
   }
 
-  /** Forgets a model; what is in flight is answered. */
+  /** Removes a model; requests in progress are still answered. */
   remove(name: string): void {
     const versions = this.versions(name);
     this.#models.delete(name);
@@ -120,17 +123,17 @@ export class Repository {
     });
   }
 
-  /** All versions that work. */
+  /** All loaded versions. */
   get loaded(): Version[] {
     return [...this.#models.keys()].flatMap((name) => this.versions(name));
   }
 
-  /** All versions that do not. */
+  /** All versions that failed to load. */
   get failures(): Failure[] {
     return [...this.#models.values()].flatMap((versions) => [...versions.values()].flatMap((k) => k.failure ?? []));
   }
 
-  /** Whether every model that is there has a version that answers; with a folder there must be one. */
+  /** Whether every model has a loaded version; with a folder there must be at least one model. */
   get ready(): boolean {
     return (
       (this.#folder === null || this.#models.size > 0) &&
@@ -138,7 +141,7 @@ export class Repository {
     );
   }
 
-  /** Looks for what has come, gone or changed; one call at a time. */
+  /** Loads new and changed versions and unloads removed ones. Concurrent calls share one scan. */
   scan(): Promise<void> {
     this.#scanning ??= this.#scan().finally(() => {
       this.#scanning = null;
@@ -155,10 +158,10 @@ export class Repository {
       const stamp = `${file.ino}:${file.size}:${file.mtimeNs}`;
       if (this.#models.get(name)?.get(version)?.stamp !== stamp) await this.#load(name, version, path, stamp);
     }
-    const there = new Set(found.map((f) => `${f.name}/${f.version}`));
+    const present = new Set(found.map((f) => `${f.name}/${f.version}`));
     for (const [name, versions] of this.#models) {
       for (const [version, { loaded }] of versions) {
-        if (there.has(`${name}/${version}`)) continue;
+        if (present.has(`${name}/${version}`)) continue;
         versions.delete(version);
         if (loaded !== null) this.#retire(loaded);
       }
@@ -166,7 +169,7 @@ export class Repository {
     }
   }
 
-  /** The model files in the folder; a single one at its top is the model 'model', version 1. */
+  /** The model files in the folder; a single file at the top level is the model 'model', version 1. */
   async #find(folder: string): Promise<Found[]> {
     const list = (path: string) => readdir(path, { withFileTypes: true });
     const top = await list(folder).catch((cause: Error) => {

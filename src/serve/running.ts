@@ -1,18 +1,23 @@
 import type { Pool } from './pool.js';
 
-// Apart from what makes it, whose types need the packages of a server.
+// In a file of its own, so that these types do not depend on the optional packages of the server.
 
-/** A running server. */
+/** A running server, started by {@link serve}. */
 export interface Server {
-  /** Where requests go, such as http://127.0.0.1:8080. */
+  /** The base URL of the inference port, such as http://127.0.0.1:8080. */
   readonly url: string;
-  /** Metrics, status page, drift. */
+  /** The base URL of the admin port: metrics, status page, drift. */
   readonly adminUrl: string;
-  /** The versions of models that answer. */
-  readonly models: readonly { readonly name: string; readonly version: string }[];
-  /** Looks into the model repository now instead of within a second. */
+  /** The loaded versions of models. */
+  readonly models: readonly {
+    /** The name of the model. */
+    readonly name: string;
+    /** Its version, an integer as text. */
+    readonly version: string;
+  }[];
+  /** Scans the model repository now, without waiting for the next scan. Resolves when new versions are loaded. */
   scan(): Promise<void>;
-  /** Takes no more requests, finishes those in flight, and ends. */
+  /** Stops accepting requests, finishes those in progress within the grace period, and ends the server. */
   close(): Promise<void>;
   /** @internal */
   readonly pool: Pool;

@@ -4,55 +4,96 @@ import type { CreateEndpointConfigCommandInput } from '@aws-sdk/client-sagemaker
 import { checkInteger, checkOptions, describe, fail } from '../errors.js';
 import { loadModelFile } from '../io/index.js';
 
-// A model behind an endpoint of Amazon SageMaker: CreateModel, CreateEndpointConfig, CreateEndpoint
+// Deployment of a model to an endpoint of Amazon SageMaker: CreateModel, CreateEndpointConfig, CreateEndpoint
 // (https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-deployment.html). Credentials, region and other
-// addresses come from the environment, as for every AWS SDK.
+// endpoint URLs come from the environment, as in every AWS SDK.
 
+/** Options of {@link deploySageMaker} and {@link sageMakerRequests}. */
 export interface SageMakerOptions {
-  /** The endpoint's name; the model and the configuration get it with a time behind it. */
+  /** The name of the endpoint; the names of the model and the configuration are this name with a timestamp. */
   name: string;
-  /** A model file that is uploaded to `bucket`, or an s3:// address of one that is there. */
+  /** The path of a model file, which is uploaded to `bucket`, or the s3:// URI of a model file. */
   model: string;
-  /** For a model file. */
+  /** The S3 bucket for a model file; not needed for an s3:// URI. */
   bucket?: string;
-  /** The container image in ECR; docs/deploy has its Dockerfile. */
+  /** The URI of the container image in ECR; its Dockerfile is in docs/deploy. */
   image: string;
-  /** The ARN of the role that the endpoint runs as. */
+  /** The ARN of the execution role of the endpoint. */
   role: string;
-  /** Such as ml.c7i.large. */
+  /** The instance type, such as ml.c7i.large. */
   instanceType: string;
-  /** Default 1. */
+  /** The number of instances. Default 1. */
   instanceCount?: number;
+  /** The AWS region. Default: that of the environment. */
   region?: string;
-  /** Seconds until the endpoint must be in service. Default 1800. */
+  /** The time limit until the endpoint is in service, in seconds. Default 1800. */
   timeout?: number;
-  /** Seconds between questions whether it is. Default 15. */
+  /** Seconds between checks of the endpoint's status. Default 15. */
   pollInterval?: number;
-  /** Told what happens. */
+  /** Called with a line of text for each step. */
   log?: (line: string) => void;
 }
 
-/** The three requests of a deployment; written out, as the AWS SDK and its types are optional. */
-export interface SageMakerRequests {
-  readonly createModel: {
-    ModelName: string;
-    ExecutionRoleArn: string;
-    PrimaryContainer: {
-      Image: string;
-      ModelDataSource: { S3DataSource: { S3Uri: string; S3DataType: 'S3Object'; CompressionType: 'None' } };
+/** Input of CreateModel; the fields are those of the AWS SDK, whose types are optional. */
+export interface CreateModelRequest {
+  /** The name of the model. */
+  ModelName: string;
+  /** The ARN of the execution role. */
+  ExecutionRoleArn: string;
+  /** Container image and model data. */
+  PrimaryContainer: {
+    /** The URI of the container image in ECR. */
+    Image: string;
+    /** The location of the model data. */
+    ModelDataSource: {
+      /** An object in S3. */
+      S3DataSource: {
+        /** The URI of the model file. */
+        S3Uri: string;
+        /** The URI is that of a single object. */
+        S3DataType: 'S3Object';
+        /** The file is not compressed. */
+        CompressionType: 'None';
+      };
     };
   };
-  readonly createEndpointConfig: {
-    EndpointConfigName: string;
-    ProductionVariants: {
-      VariantName: string;
-      ModelName: string;
-      InstanceType: string;
-      InitialInstanceCount: number;
-      InitialVariantWeight: number;
-    }[];
-  };
-  readonly createEndpoint: { EndpointName: string; EndpointConfigName: string };
+}
+
+/** Input of CreateEndpointConfig; the fields are those of the AWS SDK, whose types are optional. */
+export interface CreateEndpointConfigRequest {
+  /** The name of the configuration. */
+  EndpointConfigName: string;
+  /** The model and its instances: one variant that receives all traffic. */
+  ProductionVariants: {
+    /** The name of the variant. */
+    VariantName: string;
+    /** The name of the model. */
+    ModelName: string;
+    /** The instance type. */
+    InstanceType: string;
+    /** The number of instances. */
+    InitialInstanceCount: number;
+    /** The weight of the variant in the distribution of traffic. */
+    InitialVariantWeight: number;
+  }[];
+}
+
+/** Input of CreateEndpoint; the fields are those of the AWS SDK, whose types are optional. */
+export interface CreateEndpointRequest {
+  /** The name of the endpoint. */
+  EndpointName: string;
+  /** The name of its configuration. */
+  EndpointConfigName: string;
+}
+
+/** The three requests of a deployment. */
+export interface SageMakerRequests {
+  /** Input of [CreateModel](https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModel.html). */
+  readonly createModel: CreateModelRequest;
+  /** Input of [CreateEndpointConfig](https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html). */
+  readonly createEndpointConfig: CreateEndpointConfigRequest;
+  /** Input of [CreateEndpoint](https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint.html). */
+  readonly createEndpoint: CreateEndpointRequest;
 }
 
 const OP = 'deploySageMaker';
@@ -69,14 +110,37 @@ const KNOWN = [
   'pollInterval',
   'log',
 ];
-/** What SageMaker allows in names, with room for the time. */
+/** Names that SageMaker allows, with space for the timestamp. */
 const NAME = /^[a-zA-Z0-9](-?[a-zA-Z0-9]){0,46}$/;
 
-/** @throws TapegradError for what SageMaker would refuse anyway */
+/**
+ * The requests that {@link deploySageMaker} sends, without sending them.
+ *
+ * @param options model, image, role and instances
+ * @param now the time for the timestamp in names
+ * @returns the three requests, and the location of the model file
+ * @throws TapegradError for options that SageMaker would reject
+ * @example
+ * ```ts
+ * import { sageMakerRequests } from 'tapegrad/serve';
+ *
+ * const { createEndpoint } = sageMakerRequests({
+ *   name: 'digits',
+ *   model: 's3://bucket/model.safetensors',
+ *   image: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/tapegrad:1',
+ *   role: 'arn:aws:iam::123456789012:role/SageMaker',
+ *   instanceType: 'ml.c7i.large',
+ * });
+ * console.log(createEndpoint.EndpointName); // 'digits'
+ * ```
+ */
 export function sageMakerRequests(
   options: SageMakerOptions,
   now = new Date(),
-): SageMakerRequests & { readonly s3Uri: string } {
+): SageMakerRequests & {
+  /** The location of the model file in S3. */
+  readonly s3Uri: string;
+} {
   checkOptions(OP, options, KNOWN);
   const { name, model, bucket, image, role, instanceType, instanceCount = 1 } = options;
   const requireText = (what: keyof SageMakerOptions, pattern: RegExp, remedy: string): void => {
@@ -84,7 +148,7 @@ export function sageMakerRequests(
     if (typeof value !== 'string' || !pattern.test(value)) fail(OP, `${what} is ${describe(value)}`, remedy);
   };
   requireText('name', NAME, 'pass up to 47 letters, digits and single hyphens');
-  requireText('model', /./, 'pass a model file, or an s3:// address');
+  requireText('model', /./, 'pass the path of a model file, or an s3:// URI');
   requireText(
     'image',
     /./,
@@ -95,7 +159,7 @@ export function sageMakerRequests(
   checkInteger(OP, 'instanceCount', instanceCount);
   const remote = model.startsWith('s3://');
   if (!remote && (typeof bucket !== 'string' || bucket === ''))
-    fail(OP, 'a model file without a bucket', 'pass the S3 bucket that it is uploaded to');
+    fail(OP, 'there is no bucket for the model file', 'pass the S3 bucket to upload it to');
   const stamp = now.toISOString().replace(/\D/g, '').slice(0, 14);
   const unique = `${name}-${stamp}`;
   const s3Uri = remote ? model : `s3://${bucket}/${unique}/${basename(model)}`;
@@ -125,7 +189,7 @@ export function sageMakerRequests(
   };
 }
 
-/** The SDK. @throws TapegradError saying what to install */
+/** Imports the AWS SDK. @throws TapegradError naming the packages to install */
 async function sdk() {
   try {
     const [sagemaker, runtime, s3] = await Promise.all([
@@ -145,15 +209,37 @@ async function sdk() {
 }
 
 /**
- * Uploads a model if it is a file, makes a model, a configuration and an endpoint, waits until it is in service, and asks
- * it once (where the model is a file, whose number of features is known). If a step fails, what was made is removed again.
+ * Deploys a model to an endpoint of
+ * [Amazon SageMaker](https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-deployment.html): uploads a model file,
+ * creates a model, a configuration and an endpoint, waits until the endpoint is in service, and sends it one request (if the
+ * model is a file, whose number of features is known). If a step fails, everything created is deleted. Needs the optional
+ * packages @aws-sdk/client-sagemaker, @aws-sdk/client-sagemaker-runtime and @aws-sdk/client-s3.
  *
- * @returns what the endpoint answered to a sample of zeros; null where it was not asked
- * @throws TapegradError for options that make no sense; what AWS says about requests that it refuses
+ * @param options model, image, role and instances
+ * @returns the requests, and the response of the endpoint
+ * @throws TapegradError for invalid options, a file that is not a model and missing packages
+ * @throws the error of the AWS SDK for a rejected request
+ * @example
+ * ```ts
+ * import { deploySageMaker } from 'tapegrad/serve';
+ *
+ * const deploy = () =>
+ *   deploySageMaker({
+ *     name: 'digits',
+ *     model: 'models/digits/1/model.safetensors',
+ *     bucket: 'my-models',
+ *     image: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/tapegrad:1',
+ *     role: 'arn:aws:iam::123456789012:role/SageMaker',
+ *     instanceType: 'ml.c7i.large',
+ *   });
+ * ```
  */
-export async function deploySageMaker(
-  options: SageMakerOptions,
-): Promise<{ requests: SageMakerRequests; answer: string | null }> {
+export async function deploySageMaker(options: SageMakerOptions): Promise<{
+  /** The requests that created the endpoint. */
+  requests: SageMakerRequests;
+  /** The response of the endpoint to a sample of zeros; null if no request was sent. */
+  answer: string | null;
+}> {
   const { s3Uri, ...requests } = sageMakerRequests(options);
   const { model, region, timeout = 1800, pollInterval = 15, log = () => {} } = options;
   const file = model.startsWith('s3://')
@@ -162,9 +248,9 @@ export async function deploySageMaker(
   const { sagemaker, runtime, s3 } = await sdk();
   const config = region === undefined ? {} : { region };
   const client = new sagemaker.SageMakerClient(config);
-  // Other servers than Amazon's rarely have a host name for each bucket.
-  const elsewhere = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
-  const storage = new s3.S3Client({ ...config, forcePathStyle: elsewhere });
+  // Other S3 implementations rarely have a host name for each bucket.
+  const customEndpoint = (process.env.AWS_ENDPOINT_URL_S3 ?? process.env.AWS_ENDPOINT_URL) !== undefined;
+  const storage = new s3.S3Client({ ...config, forcePathStyle: customEndpoint });
   const undo: [what: string, run: () => Promise<unknown>][] = [];
   try {
     if (file !== null) {
@@ -177,20 +263,20 @@ export async function deploySageMaker(
     const { ModelName } = requests.createModel;
     await client.send(new sagemaker.CreateModelCommand(requests.createModel));
     undo.push([`model ${ModelName}`, () => client.send(new sagemaker.DeleteModelCommand({ ModelName }))]);
-    log(`made model ${ModelName}`);
+    log(`created model ${ModelName}`);
     const { EndpointConfigName } = requests.createEndpointConfig;
-    // The SDK has a union of the types of machines that there were when it was made.
+    // The SDK types instance types as a union of those that existed at its release.
     const input = requests.createEndpointConfig as CreateEndpointConfigCommandInput;
     await client.send(new sagemaker.CreateEndpointConfigCommand(input));
     undo.push([
       `configuration ${EndpointConfigName}`,
       () => client.send(new sagemaker.DeleteEndpointConfigCommand({ EndpointConfigName })),
     ]);
-    log(`made configuration ${EndpointConfigName}`);
+    log(`created configuration ${EndpointConfigName}`);
     const { EndpointName } = requests.createEndpoint;
     await client.send(new sagemaker.CreateEndpointCommand(requests.createEndpoint));
     undo.push([`endpoint ${EndpointName}`, () => client.send(new sagemaker.DeleteEndpointCommand({ EndpointName }))]);
-    log(`made endpoint ${EndpointName}; waiting until it is in service`);
+    log(`created endpoint ${EndpointName}; waiting until it is in service`);
     await sagemaker.waitUntilEndpointInService(
       { client, maxWaitTime: timeout, minDelay: pollInterval, maxDelay: pollInterval },
       { EndpointName },

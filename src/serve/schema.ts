@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 
-// The bodies of the Open Inference Protocol, version 2, REST
+// JSON schemas of the Open Inference Protocol, version 2, REST
 // (https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md), and of its binary
 // tensor extension (https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md).
 
@@ -9,7 +9,7 @@ const Parameters = Type.Record(Type.String(), Type.Unknown());
 export const TensorMetadata = Type.Object({
   name: Type.String(),
   datatype: Type.String(),
-  shape: Type.Array(Type.Integer(), { description: '-1 where any number goes' }),
+  shape: Type.Array(Type.Integer(), { description: '-1 for a dimension of variable size' }),
 });
 
 export const ServerMetadata = Type.Object({
@@ -73,12 +73,12 @@ export const FeedbackRequest = Type.Object(
     id: Type.String({
       minLength: 1,
       maxLength: 200,
-      description: "the prediction's x-request-id, or the id that the request gave itself",
+      description: 'the x-request-id of the prediction, or the id in its request',
     }),
     labels: Type.Array(Type.Number(), {
       minItems: 1,
       maxItems: 100_000,
-      description: 'what was right, one for each row: the index of the class, or the number for models with one output',
+      description: 'one label for each row: the class index, or the target value for models with one output',
     }),
   },
   { additionalProperties: false },
@@ -88,8 +88,8 @@ export type FeedbackRequest = Static<typeof FeedbackRequest>;
 export const FeedbackResponse = Type.Object({
   model_name: Type.String(),
   model_version: Type.String(),
-  matched: Type.Integer({ description: 'how many predictions now have their label' }),
+  matched: Type.Integer({ description: 'the number of predictions matched with a label' }),
 });
 
-/** What SageMaker sends to have a model loaded (https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html). */
+/** SageMaker's request to load a model (https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html). */
 export const LoadModelRequest = Type.Object({ model_name: Type.String(), url: Type.String() });

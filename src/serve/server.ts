@@ -15,7 +15,7 @@ import { Repository } from './repository.js';
 import type { Server } from './running.js';
 import { trace } from './tracing.js';
 
-/** The release of the installed package. */
+/** The version of the installed package. */
 async function packageVersion(): Promise<string> {
   const path = createRequire(import.meta.url).resolve('tapegrad/package.json');
   return (JSON.parse(await readFile(path, 'utf8')) as { version: string }).version;
@@ -27,8 +27,8 @@ const urlOf = (app: FastifyInstance, scheme: string): string => {
 };
 
 /**
- * Takes no more requests, waits for those that are not answered yet, `grace` milliseconds at most. Connections without a
- * request are not waited for: Node would, for those that were busy before and for those that have not said anything.
+ * Closes a server: rejects new requests, and waits at most `grace` milliseconds for those in progress. Idle connections are
+ * closed, because Node would wait for connections that were used before or have not sent anything.
  */
 async function shut(app: FastifyInstance, active: () => number, grace: number): Promise<void> {
   const end = performance.now() + grace;
@@ -40,15 +40,15 @@ async function shut(app: FastifyInstance, active: () => number, grace: number): 
   clearInterval(sweep);
 }
 
-/** What `serve` does once everything that it needs is there. */
+/** Starts a server with checked options and imported packages. */
 export async function startServer(resolved: Resolved, packages: Packages): Promise<Server> {
   const app = createApp(packages, resolved);
   const admin = createApp(packages, resolved);
   const metrics = new Metrics(packages.prometheus);
   const monitor = new Monitor(resolved.driftWindow);
-  const feedback = new Feedback(resolved.feedbackShare);
+  const feedback = new Feedback(resolved.feedbackSampleRate);
   let draining = false;
-  /** Requests whose answer is not out yet. */
+  /** The number of requests in progress. */
   let active = 0;
 
   const pool = new Pool({
@@ -77,7 +77,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       metrics.failed(failure);
       app.log.error(
         { model: failure.name, version: failure.version, reason: failure.reason },
-        'a model does not load; what served before goes on',
+        'a model does not load; the previous version stays in use',
       );
     },
   });

@@ -1,5 +1,5 @@
-// The status page: one HTML text without anything from elsewhere. Its script asks /status every two seconds and draws what
-// has changed since the page was opened.
+// The status page: self-contained HTML. Its script fetches /status every two seconds and draws the values since the page was
+// opened.
 
 const style = `
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; background: #fff; }
@@ -30,7 +30,7 @@ function draw(name, value, format) {
   points.push(value);
   if (points.length > POINTS) points.shift();
   const top = Math.max(...points, 1e-9);
-  // What is new comes in from the right.
+  // New values appear on the right.
   const line = points.map((p, i) => (100 - (points.length - 1 - i) * 100 / (POINTS - 1)).toFixed(2) + ',' + (38 - 36 * p / top).toFixed(2)).join(' ');
   $(name).querySelector('polyline').setAttribute('points', line);
   $(name).querySelector('b').textContent = format(value);
@@ -55,13 +55,13 @@ async function tick() {
   try {
     s = await (await fetch('status', { headers: { accept: 'application/json' } })).json();
   } catch {
-    $('state').textContent = 'not reached';
+    $('state').textContent = 'unreachable';
     $('state').className = 'bad';
     return;
   }
   $('state').textContent = s.ready ? 'ready' : 'not ready';
   $('state').className = s.ready ? 'good' : 'bad';
-  $('at').textContent = s.at.slice(11, 19) + ' UTC, ' + s.workers.ready + ' of ' + s.workers.wanted + ' workers';
+  $('at').textContent = s.at.slice(11, 19) + ' UTC, ' + s.workers.ready + ' of ' + s.workers.configured + ' workers';
   const now = { t: Date.parse(s.at) / 1000, requests: sum(s.totals, (x) => x.requests), errors: sum(s.totals, (x) => x.errors), seconds: sum(s.totals, (x) => x.seconds) };
   if (before && now.t > before.t) {
     const [n, dt] = [now.requests - before.requests, now.t - before.t];
@@ -90,13 +90,13 @@ setInterval(tick, 2000);
 const chart = (id: string, title: string) =>
   `<figure id="${id}"><figcaption><span>${title}</span><b>…</b></figcaption><svg viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="${title}"><polyline points=""/></svg><small></small></figure>`;
 
-/** `#` before a head makes its column one of numbers. */
+/** A head with the prefix `#` formats its column as numbers. */
 const table = (id: string, heads: readonly string[]) => {
   const cells = heads.map((h) => (h.startsWith('#') ? `<th class="n">${h.slice(1)}</th>` : `<th>${h}</th>`));
   return `<table><thead><tr>${cells.join('')}</tr></thead><tbody id="${id}"></tbody></table>`;
 };
 
-/** The whole page. */
+/** The HTML of the page. */
 export const statusPage = `<!doctype html>
 <html lang="en">
 <head>
@@ -113,11 +113,11 @@ ${chart('latency', 'Mean latency')}
 ${chart('errors', 'Errors')}
 ${chart('queue', 'Queue')}
 ${chart('memory', 'Memory')}
-${chart('drift', 'Features that drifted')}
+${chart('drift', 'Features with drift')}
 </div>
 <h2>Models</h2>
 ${table('models', ['model', '#version', 'loaded', '#requests', '#samples', '#errors', '#live quality'])}
-<div id="broken" hidden><h2 class="bad">Versions that do not load</h2>
+<div id="broken" hidden><h2 class="bad">Versions that failed to load</h2>
 ${table('failures', ['model', '#version', 'reason'])}</div>
 <h2>Drift</h2>
 ${table('columns', ['model', 'column', '#PSI', '#KS', '#distance', ''])}

@@ -2,25 +2,25 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { describe, fail } from '../errors.js';
 
-// Who may come in: a JSON file of tokens, of which only hashes are kept.
+// Access control by bearer tokens: a JSON file contains their hashes.
 
-/** A bearer token as the file has it. */
+/** A bearer token and its permissions, as in a token file. */
 export interface Token {
-  /** For logs. */
+  /** The name of the client, for logs. */
   readonly name: string;
-  /** SHA-256 of the token, hexadecimal. */
+  /** The SHA-256 hash of the token, 64 hexadecimal digits. */
   readonly sha256: string;
-  /** The models it may ask. Default: all. */
+  /** The names of the models it can access. Default: all. */
   readonly models?: readonly string[];
-  /** Requests in a second. Default: any number. */
+  /** The limit on requests per second. Default: none. */
   readonly rateLimit?: number;
-  /** Whether it opens the admin port. Default false. */
+  /** Whether it has access to the admin port. Default false. */
   readonly admin?: boolean;
 }
 
 const OP = 'serve';
 
-/** Checks tokens. @throws TapegradError naming the first that is wrong */
+/** Checks tokens. @throws TapegradError naming the first invalid one */
 export function checkTokens(value: unknown): readonly Token[] {
   const wrong = (problem: string): never =>
     fail(
@@ -28,16 +28,16 @@ export function checkTokens(value: unknown): readonly Token[] {
       problem,
       'a token is {"name", "sha256": hex of its SHA-256, "models"?: […], "rateLimit"?: per second, "admin"?: true}',
     );
-  if (!Array.isArray(value) || value.length === 0) wrong('the tokens are no list, or an empty one');
+  if (!Array.isArray(value) || value.length === 0) wrong('the tokens are not a nonempty list');
   (value as unknown[]).forEach((entry, i) => {
     if (typeof entry !== 'object' || entry === null) wrong(`token ${i} is ${describe(entry)}`);
     const { name, sha256, models, rateLimit, admin, ...others } = entry as Record<string, unknown>;
     if (typeof name !== 'string' || name === '') wrong(`token ${i} has no name`);
-    // Whatever stands there instead of a hash may be the token itself.
+    // The value is not shown: it may be the token itself.
     if (typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/i.test(sha256))
       wrong(`token '${name}' has no SHA-256 of 64 hexadecimal digits`);
     if (models !== undefined && !(Array.isArray(models) && models.every((m) => typeof m === 'string')))
-      wrong(`token '${name}' has models that are no list of names`);
+      wrong(`token '${name}' has models that are not a list of names`);
     if (rateLimit !== undefined && !(Number.isInteger(rateLimit) && (rateLimit as number) >= 1))
       wrong(`token '${name}' has the rateLimit ${describe(rateLimit)}`);
     if (admin !== undefined && typeof admin !== 'boolean') wrong(`token '${name}' has the admin ${describe(admin)}`);
@@ -46,7 +46,23 @@ export function checkTokens(value: unknown): readonly Token[] {
   return value as Token[];
 }
 
-/** Tokens from a file. @throws TapegradError if it cannot be read or has others */
+/**
+ * Reads a token file: a JSON list of {@link Token}.
+ *
+ * @param path the file name
+ * @returns the tokens, for the option `tokens` of serve
+ * @throws TapegradError if the file cannot be read, or is not a list of valid tokens
+ * @example
+ * ```ts
+ * import { createHash } from 'node:crypto';
+ * import { writeFileSync } from 'node:fs';
+ * import { readTokens } from 'tapegrad/serve';
+ *
+ * const sha256 = createHash('sha256').update('secret').digest('hex');
+ * writeFileSync('tokens.json', JSON.stringify([{ name: 'shop', sha256, rateLimit: 100 }]));
+ * console.log((await readTokens('tokens.json'))[0].name); // 'shop'
+ * ```
+ */
 export async function readTokens(path: string): Promise<readonly Token[]> {
   let json: unknown;
   try {
@@ -57,11 +73,11 @@ export async function readTokens(path: string): Promise<readonly Token[]> {
   return checkTokens(json);
 }
 
-/** Finds the token that a bearer shows, in a time that does not depend on which it is. */
-export function tokenFinder(tokens: readonly Token[]): (shown: string) => Token | null {
+/** Finds the entry of a token, in constant time to prevent timing attacks. */
+export function tokenFinder(tokens: readonly Token[]): (token: string) => Token | null {
   const hashes = tokens.map((t) => Buffer.from(t.sha256, 'hex'));
-  return (shown) => {
-    const hash = createHash('sha256').update(shown).digest();
+  return (token) => {
+    const hash = createHash('sha256').update(token).digest();
     let found: Token | null = null;
     for (const [i, known] of hashes.entries()) if (timingSafeEqual(hash, known)) found = tokens[i];
     return found;

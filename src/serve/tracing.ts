@@ -1,9 +1,9 @@
 import type { Span } from '@opentelemetry/api';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 
-// A span for every inference request, if the program has OpenTelemetry's API; with its SDK it goes wherever that sends it.
+// A trace span for every inference request, if the OpenTelemetry API is installed; its SDK exports them.
 
-/** Adds spans to a server's requests. Resolves to whether there is an API to make them. */
+/** Adds spans to the requests of a server. Resolves to whether the OpenTelemetry API is installed. */
 export async function trace(app: FastifyInstance): Promise<boolean> {
   const api = await import('@opentelemetry/api').catch(() => null);
   if (api === null) return false;

@@ -1,14 +1,21 @@
+/**
+ * The program of an inference worker: parses requests, computes predictions and encodes responses; the main thread only moves
+ * bytes. The server starts it in worker threads. It exports nothing.
+ *
+ * @module
+ */
+
 import { parentPort, workerData } from 'node:worker_threads';
-import { largest } from '../data/profile.js';
+import { largest } from '../data/baseline.js';
 import { setNumThreads } from '../index.js';
 import { RequestError } from './errors.js';
 import { encodeInvocation, type Form, parseInvocation } from './invocations.js';
 import {
   type Answer,
+  BufferCache,
   type FromWorker,
   INVOCATION_CSV,
   type Job,
-  Kept,
   PROGRESS,
   PROTOCOL,
   packAnswers,
@@ -21,13 +28,11 @@ import { checkValues, encodeInference, type Parsed, parseInference } from './pro
 import { Runtime } from './runtime.js';
 import { Scratch } from './scratch.js';
 
-// An inference worker: reads requests, computes, writes answers. The main thread only moves bytes.
-
-/** Answers wait this long for others to travel with, in milliseconds. */
+/** Milliseconds that finished answers wait, to be sent together with others. */
 const FLUSH = 2;
-/** Rows that are shown to monitoring in a tenth of a second, for each model. */
+/** The limit on samples for drift detection, per model and tenth of a second. */
 const SAMPLED = 20;
-/** Of more samples than this the chosen classes are not kept. */
+/** The limit on samples of a request whose predicted classes are kept for feedback. */
 const CHOSEN = 64;
 
 const { progress: shared, threads } = workerData as { progress: SharedArrayBuffer; threads: number };
@@ -36,7 +41,7 @@ const port = parentPort!;
 const runtimes = new Map<number, Runtime>();
 setNumThreads(threads);
 
-const say = (message: FromWorker, handed: ArrayBuffer[] = []) => port.postMessage(message, handed);
+const send = (message: FromWorker, transferList: ArrayBuffer[] = []) => port.postMessage(message, transferList);
 
 interface Read extends Parsed {
   readonly job: Job;
@@ -45,9 +50,9 @@ interface Read extends Parsed {
   readonly preprocess: number;
 }
 
-const kept = new Kept();
+const cache = new BufferCache();
 const none = new Float32Array(0);
-/** The numbers of the requests that are computed now. */
+/** The numbers of the requests being computed. */
 const scratch = new Scratch();
 
 function failure({ id }: Job, status: number, problem: string): Answer {
@@ -56,7 +61,7 @@ function failure({ id }: Job, status: number, problem: string): Answer {
   return { id, status, body, chosen: none, ...nothing };
 }
 
-/** `alone`: nothing else shares its forward pass. */
+/** Parses a job; `alone` means that it does not share its forward pass. */
 async function read(job: Job, alone: boolean): Promise<Read | Answer> {
   const started = performance.now();
   if (Date.now() > job.deadline)
@@ -69,7 +74,7 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
       job.kind === PROTOCOL
         ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
         : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
-    // What is wrong with one request must not fail the others of its batch.
+    // An invalid request must not fail the others in its batch.
     if (!parsed.checked && !alone) checkValues(parsed.values, parsed.features, signature);
     const checked = parsed.checked || !alone;
     return { ...parsed, checked, job, runtime, preprocess: performance.now() - started };
@@ -83,7 +88,7 @@ function problemOf(job: Job, error: unknown): Answer {
   return failure(job, 500, `the model failed: ${error instanceof Error ? error.message : String(error)}`);
 }
 
-/** One forward pass for requests of the same model and width. */
+/** Runs one forward pass for requests with the same model and number of features. */
 function predict(reads: readonly Read[], samples: Sample[]): Answer[] {
   const [{ runtime, features, job }] = reads;
   const rows = reads.reduce((n, r) => n + r.rows, 0);
@@ -139,9 +144,9 @@ function choose(outputs: Float32Array, rows: number, width: number): Float32Arra
 
 const budgets = new Map<number, { until: number; left: number }>();
 
-/** Puts some of the rows aside for monitoring, as many as the model's budget allows at this moment. */
+/** Copies samples for drift detection, as many as the budget of the model allows. */
 function sample(model: number, reads: readonly Read[], outputs: Float32Array, width: number, into: Sample[]): void {
-  if (reads[0].runtime.info.profile === null) return;
+  if (reads[0].runtime.info.baseline === null) return;
   const now = performance.now();
   let budget = budgets.get(model);
   if (budget === undefined || budget.until < now) {
@@ -153,7 +158,7 @@ function sample(model: number, reads: readonly Read[], outputs: Float32Array, wi
     const count = Math.min(rows, budget.left);
     if (count === 0) return;
     budget.left -= count;
-    // A stretch of rows from a random place: whole requests are rarely larger than the budget.
+    // Adjacent rows from a random offset: requests are rarely larger than the budget.
     const start = Math.floor(Math.random() * (rows - count + 1));
     into.push({
       model,
@@ -165,24 +170,24 @@ function sample(model: number, reads: readonly Read[], outputs: Float32Array, wi
   }
 }
 
-function working(group: number, from: number, to: number): void {
+function reportProgress(group: number, from: number, to: number): void {
   Atomics.store(progress, PROGRESS.FROM, from);
   Atomics.store(progress, PROGRESS.TO, to);
   Atomics.store(progress, PROGRESS.GROUP, group);
 }
 
 async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: 'run' }>): Promise<void> {
-  const jobs = unpackJobs(packed, kept);
+  const jobs = unpackJobs(packed, cache);
   let answers: Answer[] = [];
   let samples: Sample[] = [];
   let last = performance.now();
   const flush = () => {
     const message = packAnswers(answers);
-    say({ type: 'answers', group, answers: message, samples }, transfers(message));
+    send({ type: 'answers', group, answers: message, samples }, transfers(message));
     [answers, samples, last] = [[], [], performance.now()];
   };
   if (maxRows > 0) {
-    working(group, 0, jobs.length);
+    reportProgress(group, 0, jobs.length);
     scratch.clear();
     const reads: Read[] = [];
     for (const job of jobs) {
@@ -201,7 +206,7 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
     }
   } else {
     for (const [i, job] of jobs.entries()) {
-      working(group, i, i + 1);
+      reportProgress(group, i, i + 1);
       scratch.clear();
       const r = await read(job, true);
       answers.push(...('status' in r ? [r] : predict([r], samples)));
@@ -222,15 +227,15 @@ async function handle(message: ToWorker): Promise<void> {
   try {
     const runtime = await Runtime.load(message.name, message.version, new Uint8Array(message.bytes).slice());
     runtimes.set(model, runtime);
-    say({ type: 'loaded', model, info: runtime.info });
+    send({ type: 'loaded', model, info: runtime.info });
   } catch (error) {
-    say({ type: 'failed', model, error: error instanceof Error ? error.message : String(error) });
+    send({ type: 'failed', model, error: error instanceof Error ? error.message : String(error) });
   }
 }
 
-// One message after the other, although some of them wait for files.
+// Handles messages in order, although loading is asynchronous.
 let tail = Promise.resolve();
 port.on('message', (message: ToWorker) => {
   tail = tail.then(() => handle(message));
 });
-say({ type: 'ready' });
+send({ type: 'ready' });

@@ -3,10 +3,16 @@ import { turnIfDue } from '../data/yield.js';
 import { describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 
-/** Batches of [input, target], such as a DataLoader. Asked for anew in each epoch. */
-export type Batches = (Iterable<readonly Tensor[]> | AsyncIterable<readonly Tensor[]>) & { readonly length?: number };
+/**
+ * Batches of [input, target], such as a DataLoader: a synchronous or asynchronous iterable, which `fit` iterates once per
+ * epoch. The optional `length`, the number of batches, is used for the progress bar.
+ */
+export type Batches = (Iterable<readonly Tensor[]> | AsyncIterable<readonly Tensor[]>) & {
+  /** The number of batches in an epoch. */
+  readonly length?: number;
+};
 
-/** Where a batch stands, for messages. */
+/** The position of a batch, for messages. */
 export interface Place {
   readonly what: 'training' | 'validation';
   /** From 1. */
@@ -21,8 +27,8 @@ export const placeName = ({ what, epoch, batch }: Place): string =>
 type Visit = (x: Tensor, y: Tensor, place: Place) => void | Promise<void>;
 
 /**
- * Visits all batches of an epoch in turn. Between them the event loop gets its turns, and an abort ends the loop with the
- * signal's reason. @throws TapegradError for batches that are not [input, target], and for none
+ * Visits all batches of an epoch in order. Yields to the event loop between batches; an abort ends the loop with the reason of
+ * the signal. @throws TapegradError for batches that are not [input, target], and if there are none
  */
 export async function eachBatch(
   batches: Batches,
@@ -38,7 +44,7 @@ export async function eachBatch(
     return visit(x, y, place);
   };
   signal?.throwIfAborted();
-  if (hasAwaitedOrder(batches)) {
+  if (hasAsyncIterator(batches)) {
     await follow(batches[Symbol.asyncIterator](), signal, async (given) => {
       await next(given);
       await turnIfDue();
@@ -46,7 +52,7 @@ export async function eachBatch(
     });
   } else {
     for (const given of batches as Iterable<unknown>) {
-      await next(isThenable(given) ? await given : given); // awaited in any case, so that others that train come in between
+      await next(isThenable(given) ? await given : given); // awaited one by one, so that concurrent training loops interleave
       const turn = turnIfDue();
       if (turn !== null) await turn;
       signal?.throwIfAborted();
@@ -55,18 +61,18 @@ export async function eachBatch(
   if (batch === 0)
     fail(
       'fit',
-      `the ${what} data gave no batch in epoch ${epoch}`,
-      'pass a DataLoader, an array of batches or an object that starts anew with each iteration; an iterator or generator can only be used once',
+      `the ${what} data yields no batch in epoch ${epoch}`,
+      'pass a DataLoader, an array of batches or an object whose iterations each start from the beginning; an iterator or generator can only be used once',
     );
 }
 
-/** A DataLoader's own asynchronous order adds nothing to what happens here, but costs. */
-function hasAwaitedOrder(batches: Batches): batches is AsyncIterable<readonly Tensor[]> {
+/** Whether to iterate asynchronously. A DataLoader is iterated synchronously, because this loop yields to the event loop itself. */
+function hasAsyncIterator(batches: Batches): batches is AsyncIterable<readonly Tensor[]> {
   const { [Symbol.asyncIterator]: own } = batches as Partial<AsyncIterable<unknown>>;
   return own !== undefined && own !== DataLoader.prototype[Symbol.asyncIterator];
 }
 
-/** As `for await`, but an abort does not wait for a batch that may never come. */
+/** Like `for await`, but an abort does not wait for a batch that may never arrive. */
 async function follow(
   iterator: AsyncIterator<unknown>,
   signal: AbortSignal | undefined,
@@ -78,7 +84,7 @@ async function follow(
     try {
       await one(next.value);
     } catch (error) {
-      await Promise.resolve(iterator.return?.()).catch(() => {}); // the first error is the one to tell
+      await Promise.resolve(iterator.return?.()).catch(() => {}); // report the first error, not this one
       throw error;
     }
   }
@@ -93,7 +99,7 @@ async function abortable(
   let abort = () => {};
   const aborted = new Promise<never>((_, reject) => {
     abort = () => {
-      // Not awaited: a generator returns only once what it waits for has come.
+      // Not awaited: a generator returns only after its pending promise has settled.
       Promise.resolve(iterator.return?.()).catch(() => {});
       reject(signal.reason);
     };

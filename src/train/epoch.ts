@@ -3,13 +3,13 @@ import { eachBatch, type Place } from './batches.js';
 import type { EpochReport, FitOptions, Metrics } from './options.js';
 import type { Trainer } from './step.js';
 
-/** Trains with every batch once. `tell` hears of it now and then. */
+/** Trains on every batch once. Calls `report` every 16 batches with a text for the progress bar. */
 export async function trainEpoch<M extends Metrics>(
   model: TensorModule,
   trainer: Trainer,
   options: FitOptions<M>,
   epoch: number,
-  tell: (batch: number, note: string) => void,
+  report: (batch: number, note: string) => void,
 ): Promise<Omit<EpochReport, 'epoch' | 'validation'>> {
   const { train, signal, onBatch } = options;
   const start = performance.now();
@@ -24,7 +24,7 @@ export async function trainEpoch<M extends Metrics>(
     samples += n;
     last = place;
     if ((place.batch + 1) % 16 === 0)
-      tell(
+      report(
         place.batch + 1,
         `loss ${(total / samples).toFixed(4)} | ${Math.round(samples / ((performance.now() - start) / 1000))} samples/s`,
       );
@@ -34,7 +34,7 @@ export async function trainEpoch<M extends Metrics>(
   await eachBatch(train, 'training', epoch, signal, (x, y, place) => {
     const n = x.shape[0];
     const value = trainer.batch(x, y, place);
-    // Promises only where there is something to wait for: a small step takes no longer than a few of them.
+    // A promise only if the loss is not available yet: for a small step a few promises would cost as much as the step.
     return typeof value === 'number' ? note(value, n, place) : value.then((late) => note(late, n, place));
   });
   await trainer.finish(last);

@@ -1,15 +1,15 @@
 import type { Tensor } from '../methods.js';
 
-/** Up to so many numbers are looked at one by one sooner than a kernel is called. */
-const FEW = 64;
+/** Up to this many elements a loop is faster than calling a kernel. */
+const LOOP_LIMIT = 64;
 
-/** Whether the host can look at a tensor at once. */
+/** Whether the host can read a tensor without waiting. */
 export const isReadable = (t: Tensor): boolean => t.backend.readSync !== undefined;
 
-/** Whether every number of a readable tensor is finite. */
+/** Whether all elements of a readable tensor are finite. */
 export function isFiniteNow(t: Tensor): boolean {
-  if (t.size > FEW) {
-    // NaN and Infinity come through a sum. A sum that is not finite may have overflowed, so it proves nothing.
+  if (t.size > LOOP_LIMIT) {
+    // NaN and Infinity propagate through a sum. A sum that is not finite can also be an overflow, so it is inconclusive.
     const sum = (t.requiresGrad ? t.detach() : t).sum();
     const value = sum.itemSync();
     sum.dispose();

@@ -10,19 +10,46 @@ import { Trainer } from './step.js';
 import { Trained } from './trained.js';
 import { validate } from './validate.js';
 
-/** What fit did. */
+/**
+ * The result of {@link fit}.
+ *
+ * @typeParam M the metrics by name
+ */
 export interface History<M extends Metrics = Metrics> {
+  /** One report for each epoch, including those before a resumed checkpoint. */
   epochs: EpochReport<M>[];
-  /** Why it ended. */
+  /** Why training ended: all epochs are done, early stopping, or `onEpoch` returned false. */
   stopped: 'epochs' | 'earlyStopping' | 'onEpoch';
 }
 
 /**
- * Trains a model: for each epoch the loop over the batches, validation, and what the options ask for. Timers, requests
- * and frames run meanwhile. However it ends, each module is in the mode, training or evaluation, in which it was before.
+ * Trains a model. Each epoch trains on all batches, then validates, updates early stopping and writes the checkpoint, as far
+ * as the options enable it. Timers, requests and frames run between batches. Afterwards, also after an error, each module is in
+ * the mode (training or evaluation) that it had before.
  *
- * @throws TapegradError for options that do not go together, a checkpoint that does not fit, and a loss, gradient or
- * weight that is no longer finite. After a loss or gradient the weights are those before that batch; the checkpoint stays as it was
+ * @typeParam M the metrics by name
+ * @param model a module that maps one tensor to one tensor
+ * @param options data, loss, optimizer and number of epochs; validation, metrics, early stopping, checkpoints and callbacks
+ * @returns the report of each epoch, and why training ended
+ * @throws TapegradError for invalid or contradictory options, for a checkpoint of another model or optimizer, and when a loss,
+ *   gradient or weight is not finite. After an error of a loss or gradient the weights are those before that batch. The
+ *   checkpoint file stays unchanged
+ * @throws the reason of `signal` when it is aborted, and any error of a callback, metric, loss or model
+ * @example
+ * ```ts
+ * import { data, fit, nn, optim, randn } from 'tapegrad';
+ *
+ * const x = randn([64, 3]);
+ * const dataset = new data.TensorDataset(x, x.sum(1, true));
+ * const model = new nn.Linear(3, 1);
+ * const history = await fit(model, {
+ *   train: new data.DataLoader(dataset, { batchSize: 16, shuffle: true }),
+ *   loss: new nn.MSELoss(),
+ *   optimizer: new optim.SGD(model.parameters(), { lr: 0.1 }),
+ *   epochs: 3,
+ * });
+ * console.log(history.epochs.length, history.stopped); // 3 'epochs'
+ * ```
  */
 export async function fit<M extends Metrics>(model: TensorModule, options: FitOptions<M>): Promise<History<M>> {
   checkFit(model, options);
@@ -45,7 +72,7 @@ async function run<M extends Metrics>(model: TensorModule, options: FitOptions<M
   let best: StateDict | null = null;
   if (resume && checkpoint && builtin('node:fs')?.existsSync(checkpoint)) {
     ({ state, best } = await readCheckpoint<M>(checkpoint, trained, optimizer, loader));
-    // Without early stopping nobody goes back to the best: what an earlier run thought of it is over.
+    // Without early stopping the best parameters of an earlier run are not used.
     if (!earlyStopping) [state.best, best] = [null, null];
     if (typeof resume === 'object' && resume.lr !== undefined) setLearningRate(optimizer, resume.lr);
   }

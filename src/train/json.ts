@@ -1,4 +1,4 @@
-// JSON writes NaN and Infinity as null. In a checkpoint they must survive: { "nonFinite": "NaN" } stands for them.
+// JSON writes NaN and Infinity as null. To preserve them, checkpoints encode them as { "nonFinite": "NaN" }.
 
 export function toJson(value: unknown): string {
   return JSON.stringify(value, (_, v: unknown) =>

@@ -1,6 +1,6 @@
 import type { Module } from '../nn/module.js';
 
-/** Remembers whether each module is in training mode; the result puts them back. */
+/** Records the mode (training or evaluation) of each module. @returns a function that restores the modes */
 export function keepModes(model: Module): () => void {
   const modes = model.namedModules().map(([, module]) => [module, module.training] as const);
   return () => {

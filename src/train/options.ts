@@ -4,83 +4,130 @@ import { Module } from '../nn/module.js';
 import type { Batches } from './batches.js';
 import { isOptimizer, type Optimizer, ownedBy } from './optimizer.js';
 
-/** What a metric may give: a number, or a tensor with one element. */
+/** The result of a metric: a number, or a tensor with one element. */
 export type MetricValue = number | Tensor;
 
 /**
- * A number for one batch of outputs and targets; fit averages it over the samples. With `wholeSet` it is taken once of the
- * outputs and targets of all batches, where a mean over batches would be another number.
+ * A metric of validation: a function of the outputs and targets of one batch, whose result `fit` averages over the samples.
+ * With `wholeSet` it is computed once from the outputs and targets of all batches, for metrics that are not a mean over
+ * batches.
  */
 export interface Metric {
+  /**
+   * Computes the metric.
+   *
+   * @param output the model's output, shape [n, ..]
+   * @param target the targets of the same samples, shape [n, ..]
+   * @returns a number or a tensor with one element, or a promise of one
+   */
   (output: Tensor, target: Tensor): MetricValue | Promise<MetricValue>;
+  /** Whether the metric needs all outputs and targets at once. Default false. */
   readonly wholeSet?: boolean;
 }
 
+/** Metrics by name. */
 export type Metrics = Readonly<Record<string, Metric>>;
 
-/** The mean loss, and each metric, on the validation data. */
-export type ValidationReport<M extends Metrics = Metrics> = { loss: number } & { -readonly [K in keyof M]: number };
-
-/** What one epoch gave. */
-export interface EpochReport<M extends Metrics = Metrics> {
-  /** From 1. */
-  epoch: number;
-  /** The mean training loss of the samples, as they were met. */
+/**
+ * The mean loss and each metric on the validation data.
+ *
+ * @typeParam M the metrics by name
+ */
+export type ValidationReport<M extends Metrics = Metrics> = {
+  /** The mean loss of the samples. */
   loss: number;
+} & { -readonly [K in keyof M]: number };
+
+/**
+ * The results of one epoch.
+ *
+ * @typeParam M the metrics by name
+ */
+export interface EpochReport<M extends Metrics = Metrics> {
+  /** The number of the epoch, from 1. */
+  epoch: number;
+  /** The mean training loss of the samples, each computed with the weights at its batch. */
+  loss: number;
+  /** The number of training samples. */
   samples: number;
   /** Training time in seconds, without validation. */
   seconds: number;
+  /** Training samples per second. */
   samplesPerSecond: number;
-  /** null without validation data. */
+  /** Loss and metrics on the validation data; null without validation data. */
   validation: ValidationReport<M> | null;
 }
 
-/** What one training batch gave. */
+/** The results of one training batch. */
 export interface BatchReport {
-  /** From 1. */
+  /** The number of the epoch, from 1. */
   epoch: number;
-  /** From 0. */
+  /** The index of the batch in the epoch, from 0. */
   batch: number;
   /** The mean loss of its samples. */
   loss: number;
+  /** The number of its samples. */
   samples: number;
 }
 
+/**
+ * Options of {@link fit}.
+ *
+ * @typeParam M the metrics by name
+ */
 export interface FitOptions<M extends Metrics = Metrics> {
-  /** Training batches. */
+  /** The training batches. */
   train: Batches;
-  /** Batches to judge each epoch by. */
+  /** The validation batches, evaluated after each epoch. */
   validation?: Batches;
-  /** A loss that is the mean or the sum over the batch. */
-  loss: { forward(prediction: Tensor, target: Tensor): Tensor; readonly reduction?: unknown };
-  /** Whether the loss is the mean or the sum over the samples of a batch. Default: the loss's own `reduction`, or 'mean'. */
+  /** A loss that is the mean or the sum over the samples of a batch, such as `new nn.MSELoss()`. */
+  loss: {
+    /** Computes the loss. @param prediction the model's output @param target the targets @returns a tensor with one element */
+    forward(prediction: Tensor, target: Tensor): Tensor;
+    /** Whether the loss is the mean ('mean') or the sum ('sum') over the samples of a batch. */
+    readonly reduction?: unknown;
+  };
+  /** Whether the loss is the mean or the sum over the samples of a batch. Default: the `reduction` of the loss, or 'mean'. */
   lossReduction?: 'mean' | 'sum';
-  /** Its parameters are trained: some of the model's at least. The others stay as they are. */
+  /** The optimizer, with at least one parameter of the model. Only its parameters are trained. */
   optimizer: Optimizer;
-  /** How many epochs there are in all, those before a resumed checkpoint included. */
+  /** The total number of epochs, including those before a resumed checkpoint. */
   epochs: number;
-  /** Take a step only every so many batches, with the gradient of one batch of all their samples. Default 1. */
+  /** Gradient accumulation: the number of batches per step. The gradient is that of one batch with all their samples. Default 1. */
   accumulate?: number;
-  /** Before each step, scale the gradients down to this norm; see nn.utils.clipGradNorm. */
+  /** The largest norm of the gradients; larger ones are scaled down before each step. See nn.utils.clipGradNorm. */
   clipGradNorm?: number;
-  /** Taken on the validation data, by name. */
+  /** Metrics by name, computed on the validation data. */
   metrics?: M;
-  /** Called after each training batch, and awaited. */
+  /** Called and awaited after each training batch. */
   onBatch?: (report: BatchReport) => unknown;
-  /** Called after each epoch, and awaited; return false to stop. */
+  /** Called and awaited after each epoch; training stops if it returns false. */
   onEpoch?: (report: EpochReport<M>) => unknown;
-  /** Stop when the validation loss has not fallen by more than `minDelta` (default 0) for `patience` epochs, and go back to the best parameters. */
-  earlyStopping?: { patience: number; minDelta?: number };
-  /** A file that is written after each epoch. */
+  /**
+   * Stops when the validation loss has not decreased by more than `minDelta` (default 0) for `patience` epochs, and restores
+   * the parameters of the best epoch.
+   */
+  earlyStopping?: {
+    /** The number of epochs without a sufficient decrease after which training stops. */
+    patience: number;
+    /** The smallest decrease of the validation loss that counts. Default 0. */
+    minDelta?: number;
+  };
+  /** The path of a checkpoint file, written after each epoch. */
   checkpoint?: string;
   /**
-   * Go on from the checkpoint if there is one, to the same bits as a run that was never interrupted. The optimizer's
-   * options come from the checkpoint, too; `{ lr }` goes on with another learning rate. Default false.
+   * Whether to continue from the checkpoint file if it exists. The results are bitwise identical to an uninterrupted run. The
+   * options of the optimizer are those in the checkpoint; `{ lr }` sets another learning rate. Default false.
    */
-  resume?: boolean | { lr?: number };
-  /** Ends training after the step that is under way: fit rejects with the signal's reason. */
+  resume?:
+    | boolean
+    | {
+        /** A learning rate that replaces the one in the checkpoint. */
+        lr?: number;
+      };
+  /** Aborts training after the current step; fit rejects with the reason of the signal. */
   signal?: AbortSignal;
-  /** Show a progress bar on a terminal. Default true. */
+  /** Whether to show a progress bar on a terminal. Default true. */
   progress?: boolean;
 }
 
@@ -103,7 +150,7 @@ const OPTIONS = [
   'progress',
 ];
 
-/** @throws TapegradError for a model or options that fit cannot work with */
+/** Checks model and options. @throws TapegradError for those that fit cannot use */
 export function checkFit<M extends Metrics>(model: Module, options: FitOptions<M>): void {
   if (!(model instanceof Module)) fail('fit', `the model is ${describe(model)}`, 'pass a module');
   if (options === undefined) fail('fit', 'there are no options', 'pass { train, loss, optimizer, epochs }');
@@ -126,20 +173,20 @@ function checkData({ train, validation }: Pick<FitOptions, 'train' | 'validation
     fail('fit', `validation is ${describe(validation)}`, 'pass a DataLoader');
 }
 
-/** What the loss says of itself, or else the options. */
+/** The reduction of the loss: its own property, or else the option. */
 export function lossReduction({
   loss,
-  lossReduction: said,
+  lossReduction: option,
 }: Pick<FitOptions, 'loss' | 'lossReduction'>): 'mean' | 'sum' {
   if (typeof loss?.forward !== 'function')
     fail('fit', `loss is ${describe(loss)}`, 'pass a loss such as new nn.MSELoss()');
-  if (said !== undefined) checkChoice('fit', 'lossReduction', said, ['mean', 'sum']);
+  if (option !== undefined) checkChoice('fit', 'lossReduction', option, ['mean', 'sum']);
   const own = loss.reduction;
   if (own === 'none')
     fail('fit', "the loss has the reduction 'none'", "training needs one number: use the reduction 'mean' or 'sum'");
-  if (own !== 'mean' && own !== 'sum') return said ?? 'mean';
-  if (said !== undefined && said !== own)
-    fail('fit', `lossReduction is '${said}' for a loss with the reduction '${own}'`, 'leave lossReduction out');
+  if (own !== 'mean' && own !== 'sum') return option ?? 'mean';
+  if (option !== undefined && option !== own)
+    fail('fit', `lossReduction is '${option}' for a loss with the reduction '${own}'`, 'leave lossReduction out');
   return own;
 }
 
@@ -152,7 +199,7 @@ function checkOptimizer(model: Module, optimizer: Optimizer): void {
     fail(
       'fit',
       `none of the ${owned.length} parameters of the optimizer is one of the model's ${own.size}`,
-      'make the optimizer from model.parameters() of this very model',
+      'create the optimizer with the parameters() of this model',
     );
   if (!trained.some((p) => p.requiresGrad))
     fail(

@@ -1,6 +1,6 @@
 import { builtin, permitted } from '../node.js';
 
-/** What fit tells a progress display. */
+/** A progress display. */
 export interface Progress {
   start(title: string, total: number): void;
   update(done: number, note: string): void;
@@ -9,15 +9,15 @@ export interface Progress {
 
 const silent: Progress = { start() {}, update() {}, stop() {} };
 
-/** The package for bars; undefined where there is no terminal. It throws where a bundle left the package behind. */
+/** The package cli-progress; undefined without a terminal. Throws if a bundle does not include the package. */
 function load(): typeof import('cli-progress') | undefined {
   const module = builtin('node:module');
   if (module === null || !process.stderr?.isTTY) return undefined;
-  // Loaded here and by require, so that nobody without a terminal pays for it and no bundler tries to resolve it.
+  // Loaded lazily and with require, so that programs without a terminal do not load it and bundlers do not resolve it.
   return module.createRequire(import.meta.url)('cli-progress');
 }
 
-/** A bar on the terminal, or nothing where there is no terminal. */
+/** A progress bar on the terminal, or a display that does nothing if there is no terminal. */
 export function terminalProgress(): Progress {
   const { SingleBar } = permitted(load) ?? {};
   if (SingleBar === undefined) return silent;

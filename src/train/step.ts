@@ -10,7 +10,7 @@ import { isFiniteAnywhere, isFiniteNow, isReadable } from './finite.js';
 import { ownedBy, step } from './optimizer.js';
 import { type FitOptions, lossReduction, type Metrics } from './options.js';
 
-/** The loss of a batch, checked. */
+/** Output and loss of a batch, after checking that they are tensors and the loss has one element. */
 export function lossOf(
   loss: FitOptions['loss'],
   model: TensorModule,
@@ -20,7 +20,7 @@ export function lossOf(
 ): [Tensor, Tensor] {
   const output: unknown = model.forward(x);
   if (!(output instanceof Tensor))
-    fail('fit', `the model gave ${describe(output)} for ${placeName(place)}`, 'return a tensor from forward(x)');
+    fail('fit', `the model returned ${describe(output)} for ${placeName(place)}`, 'return a tensor from forward(x)');
   const cost: unknown = loss.forward(output, y);
   if (!(cost instanceof Tensor) || cost.size !== 1)
     fail(
@@ -32,17 +32,17 @@ export function lossOf(
 }
 
 /**
- * Trains with one batch after the other. Loss and gradients are looked at before the weights are touched, so that whatever
- * goes wrong, the weights are those of the last good step. Where the host cannot wait for the device, the device looks.
+ * Trains on one batch after the other. Loss and gradients are checked before the weights change, so that after an error the
+ * weights are those of the last valid step. On a device that the host cannot read synchronously, the device checks them.
  */
 export class Trainer {
   #names = new Map<Tensor, string>();
   #owned: readonly Tensor[] = [];
-  /** Parameters that get gradients which nobody uses. */
+  /** Parameters of the model that the optimizer does not have; their gradients are discarded. */
   #others: readonly Tensor[] = [];
   readonly #sums: boolean;
   readonly #every: number;
-  /** Batches and samples since the last step, and the samples that each batch was counted for. */
+  /** Batches and samples since the last step, and the expected samples per batch. */
   #batches = 0;
   #samples = 0;
   #expected = 0;
@@ -60,7 +60,7 @@ export class Trainer {
     this.#every = options.accumulate ?? 1;
   }
 
-  /** Begins an epoch: looks at what there is to train, which may have changed, and forgets batches without a step. */
+  /** Begins an epoch: collects the parameters, which may have changed, and discards batches without a step. */
   start(): void {
     this.#names = new Map(this.model.namedParameters().map(([name, p]) => [p, name]));
     this.#owned = ownedBy(this.options.optimizer);
@@ -70,12 +70,12 @@ export class Trainer {
     this.#first = true;
   }
 
-  /** The sum of the losses of a batch's samples, from the number that its loss is. */
+  /** The sum of the losses of a batch's samples, from the value of its loss. */
   total(value: number, samples: number): number {
     return this.#sums ? value : value * samples;
   }
 
-  /** @returns the batch's loss, at once where it can be read at once. @throws TapegradError if it or a gradient is not finite; no weight has changed then */
+  /** Trains on a batch. @returns its loss, as a number if the host can read it synchronously. @throws TapegradError if the loss or a gradient is not finite; the weights are unchanged then */
   batch(x: Tensor, y: Tensor, place: Place): number | Promise<number> {
     const [output, cost] = lossOf(this.options.loss, this.model, x, y, place);
     const readable = isReadable(cost);
@@ -95,14 +95,14 @@ export class Trainer {
     return due ? this.#stepOnDevice(cost, place) : cost.item().then((late) => this.#checkLoss(late, place));
   }
 
-  /** Takes the step of the last batches of an epoch, where they are fewer than `accumulate`. */
+  /** Takes the step for the last batches of an epoch if they are fewer than `accumulate`. */
   async finish(place: Place): Promise<void> {
     if (this.#batches === 0) return;
     if (this.#owned.every(isReadable)) this.#step(place);
     else await this.#stepOnDevice(null, place);
   }
 
-  /** @throws TapegradError if a step has carried a weight beyond what a float32 can hold */
+  /** @throws TapegradError if a weight is not finite, because a step overflowed float32 */
   async checkWeights(epoch: number): Promise<void> {
     for (const p of this.#owned) {
       if (p.requiresGrad && !(await isFiniteAnywhere(p)))
@@ -121,14 +121,14 @@ export class Trainer {
     this.#expected = samples;
   }
 
-  /** A mean is weighted by its share of the samples that the step is expected to have: those of equal batches. */
+  /** A mean loss is weighted by the batch's fraction of the samples expected for the step, assuming equal batches. */
   #backward(cost: Tensor, samples: number): void {
     const weight = this.#sums ? 1 : samples / (this.#expected * this.#every);
     (weight === 1 ? cost : cost.mul(weight)).backward();
   }
 
-  /** Makes up for batches that were fewer or of other sizes than expected. */
-  #settle(): void {
+  /** Corrects the gradients if batches were fewer, or of other sizes, than expected. */
+  #rescale(): void {
     const factor = this.#sums ? 1 : (this.#expected * this.#every) / this.#samples;
     this.#batches = 0;
     if (factor === 1) return;
@@ -141,7 +141,7 @@ export class Trainer {
   }
 
   #step(place: Place): void {
-    this.#settle();
+    this.#rescale();
     this.#checkGradients(place);
     this.#clip();
     step(this.options.optimizer);
@@ -156,14 +156,14 @@ export class Trainer {
     for (const p of this.#owned) if (p.gradient !== null && !isFiniteNow(p.gradient)) this.#refuse(p, place);
   }
 
-  /** Says which parameters the model uses that neither it nor the optimizer shows. */
+  /** @throws TapegradError if the output depends on a parameter that is neither in the model nor in the optimizer */
   #checkLeaves(output: Tensor, input: Tensor): void {
     const known = new Set([...this.#names.keys(), ...this.#owned, ...leavesOf(input)]);
     for (const leaf of leavesOf(output)) {
       if (!(leaf instanceof Parameter) || known.has(leaf)) continue;
       fail(
         'fit',
-        `the model's output depends on a parameter of shape ${show(leaf.shape)} that is found neither in the model nor in the optimizer`,
+        `the model's output depends on a parameter of shape ${show(leaf.shape)} that is neither in the model nor in the optimizer`,
         'keep layers and parameters in ordinary fields, not in private ones (#name); pass others to the optimizer, or freeze them with requiresGrad = false',
         { shapes: [leaf.shape] },
       );
@@ -171,16 +171,16 @@ export class Trainer {
   }
 
   async #stepOnDevice(cost: Tensor | null, place: Place): Promise<number> {
-    this.#settle();
+    this.#rescale();
     const gradients = this.#owned.flatMap(({ gradient }) => (gradient === null ? [] : [gradient]));
     const loss = cost?.detach().reshape([]);
     const guard = finiteGuard(loss ? [loss, ...gradients] : gradients);
     this.#clip();
     step(this.options.optimizer, guard);
-    const value = await (loss ? loss.add(guard) : guard).item(); // one answer to wait for: NaN if anything is not finite
+    const value = await (loss ? loss.add(guard) : guard).item(); // one value to wait for: NaN if anything is not finite
     if (Number.isFinite(value)) return value;
     if (loss) this.#checkLoss(await loss.item(), place);
-    // Clipping has spread NaN to all gradients.
+    // Clipping spreads NaN to all gradients, so the first one cannot be named.
     if (this.options.clipGradNorm === undefined)
       for (const p of this.#owned)
         if (p.gradient !== null && !(await isFiniteAnywhere(p.gradient))) this.#refuse(p, place);
@@ -189,11 +189,11 @@ export class Trainer {
 
   #checkLoss(value: number, place: Place): number {
     if (Number.isFinite(value)) return value;
-    const lost = this.#owned.find((p) => isReadable(p) && !isFiniteNow(p));
+    const broken = this.#owned.find((p) => isReadable(p) && !isFiniteNow(p));
     fail(
       'fit',
-      `the loss is ${value} in ${placeName(place)}${lost ? `, where the parameter ${this.#name(lost)} was not finite before: an earlier step, or what was loaded, left it so` : ''}`,
-      lost
+      `the loss is ${value} in ${placeName(place)}${broken ? `: the parameter ${this.#name(broken)} was already not finite, after an earlier step or as loaded` : ''}`,
+      broken
         ? 'use a smaller learning rate, and go back to the last checkpoint'
         : 'use a smaller learning rate, and check the data for NaN; the weights are those before this batch',
     );
@@ -202,8 +202,8 @@ export class Trainer {
   #refuse(p: Tensor | null, place: Place): never {
     fail(
       'fit',
-      `${p === null ? 'a gradient' : `the gradient of ${this.#name(p)}`} is not finite in ${placeName(place)}, though the loss is; the weights are those before it`,
-      'look for what has no finite derivative there, such as the root of 0, or use a smaller learning rate',
+      `${p === null ? 'a gradient' : `the gradient of ${this.#name(p)}`} is not finite in ${placeName(place)}, although the loss is; the weights are those before this batch`,
+      'look for an operation without a finite derivative there, such as sqrt of 0, or use a smaller learning rate',
     );
   }
 

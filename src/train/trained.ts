@@ -2,7 +2,7 @@ import type { Tensor } from '../methods.js';
 import { Module, type StateDict } from '../nn/module.js';
 import { type Optimizer, ownedBy } from './optimizer.js';
 
-/** What an optimizer owns beside the model, such as the parameters of a loss. */
+/** Parameters of the optimizer that are not in the model, such as those of a loss. */
 class Others extends Module {
   constructor(readonly tensors: readonly Tensor[]) {
     super();
@@ -21,7 +21,7 @@ export const withPrefix = (prefix: string, tensors: StateDict): StateDict =>
     ),
   );
 
-/** Everything that a run trains: the model under 'model.', and what the optimizer owns beside it under 'other.'. */
+/** All trained state: the model under 'model.', and other parameters of the optimizer under 'other.'. */
 export class Trained {
   readonly #others: Others;
 
@@ -33,27 +33,27 @@ export class Trained {
     this.#others = new Others(ownedBy(optimizer).filter((p) => !own.has(p)));
   }
 
-  /** The present numbers, copied. */
+  /** A copy of the current values. */
   copy(): StateDict {
     return Object.fromEntries(Object.entries(this.state()).map(([key, value]) => [key, value.clone()]));
   }
 
-  /** The present numbers, shared. */
+  /** The current values, sharing memory. */
   state(): StateDict {
     return { ...prefixed('model.', this.model.stateDict()), ...prefixed('other.', this.#others.stateDict()) };
   }
 
   /**
-   * Brings numbers back.
-   * @param former whether they were written by a version that left out frozen parameters and what is beside the model
-   * @throws TapegradError if they belong to something else
+   * Restores values.
+   * @param lenient whether frozen parameters and parameters outside the model may be missing, as in checkpoints of version 1
+   * @throws TapegradError if they do not match the model
    */
-  load(state: StateDict, former = false): void {
+  load(state: StateDict, lenient = false): void {
     const own = withPrefix('model.', state);
     const trained = this.model.namedParameters().filter(([, p]) => p.requiresGrad);
     const complete = trained.every(([name]) => Object.hasOwn(own, name));
     const others = withPrefix('other.', state);
-    this.model.loadStateDict(own, { strict: !(former && complete) });
-    if (!former || Object.keys(others).length > 0) this.#others.loadStateDict(others);
+    this.model.loadStateDict(own, { strict: !(lenient && complete) });
+    if (!lenient || Object.keys(others).length > 0) this.#others.loadStateDict(others);
   }
 }

@@ -18,8 +18,8 @@ export async function validate<M extends Metrics>(
   if (validation === undefined) return null;
   const sums = lossReduction(options) === 'sum';
   const metrics = Object.entries<Metric>(options.metrics ?? {});
-  const byBatch = metrics.filter(([, metric]) => !metric.wholeSet);
-  const bySet = metrics.filter(([, metric]) => metric.wholeSet);
+  const perBatch = metrics.filter(([, metric]) => !metric.wholeSet);
+  const onSet = metrics.filter(([, metric]) => metric.wholeSet);
   const outputs = new Collected('outputs');
   const targets = new Collected('targets');
   const totals = new Map<string, number>();
@@ -32,12 +32,12 @@ export async function validate<M extends Metrics>(
     const value = await cost.item();
     if (Number.isNaN(value)) fail('fit', `the loss is NaN in ${placeName(place)}`, 'check the validation data for NaN');
     total += sums ? value : n * value;
-    for (const [name, metric] of byBatch) {
+    for (const [name, metric] of perBatch) {
       const turn = turnIfDue();
       if (turn !== null) await turn;
-      totals.set(name, (totals.get(name) ?? 0) + n * (await take(name, metric, output, y, placeName(place))));
+      totals.set(name, (totals.get(name) ?? 0) + n * (await evaluate(name, metric, output, y, placeName(place))));
     }
-    if (bySet.length > 0) {
+    if (onSet.length > 0) {
       await outputs.add(output, place);
       await targets.add(y, place);
     }
@@ -48,32 +48,36 @@ export async function validate<M extends Metrics>(
     const turn = turnIfDue();
     if (turn !== null) await turn;
     report[name] = metric.wholeSet
-      ? await take(name, metric, outputs.whole(), targets.whole(), `the validation of epoch ${epoch}`)
+      ? await evaluate(name, metric, outputs.whole(), targets.whole(), `the validation of epoch ${epoch}`)
       : totals.get(name)! / samples;
   }
   for (const [name, value] of Object.entries(report)) {
     if (Number.isNaN(value))
-      // infinities of both signs
-      fail('fit', `the mean ${name} of the validation of epoch ${epoch} is NaN`, 'look at the batches one by one');
+      // also for infinities of both signs
+      fail(
+        'fit',
+        `the mean ${name} of the validation of epoch ${epoch} is NaN`,
+        'check the loss or metric of each batch',
+      );
   }
   return report as ValidationReport<M>;
 }
 
-/** The number that a metric gives. */
-async function take(name: string, metric: Metric, output: Tensor, target: Tensor, where: string): Promise<number> {
-  const given: unknown = await metric(output, target);
-  if (given instanceof Tensor && given.size !== 1)
+/** The value of a metric. @throws TapegradError if it is not a number, or NaN */
+async function evaluate(name: string, metric: Metric, output: Tensor, target: Tensor, where: string): Promise<number> {
+  const result: unknown = await metric(output, target);
+  if (result instanceof Tensor && result.size !== 1)
     fail(
       'fit',
-      `the metric ${name} gave a tensor of shape ${show(given.shape)} in ${where}`,
+      `the metric ${name} returned a tensor of shape ${show(result.shape)} in ${where}`,
       'return a number or a tensor with one element, such as its mean()',
-      { shapes: [given.shape] },
+      { shapes: [result.shape] },
     );
-  const value: unknown = given instanceof Tensor ? await given.item() : given;
+  const value: unknown = result instanceof Tensor ? await result.item() : result;
   if (typeof value !== 'number')
     fail(
       'fit',
-      `the metric ${name} gave ${describe(value)} in ${where}`,
+      `the metric ${name} returned ${describe(value)} in ${where}`,
       'return a number, a tensor with one element, or a promise of one',
     );
   if (Number.isNaN(value))
@@ -81,7 +85,7 @@ async function take(name: string, metric: Metric, output: Tensor, target: Tensor
   return value;
 }
 
-/** The rows of all batches as one tensor. */
+/** Concatenates the rows of all batches into one tensor. */
 class Collected {
   readonly #parts: Float32Array[] = [];
   #rest: readonly number[] = [];
@@ -95,8 +99,8 @@ class Collected {
     if (t.ndim === 0 || (this.#parts.length > 0 && show(rest) !== show(this.#rest)))
       fail(
         'fit',
-        `the ${this.what} of ${placeName(place)} have shape ${show(t.shape)}, which cannot be joined along the first dimension to the ones before`,
-        'give all batches one shape but for the number of samples, or use metrics without wholeSet',
+        `the ${this.what} of ${placeName(place)} have shape ${show(t.shape)}, which cannot be concatenated with the previous ones along the first dimension`,
+        'use the same shape, except for the number of samples, in all batches, or use metrics without wholeSet',
         { shapes: [t.shape] },
       );
     this.#parts.push(await t.data());

@@ -21,9 +21,9 @@ describe.skipIf(browser === null)('the status page', () => {
   });
 
   it('draws what the server does, names what is broken, and says when nobody is there', async () => {
-    const { model, inputs, profile } = smallModel();
+    const { model, inputs, baseline } = smallModel();
     const repository = folder();
-    await publish(repository, 'small', '1', model, { profile });
+    await publish(repository, 'small', '1', model, { baseline });
     const broken = join(folder(), 'x');
     writeFileSync(broken, 'nothing');
     publishFile(repository, 'small', '2', broken);
@@ -56,6 +56,6 @@ describe.skipIf(browser === null)('the status page', () => {
     expect(complaints).toEqual([]);
 
     await server.close();
-    await expect.poll(() => text('#state'), { timeout: 10_000 }).toBe('not reached');
+    await expect.poll(() => text('#state'), { timeout: 10_000 }).toBe('unreachable');
   });
 });

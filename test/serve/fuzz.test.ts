@@ -8,12 +8,12 @@ import { folder, inferBody, predict, publish, smallModel, start } from './helper
 // Ten thousand requests that were right once: every answer is right or a refusal in the protocol's form, and the server
 // lives.
 
-const { model, inputs, profile } = smallModel();
+const { model, inputs, baseline } = smallModel();
 const rows = inputs.toArraySync() as number[][];
 let server: Server;
 beforeAll(async () => {
   const repository = folder();
-  await publish(repository, 'small', '1', model, { profile });
+  await publish(repository, 'small', '1', model, { baseline });
   server = await start(repository, { maxBody: 100_000, queue: 512 });
 });
 afterAll(() => server.close());

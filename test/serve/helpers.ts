@@ -31,15 +31,15 @@ export function publishFile(repository: string, name: string, version: string, f
   renameSync(join(at, 'beside'), join(at, 'model.safetensors'));
 }
 
-/** A small classifier with its profile, and features that it was "trained" on. */
-export function smallModel(seed = 1): { model: nn.Sequential; inputs: Tensor; profile: data.TrainingProfile } {
+/** A small classifier with its baseline, and features that it was "trained" on. */
+export function smallModel(seed = 1): { model: nn.Sequential; inputs: Tensor; baseline: data.Baseline } {
   manualSeed(seed);
   const model = new nn.Sequential(new nn.Linear(5, 16), new nn.Tanh(), new nn.Linear(16, 3));
   const inputs = sampleTensor([400, 5], [-1, 1]);
   return {
     model,
     inputs,
-    profile: data.trainingProfile(
+    baseline: data.computeBaseline(
       inputs,
       noGrad(() => model.forward(inputs)),
     ),

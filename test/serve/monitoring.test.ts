@@ -9,14 +9,14 @@ import { sampleTensor } from '../helpers.js';
 import { folder, inferBody, post, predict, publish, smallModel, start, withProgram } from './helpers.js';
 
 describe('a monitored server', () => {
-  const { model, inputs, profile } = smallModel();
+  const { model, inputs, baseline } = smallModel();
   const exporter = new InMemorySpanExporter();
   let server: Server;
   let client: InferenceClient;
   beforeAll(async () => {
     trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }));
     const repository = folder();
-    await publish(repository, 'small', '1', model, { profile, labels: ['a', 'b', 'c'] });
+    await publish(repository, 'small', '1', model, { baseline, labels: ['a', 'b', 'c'] });
     const line = new nn.Linear(2, 1, { bias: false });
     line.loadStateDict({ weight: tensor([[1, 1]]) });
     await publish(repository, 'line', '1', line);
@@ -115,7 +115,7 @@ describe('a monitored server', () => {
     expect(JSON.parse(await admin('/status'))).toMatchObject({
       ready: true,
       models: [{ name: 'line' }, { name: 'small' }],
-      workers: { ready: 1, wanted: 1 },
+      workers: { ready: 1, configured: 1 },
     });
   });
   withProgram('promtool', '--version')('has metrics that promtool finds no fault with', async () => {

@@ -76,7 +76,7 @@ describe("SageMaker's multi-model mode", () => {
     const refused = await send('large', at);
     memory.mockRestore();
     expect(refused.status).toBe(507);
-    expect((await refused.json()).error).toMatch(/bytes of model do not fit/);
+    expect((await refused.json()).error).toMatch(/bytes does not fit into memory/);
     expect((await send('large', at)).status).toBe(200);
   });
 
@@ -95,7 +95,7 @@ describe("SageMaker's multi-model mode", () => {
       ['above', join(root, '..'), /no model at this url/],
       ['outside', outside, /no model at this url/],
       ['link', join(root, 'passwd'), /no model at this url/],
-      ['../x', at, /model_name is not allowed/],
+      ['../x', at, /model_name is invalid/],
     ] as const) {
       const answer = await send(name, url);
       expect(answer.status).toBe(400);

@@ -88,7 +88,7 @@ describe('the model repository', () => {
       await server.scan();
       const health = await fetch(`${server.url}/v2/health/ready`);
       expect(health.status).toBe(503);
-      expect(await text(health)).toContain('broken/1: it answers NaN to zeros');
+      expect(await text(health)).toContain('broken/1: it predicts NaN for zeros');
       expect((await fetch(`${server.url}/ping`)).status).toBe(503);
       expect((await post(`${server.url}/v2/models/small/infer`, inferBody(rows.slice(0, 1)))).status).toBe(200);
     });
@@ -252,12 +252,12 @@ describe('the client', () => {
           model_version: '1',
           matched: 3,
         });
-        await expect(client.feedback(answer.requestId, [0, 1, 2])).rejects.toThrow('no prediction waits');
+        await expect(client.feedback(answer.requestId, [0, 1, 2])).rejects.toThrow('no unlabelled prediction');
       }
     });
   });
   it('refuses what makes no sense, and gives up on a server that is not there', async () => {
-    expect((await errorOf(() => new InferenceClient('nowhere'))).message).toContain('pass one such as http');
+    expect((await errorOf(() => new InferenceClient('nowhere'))).message).toContain('pass a URL such as http');
     const client = new InferenceClient('http://127.0.0.1:9', { retries: 1, backoff: 1 });
     expect((await errorOf(() => client.infer('m', [[1], [1, 2]]))).message).toContain('rows of [1, 2] numbers');
     expect((await errorOf(() => client.infer('m', { data: new Float32Array(3), shape: [2, 2] }))).message).toContain(

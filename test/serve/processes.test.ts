@@ -70,7 +70,7 @@ describe('the command', () => {
     [['serve', '--prot', '1'], "tapegrad: unknown option '--prot'; see tapegrad --help\n"],
     [
       ['serve', '--port', 'x', '--models', '.'],
-      "tapegrad: option '--port <n>' argument 'x' is invalid. it is no whole number; see tapegrad --help\n",
+      "tapegrad: option '--port <n>' argument 'x' is invalid. it is not an integer; see tapegrad --help\n",
     ],
     [['inspect'], "tapegrad: missing required argument 'file'; see tapegrad --help\n"],
     [['serve', '--models', '/nowhere'], '[serve] cannot read the model repository /nowhere: ENOENT'],
@@ -225,7 +225,7 @@ describe('deploy sagemaker', () => {
     await saveModel(model, file);
     const first = await run(flags(file), env);
     expect(first.stdout).toMatch(
-      /uploaded s3:\/\/models\/digits-\d{14}\/m\.safetensors[\s\S]*endpoint digits is in service\nit answers /,
+      /uploaded s3:\/\/models\/digits-\d{14}\/m\.safetensors[\s\S]*endpoint digits is in service\nresponse: /,
     );
     expect(first.code).toBe(0);
     const state = await sagemaker.send(new DescribeEndpointCommand({ EndpointName: 'digits' }));
@@ -236,7 +236,7 @@ describe('deploy sagemaker', () => {
     await vi.waitFor(() => expect(Math.floor(Date.now() / 1000)).toBeGreaterThan(named), { timeout: 5000 });
     const second = await run(flags(file, '--instance-type', 'ml.unknown.large'), env);
     expect(second.code).toBe(1);
-    expect(second.stdout).toMatch(/made model [\s\S]*removed model [\s\S]*removed s3:/);
+    expect(second.stdout).toMatch(/created model [\s\S]*removed model [\s\S]*removed s3:/);
     expect(await count()).toEqual([1, 1]);
     // The same from a program, and of a file that lies in S3 already.
     vi.stubEnv('AWS_ENDPOINT_URL', endpoint);

@@ -18,16 +18,16 @@ ajv.addSchema({ $id: 'spec', components: { schemas } });
 const official = (name: string) => ajv.compile({ $ref: `spec#/components/schemas/${name}` });
 
 const repository = folder();
-const { model, inputs, profile } = smallModel();
+const { model, inputs, baseline } = smallModel();
 const rows = inputs.toArraySync() as number[][];
 let server: Server;
 let infer: string;
 
 beforeAll(async () => {
-  await publish(repository, 'small', '1', model, { profile });
-  await publish(repository, 'small', '2', model, { profile });
+  await publish(repository, 'small', '1', model, { baseline });
+  await publish(repository, 'small', '2', model, { baseline });
   const imputer = new data.Imputer().fit(inputs);
-  await publish(repository, 'gaps', '1', model, { preparation: [imputer] });
+  await publish(repository, 'missing', '1', model, { preprocessors: [imputer] });
   server = await start(repository, { maxBody: 200_000 });
   infer = `${server.url}/v2/models/small/infer`;
 });
@@ -173,10 +173,10 @@ describe('infer', () => {
       }
     }
   });
-  it('takes null for a gap where the preparation fills gaps', async () => {
+  it('takes null for a missing value where a preprocessor fills it', async () => {
     const row = [[...rows[0].slice(0, 4), null]];
     const body = { inputs: [{ name: 'input', shape: [1, 5], datatype: 'FP32', data: row }] };
-    expect((await post(`${server.url}/v2/models/gaps/infer`, body)).status).toBe(200);
+    expect((await post(`${server.url}/v2/models/missing/infer`, body)).status).toBe(200);
     expect((await post(infer, body)).status).toBe(400);
   });
 });
@@ -210,8 +210,8 @@ describe('SageMaker', () => {
     expect(protocol.model_name).toBe('small');
   });
   it.each<[string, unknown, string]>([
-    ['no samples', {}, 'has no samples'],
-    ['samples of another width', { instances: [[1, 2]] }, 'takes 5 a sample'],
+    ['no samples', {}, 'does not contain samples'],
+    ['samples of another width', { instances: [[1, 2]] }, 'takes 5 numbers per sample'],
     ['words', { instances: [[1, 2, 3, 4, 'x']] }, "number 4 is 'x'"],
   ])('refuses %s', async (_, body, text) => {
     const response = await post(invocations(), body, target);
@@ -228,8 +228,8 @@ describe('bad requests', () => {
     inputs: [{ name: 'input', shape: [1, 5], datatype: 'FP32', data: rows[0], ...more }],
   });
   it.each<[string, unknown, string]>([
-    ['malformed JSON', '{"inputs": [', 'no JSON'],
-    ['NaN in JSON', '{"inputs":[{"name":"input","shape":[1,5],"datatype":"FP32","data":[NaN,1,2,3,4]}]}', 'no JSON'],
+    ['malformed JSON', '{"inputs": [', 'not JSON'],
+    ['NaN in JSON', '{"inputs":[{"name":"input","shape":[1,5],"datatype":"FP32","data":[NaN,1,2,3,4]}]}', 'not JSON'],
     ['a list', [], 'must be object'],
     ['no inputs', {}, 'inputs'],
     ['two inputs', { inputs: [tensorOf({}).inputs[0], tensorOf({}).inputs[0]] }, 'takes one'],
@@ -269,12 +269,12 @@ describe('bad requests', () => {
       /^400 Inference-Header-Content-Length is 99999/,
     );
     expect(await ask((r) => Object.assign(r.headers, { 'inference-header-content-length': 'x' }))).toMatch(
-      /^400 .*no whole number/,
+      /^400 .*not an integer/,
     );
     expect(await ask((r) => r.body.set([0, 0, 192, 127], r.body.length - 4))).toMatch(/^400 feature 4 of row 0 is NaN/);
   });
   it('with numbers that are none are refused wherever those lie, and all others taken', () => {
-    const signature = { name: 'small', version: '1', inputFeatures: 11, gaps: false };
+    const signature = { name: 'small', version: '1', inputFeatures: 11, allowsMissing: false };
     const fine = Float32Array.from([0, -0, 1e-45, -1e-45, 3.4028234e38, -3.4028234e38, 1, 2, 3, 4, 5]);
     for (let lead = 0; lead < 4; lead++) {
       const parse = (values: Float32Array) => {
@@ -316,7 +316,7 @@ describe('bad requests', () => {
     expect(await status(post(infer, Buffer.alloc(300_000, 32)))).toBe(413);
     expect(await status(post(infer, inferBody(rows.slice(0, 1)), { 'x-request-timeout-ms': 'soon' }))).toBe(400);
     expect(await (await fetch(`${server.url}/nowhere`)).json()).toEqual({
-      error: expect.stringContaining('no GET at this path'),
+      error: expect.stringContaining('GET is not supported at this path'),
     });
   });
 });

@@ -66,9 +66,9 @@ describe('tokens', () => {
     };
     const good = { name: 'a', sha256: sha256('x') };
     expect(await read('{')).toContain('it must be a JSON file');
-    expect(await read([])).toContain('no list, or an empty one');
+    expect(await read([])).toContain('not a nonempty list');
     expect(await read([{ ...good, name: '' }])).toContain('token 0 has no name');
-    expect(await read([{ ...good, models: 'a' }])).toContain('models that are no list');
+    expect(await read([{ ...good, models: 'a' }])).toContain('models that are not a list');
     expect(await read([{ ...good, rateLimit: 0 }])).toContain('rateLimit 0');
     expect(await read([{ ...good, scope: 'x' }])).toContain('unknown scope');
     const leaked = await read([{ name: 'a', sha256: 'my-secret' }]);

@@ -5,11 +5,11 @@ import { describe, expect, it, vi } from 'vitest';
 import { data, nn } from '../../src/index.js';
 import {
   type Answer,
+  BufferCache,
   type FromWorker,
   INVOCATION,
   INVOCATION_CSV,
   type Job,
-  Kept,
   PROGRESS,
   PROTOCOL,
   packJobs,
@@ -46,7 +46,7 @@ async function tell(message: ToWorker): Promise<FromWorker> {
   while (said.length === 0) await new Promise((r) => setTimeout(r, 1));
   return said[0];
 }
-const kept = new Kept();
+const cache = new BufferCache();
 let groups = 0;
 async function run(
   jobs: (Partial<Job> & { body: Uint8Array })[],
@@ -55,7 +55,7 @@ async function run(
   const whole = jobs.map(
     (j, id): Job => ({ id, model: 1, kind: PROTOCOL, jsonLength: -1, csv: false, deadline: Date.now() + 1e6, ...j }),
   );
-  const message = await tell({ type: 'run', group: ++groups, maxRows, jobs: packJobs(whole, kept) });
+  const message = await tell({ type: 'run', group: ++groups, maxRows, jobs: packJobs(whole, cache) });
   if (message.type !== 'answers') throw new Error(message.type);
   while (said.flatMap((m) => (m.type === 'answers' ? unpackAnswers(m.answers) : [])).length < jobs.length)
     await new Promise((r) => setTimeout(r, 1));
@@ -69,7 +69,7 @@ const bytes = (value: unknown) =>
   new Uint8Array(Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)));
 const text = (a: Answer) => Buffer.from(a.body).toString();
 
-const { model, inputs, profile } = smallModel();
+const { model, inputs, baseline } = smallModel();
 const rows = inputs.toArraySync() as number[][];
 const expected = predict(model, inputs);
 const repository = folder();
@@ -83,13 +83,13 @@ async function load(id: number, what: nn.Module, extras = {}): Promise<FromWorke
 
 describe('a worker', () => {
   it('loads models, says what they are, and refuses those that are none or answer no numbers', async () => {
-    expect(await load(1, model, { profile, labels: ['a', 'b', 'c'] })).toEqual({
+    expect(await load(1, model, { baseline, labels: ['a', 'b', 'c'] })).toEqual({
       type: 'loaded',
       model: 1,
-      info: { inputFeatures: 5, outputFeatures: 3, labels: ['a', 'b', 'c'], profile },
+      info: { inputFeatures: 5, outputFeatures: 3, labels: ['a', 'b', 'c'], baseline },
     });
     expect(
-      await load(2, model, { preparation: [new data.Imputer().fit(inputs), new data.StandardScaler().fit(inputs)] }),
+      await load(2, model, { preprocessors: [new data.Imputer().fit(inputs), new data.StandardScaler().fit(inputs)] }),
     ).toMatchObject({ type: 'loaded' });
     expect(
       await tell({ type: 'load', model: 3, name: 'x', version: '1', bytes: new SharedArrayBuffer(4) }),
@@ -99,7 +99,7 @@ describe('a worker', () => {
     });
     const nan = new nn.Linear(2, 2);
     nn.init.constant(nan.bias!, Infinity);
-    expect(await load(4, nan)).toEqual({ type: 'failed', model: 4, error: 'it answers Infinity to zeros' });
+    expect(await load(4, nan)).toEqual({ type: 'failed', model: 4, error: 'it predicts Infinity for zeros' });
   });
   it('answers jobs one by one, wrong ones among them', async () => {
     const { answers, samples } = await run([
@@ -184,7 +184,7 @@ describe('a worker', () => {
 
 describe('messages', () => {
   it('keep more shared bodies apart than a worker remembers, within one message and over several', () => {
-    const [sender, receiver] = [new Kept(), new Kept()];
+    const [sender, receiver] = [new BufferCache(), new BufferCache()];
     const bodies = Array.from({ length: 150 }, (_, i) => new Uint8Array(new SharedArrayBuffer(65_536)).fill(i));
     for (let round = 0; round < 6; round++) {
       const order = bodies.map((_, i) => (i * 7 + round * 31) % 150).slice(0, 40 + 22 * round);

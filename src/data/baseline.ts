@@ -2,48 +2,52 @@ import { checkInteger, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { checkFeatures, featureValues, isInfinite, refuseValues } from './rows.js';
 
-// What training data looked like, small enough to travel with the model: monitoring compares what arrives later with it.
+// The baseline of drift monitoring: statistics of the training data, small enough to be stored in the model file.
 
-/** The values of one column. */
-export interface ColumnProfile {
+/** The distribution of one column. */
+export interface ColumnBaseline {
+  /** The name of the feature or output. */
   readonly name: string;
-  /** Values in rising order at evenly spaced ranks, the least and the greatest among them; all of them if they are few. */
+  /** Order statistics in ascending order at evenly spaced ranks, including minimum and maximum; all values if there are few. */
   readonly points: readonly number[];
-  /** How many values were NaN. */
+  /** The number of missing values (NaN). */
   readonly missing: number;
 }
 
-export interface TrainingProfile {
-  /** How many samples it was made from. */
+/** Statistics of the training data and of the model's outputs for it, made by {@link computeBaseline}. */
+export interface Baseline {
+  /** The number of samples. */
   readonly rows: number;
-  readonly features: readonly ColumnProfile[];
-  /** The model's outputs for them, column by column; empty if they were not given. */
-  readonly outputs: readonly ColumnProfile[];
-  /** How many samples each output was the largest for; empty without outputs, or with one. */
+  /** One entry for each feature. */
+  readonly features: readonly ColumnBaseline[];
+  /** One entry for each output of the model; empty if no outputs were given. */
+  readonly outputs: readonly ColumnBaseline[];
+  /** For each output the number of samples for which it was the largest; empty for fewer than two outputs. */
   readonly classes: readonly number[];
 }
 
-export interface ProfileOptions {
-  /** The features' names. Default: feature_0, feature_1 … */
+/** Options of {@link computeBaseline}. */
+export interface BaselineOptions {
+  /** The names of the features. Default: feature_0, feature_1 … */
   names?: readonly string[];
-  /** How many values are kept of each column. Default 1000, or fewer (51 at least) for more than 65 columns. */
+  /** The number of order statistics per column, at least 2. Default 1000, or fewer (at least 51) for more than 65 columns. */
   points?: number;
 }
 
-const MOST_POINTS = 1000;
-const FEWEST_POINTS = 51;
-const MOST_NUMBERS = 65_000;
+const MAX_POINTS = 1000;
+const MIN_POINTS = 51;
+const MAX_NUMBERS = 65_000;
 
-function columnProfiles(
+function columnBaselines(
   op: string,
   what: 'feature' | 'output',
   x: Tensor,
   names: readonly string[],
-  wanted: number | undefined,
-): ColumnProfile[] {
+  limit: number | undefined,
+): ColumnBaseline[] {
   const { values, rows, columns } = featureValues(op, x);
   refuseValues(op, values, columns, isInfinite, 'remove infinite values; NaN counts as missing', what);
-  const most = wanted ?? Math.max(FEWEST_POINTS, Math.min(MOST_POINTS, Math.floor(MOST_NUMBERS / columns)));
+  const maxPoints = limit ?? Math.max(MIN_POINTS, Math.min(MAX_POINTS, Math.floor(MAX_NUMBERS / columns)));
   return Array.from({ length: columns }, (_, j) => {
     const column = new Float32Array(rows);
     let n = 0;
@@ -52,7 +56,7 @@ function columnProfiles(
       if (!Number.isNaN(v)) column[n++] = v;
     }
     const sorted = column.subarray(0, n).sort();
-    const kept = Math.min(n, most);
+    const kept = Math.min(n, maxPoints);
     const points = Array.from(
       { length: kept },
       (_, i) => sorted[kept === 1 ? 0 : Math.round((i * (n - 1)) / (kept - 1))],
@@ -62,19 +66,32 @@ function columnProfiles(
 }
 
 /**
- * What features [n, f] and the model's outputs [n, o] for them look like, for saveModel and for the monitoring of a server.
- * Pass the features as requests will bring them: before the preparation.
- * @throws TapegradError for other shapes, different numbers of rows, and infinite values
+ * Computes the baseline that a server compares later requests with to detect drift. Pass it to `saveModel`. The features are
+ * those that requests contain, before any preprocessor.
+ *
+ * @param inputs features, shape [n, f]; NaN counts as missing
+ * @param outputs the model's outputs for them, shape [n, o]; without them the drift of predictions is not monitored
+ * @param options names of the features, and number of order statistics
+ * @returns a JSON-serializable object
+ * @throws TapegradError for other shapes, different numbers of rows, infinite values, and unknown or invalid options
+ * @example
+ * ```ts
+ * import { data, nn, noGrad, randn } from 'tapegrad';
+ *
+ * const [model, x] = [new nn.Linear(2, 3), randn([100, 2])];
+ * const baseline = data.computeBaseline(x, noGrad(() => model.forward(x)), { names: ['age', 'income'] });
+ * console.log(baseline.rows, baseline.features[0].points.length); // 100 100
+ * ```
  */
-export function trainingProfile(inputs: Tensor, outputs?: Tensor, options: ProfileOptions = {}): TrainingProfile {
-  const op = 'trainingProfile';
+export function computeBaseline(inputs: Tensor, outputs?: Tensor, options: BaselineOptions = {}): Baseline {
+  const op = 'computeBaseline';
   checkOptions(op, options, ['names', 'points']);
   if (options.points !== undefined) checkInteger(op, 'points', options.points, 2);
   checkFeatures(op, inputs);
   const features = inputs.shape[1];
   const names = options.names ?? Array.from({ length: features }, (_, j) => `feature_${j}`);
   if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
-    fail(op, `names is ${describe(names)}`, 'pass an array of texts');
+    fail(op, `names is ${describe(names)}`, 'pass an array of strings');
   if (names.length !== features)
     fail(op, `${names.length} names for ${features} features`, 'pass one name for each feature');
   if (outputs !== undefined && (!(outputs instanceof Tensor) || outputs.ndim !== 2))
@@ -92,13 +109,13 @@ export function trainingProfile(inputs: Tensor, outputs?: Tensor, options: Profi
         shapes: [inputs.shape, outputs.shape],
       },
     );
-  const profile = {
+  const baseline = {
     rows: inputs.shape[0],
-    features: columnProfiles(op, 'feature', inputs, names, options.points),
+    features: columnBaselines(op, 'feature', inputs, names, options.points),
     outputs:
       outputs === undefined
         ? []
-        : columnProfiles(
+        : columnBaselines(
             op,
             'output',
             outputs,
@@ -107,11 +124,11 @@ export function trainingProfile(inputs: Tensor, outputs?: Tensor, options: Profi
           ),
     classes: outputs === undefined || outputs.shape[1] < 2 ? [] : classCounts(outputs),
   };
-  return checkProfile(op, profile);
+  return checkBaseline(op, baseline);
 }
 
 function classCounts(outputs: Tensor): number[] {
-  const { values, rows, columns } = featureValues('trainingProfile', outputs);
+  const { values, rows, columns } = featureValues('computeBaseline', outputs);
   const counts = new Array<number>(columns).fill(0);
   for (let i = 0; i < rows; i++) counts[largest(values.subarray(i * columns, (i + 1) * columns))]++;
   return counts;
@@ -124,10 +141,10 @@ export function largest(row: ArrayLike<number>): number {
   return best;
 }
 
-/** Requires a profile as trainingProfile makes it. @internal */
-export function checkProfile(op: string, value: unknown): TrainingProfile {
+/** Requires an object that computeBaseline can return. @internal */
+export function checkBaseline(op: string, value: unknown): Baseline {
   const wrong = (problem: string): never =>
-    fail(op, `the training profile ${problem}`, 'pass what data.trainingProfile gave');
+    fail(op, `the baseline ${problem}`, 'pass what data.computeBaseline returned');
   const { rows, features, outputs, classes } = (value ?? {}) as Record<string, unknown>;
   const counts = (v: unknown): v is number[] => Array.isArray(v) && v.every((n) => Number.isSafeInteger(n) && n >= 0);
   if (!Number.isSafeInteger(rows) || (rows as number) < 1) wrong(`has ${describe(rows)} rows`);
@@ -138,9 +155,9 @@ export function checkProfile(op: string, value: unknown): TrainingProfile {
       const { name, points, missing } = (column ?? {}) as Record<string, unknown>;
       if (typeof name !== 'string' || !counts([missing])) wrong(`has a column ${j} of ${what} without name or missing`);
       if (!Array.isArray(points) || !points.every((v, i) => Number.isFinite(v) && (i === 0 || v >= points[i - 1])))
-        wrong(`has points of '${String(name)}' that are not finite numbers in rising order`);
+        wrong(`has points of '${String(name)}' that are not finite numbers in ascending order`);
     });
   }
   if (!counts(classes)) wrong(`has the class counts ${describe(classes)}`);
-  return value as TrainingProfile;
+  return value as Baseline;
 }

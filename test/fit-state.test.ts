@@ -184,7 +184,8 @@ describe('steps', () => {
   };
   it.each(['mean', 'sum'] as const)('of accumulated batches are those of one big batch: %s', async (reduction) => {
     const loss = new nn.MSELoss({ reduction });
-    expectClose(await trained({ loss, accumulate: 3, epochs: 3 }, 8), await trained({ loss, epochs: 3 }, 24));
+    // Sums of other sizes round otherwise, and three epochs let the difference grow.
+    expectClose(await trained({ loss, accumulate: 3, epochs: 3 }, 8), await trained({ loss, epochs: 3 }, 24), 3e-5);
     // 24 = 2 * 10 + 4: batches of other sizes, and with accumulate 5 also fewer of them.
     expectClose(await trained({ loss, accumulate: 3 }, 10), await trained({ loss }, 24));
     expectClose(await trained({ loss, accumulate: 5 }, 10), await trained({ loss }, 24));

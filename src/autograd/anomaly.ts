@@ -1,5 +1,6 @@
 import { fail, show } from '../errors.js';
 import type { Tensor } from '../tensor.js';
+import { type Detector, setDetector } from './detector.js';
 import type { Node } from './node.js';
 import { checkFunction, Scope } from './scope.js';
 
@@ -30,16 +31,21 @@ const FRAMES = 30;
  */
 export function detectAnomaly<T>(fn: () => T): T {
   checkFunction('detectAnomaly', fn, 'detectAnomaly(() => loss().backward())');
+  setDetector(detector);
   return scope.run(fn);
 }
 
-/** Whether backward shall look for NaN, here and now. */
-export function isDetecting(): boolean {
-  return scope.active;
-}
+const detector: Detector = {
+  get active() {
+    return scope.active;
+  },
+  trace,
+  checkRoot,
+  checkGradients,
+};
 
 /** Notes where a step was recorded and what it gave. */
-export function trace(node: Node, out: Tensor): void {
+function trace(node: Node, out: Tensor): void {
   const before = Error.stackTraceLimit;
   Error.stackTraceLimit = FRAMES;
   const call = new Error(`the forward call of ${node.rule.name}, shapes ${shapesOf(node)}`);
@@ -48,7 +54,7 @@ export function trace(node: Node, out: Tensor): void {
 }
 
 /** Refuses a loss that is NaN, and names the first step that made NaN. `order` has the last step first. */
-export function checkRoot(root: Tensor, order: readonly Node[]): void {
+function checkRoot(root: Tensor, order: readonly Node[]): void {
   if (strange(root) !== 'NaN') return;
   const node = order.findLast((n) => traces.get(n)?.forward === 'NaN');
   fail(
@@ -64,7 +70,7 @@ export function checkRoot(root: Tensor, order: readonly Node[]): void {
 }
 
 /** Refuses gradients that are NaN; `node` made them. */
-export function checkGradients(node: Node, gradients: readonly (Tensor | null)[], order: readonly Node[]): void {
+function checkGradients(node: Node, gradients: readonly (Tensor | null)[], order: readonly Node[]): void {
   const wrong = gradients.findIndex((g, i) => g != null && node.edges[i] !== null && strange(g) === 'NaN');
   if (wrong < 0) return;
   const source = order.findLast((n) => (traces.get(n)?.forward ?? null) !== null);

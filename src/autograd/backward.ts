@@ -3,8 +3,8 @@ import { Layout } from '../layout.js';
 import { collect, isOwn, markEscaped, release, retain, scope } from '../lifetime.js';
 import { sameShape } from '../shape.js';
 import { denseCopy, Tensor } from '../tensor.js';
-import { checkGradients, checkRoot, isDetecting } from './anomaly.js';
 import { closePass, openPass } from './checkpoint.js';
+import { activeDetector } from './detector.js';
 import { setRecording } from './mode.js';
 import { Node } from './node.js';
 
@@ -41,8 +41,8 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
 function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
   const leaves: Tensor[] = [];
   const order = root.node === null ? [] : reachable(root.node);
-  const detecting = isDetecting();
-  if (detecting) checkRoot(root, order);
+  const detector = activeDetector();
+  detector?.checkRoot(root, order);
   try {
     send(root.node ?? root, seed, leaves, createGraph);
     for (let n = 0; n < order.length; n++) {
@@ -51,7 +51,7 @@ function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: bo
       if (g === null) continue;
       node.pending = null;
       const gradients = node.run(g, createGraph);
-      if (detecting) checkGradients(node, gradients, order);
+      detector?.checkGradients(node, gradients, order);
       const { edges } = node;
       for (let i = 0; i < edges.length; i++) {
         const edge = edges[i];

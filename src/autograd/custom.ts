@@ -1,7 +1,7 @@
 import { newestId } from '../backends/storage.js';
 import { checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../tensor.js';
-import { isDetecting, trace } from './anomaly.js';
+import { activeDetector } from './detector.js';
 import { type Call, type Definition, FunctionStep, ResultStep, refusePromise } from './function-step.js';
 import { isGradEnabled, setRecording } from './mode.js';
 
@@ -156,9 +156,10 @@ function run(name: string, definition: Definition, args: readonly unknown[]): Te
       return { tensor, version, lost: storage.id > newest || inputs.some((t) => t.storage === storage) };
     }),
   );
-  if (isDetecting()) {
-    trace(step, outs[0]);
-    for (const t of outs) if (t.node !== null) trace(t.node, t);
+  const detector = activeDetector();
+  if (detector !== null) {
+    detector.trace(step, outs[0]);
+    for (const t of outs) if (t.node !== null) detector.trace(t.node, t);
   }
   return single ? outs[0] : outs;
 }

@@ -2,11 +2,11 @@ import type { Device } from '../backends/backend.js';
 import { backendOf } from '../backends/registry.js';
 import { BRAND, COPY, checkBoolean, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
-import { writeTensor, writeValues } from '../ops/inplace.js';
 import { sameShape } from '../shape.js';
 import { type ForwardHook, type HookHandle, hookForward } from './hooks.js';
 import { collect, type ModuleAccess } from './members.js';
 import type { Buffer } from './parameter.js';
+import { overwriting, sources } from './state-dict.js';
 
 /** Tensors by name, in order, such as 'fc1.weight', 'fc1.bias'. */
 export type StateDict = Record<string, Tensor>;
@@ -383,36 +383,4 @@ function persistent(module: Module): [string, Tensor][] {
 function once<T>(entries: readonly [string, T][]): [string, T][] {
   const seen = new Set<T>();
   return entries.filter(([, value]) => !seen.has(value) && seen.add(value));
-}
-
-/** For each tensor the source of its values. @throws TapegradError for different values under the paths of a shared tensor */
-function sources(given: readonly [string, Tensor][], from: StateDict): Map<Tensor, Tensor> {
-  const chosen = new Map<Tensor, string>();
-  for (const [key, t] of given) {
-    const first = chosen.get(t);
-    if (first === undefined) chosen.set(t, key);
-    else if (from[first] !== from[key] && differ(from[first], from[key])) {
-      fail(
-        'loadStateDict',
-        `'${first}' and '${key}' are one shared parameter here, and the state has different values for them`,
-        'the state is from a model that does not share them; remove one of the keys',
-      );
-    }
-  }
-  return new Map([...chosen].map(([t, key]) => [t, from[key]]));
-}
-
-/** Whether two tensors have different values, if the host can read them without waiting. */
-function differ(a: Tensor, b: Tensor): boolean {
-  const [x, y] = [a.peek(), b.peek()];
-  if (x === null || y === null) return false;
-  for (let i = 0; i < x.length; i++) if (!Object.is(x[i], y[i])) return true;
-  return false;
-}
-
-/** A function that copies the values of `source` into `p`. Reads happen now, so that the function cannot fail. */
-function overwriting(p: Tensor, source: Tensor): () => void {
-  if (p.backend === source.backend) return () => writeTensor(p, source);
-  const numbers = source.hostValues('loadStateDict');
-  return () => writeValues(p, numbers);
 }

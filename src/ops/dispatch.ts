@@ -1,4 +1,4 @@
-import { isDetecting, trace } from '../autograd/anomaly.js';
+import { activeDetector } from '../autograd/detector.js';
 import { isGradEnabled, setRecording } from '../autograd/mode.js';
 import { type Edge, Node } from '../autograd/node.js';
 import { describe, fail } from '../errors.js';
@@ -38,7 +38,7 @@ function record<A>(row: Operation<A>, inputs: readonly Tensor[], out: Tensor, at
   const keep = saves === 'inputs' || saves === 'both';
   const own = saves === 'output' || saves === 'both' ? out : null;
   out.node = new Node(row as NamedGeneral<A>, edges, inputs, out.dims, attributes, keep, own);
-  if (isDetecting()) trace(out.node, out);
+  activeDetector()?.trace(out.node, out);
 }
 
 /** Requires tensors that live in one place. */

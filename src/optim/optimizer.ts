@@ -4,7 +4,7 @@ import type { StateDict } from '../nn/module.js';
 import { sameShape } from '../shape.js';
 import { verdictOf } from './guard.js';
 import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
-import { announceStep, type Stepping } from './step-listeners.js';
+import { announceStep } from './step-listeners.js';
 
 /** Parameters with numbers of their own, as they are passed to an optimizer. */
 export type ParamGroupOptions<O> = Partial<O> & { params: Iterable<Tensor> | Tensor };
@@ -35,7 +35,7 @@ const NO_OPTIONS: StepOptions = {};
  * The base of all optimizers: parameters in groups, their state as named tensors, and what is saved of them. A subclass
  * names its numbers and its state, and updates one parameter. As torch.optim.Optimizer.
  */
-export abstract class Optimizer<O extends object = object> implements Stepping {
+export abstract class Optimizer<O extends object = object> {
   /** The parameters with their numbers, one group unless there were more; `group.lr` may be changed between steps. */
   readonly paramGroups: readonly ParamGroup<O>[] = [];
   /** What is remembered of each parameter; nothing before its first step. */

@@ -218,8 +218,10 @@ describe('what goes wrong on the device', () => {
   });
   onGpu('is said of a device without memory, by the name of what wanted it', async () => {
     await useDevice('gpu');
-    const { device } = (gpu() as unknown as { runtime: { device: { popErrorScope(): Promise<unknown> } } }).runtime;
-    const pop = vi.spyOn(device, 'popErrorScope').mockResolvedValueOnce({ message: 'the device said no' });
+    const { runtime } = gpu() as unknown as { runtime: { device: { inner: { popErrorScope(): Promise<unknown> } } } };
+    const pop = vi
+      .spyOn(runtime.device.inner, 'popErrorScope')
+      .mockResolvedValueOnce({ message: 'the device said no' });
     const x = tensor(new Float32Array(123_457));
     const error = await errorOf(() => x.neg().data());
     pop.mockRestore();

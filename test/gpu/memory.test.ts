@@ -80,44 +80,44 @@ describe('the pool of buffers', () => {
   it('uses a buffer again for what has about its size', () => {
     const pool = new BufferPool();
     const fake = device(9);
-    pool.attach(fake);
-    const a = fake.createBuffer({ size: 300, usage: RESULT });
+    const buffers = pool.over(fake);
+    const a = buffers.createBuffer({ size: 300, usage: RESULT });
     expect(pool.live).toEqual({ blocks: 1, bytes: 512 });
     a.destroy();
     expect(pool.live).toEqual({ blocks: 0, bytes: 0 });
-    expect(fake.createBuffer({ size: 400, usage: RESULT })).toBe(a);
-    expect(fake.createBuffer({ size: 400, usage: RESULT })).not.toBe(a);
+    expect(buffers.createBuffer({ size: 400, usage: RESULT })).toBe(a);
+    expect(buffers.createBuffer({ size: 400, usage: RESULT })).not.toBe(a);
     expect(fake.made).toHaveLength(2);
   });
   it('does not touch buffers that are made for something else', () => {
     const pool = new BufferPool();
     const fake = device(9);
-    pool.attach(fake);
-    expect(fake.createBuffer({ size: 300, usage: 1 }).size).toBe(300);
+    const buffers = pool.over(fake);
+    expect(buffers.createBuffer({ size: 300, usage: 1 }).size).toBe(300);
     expect(pool.live.blocks).toBe(0);
   });
-  it('keeps what a plan has, whoever gives it back', () => {
+  it('keeps what a capture has, also when it is given back', () => {
     const pool = new BufferPool();
     const fake = device(9);
-    pool.attach(fake);
-    const a = fake.createBuffer({ size: 256, usage: RESULT });
+    const buffers = pool.over(fake);
+    const a = buffers.createBuffer({ size: 256, usage: RESULT });
     pool.keep(a);
     a.destroy();
-    expect(fake.createBuffer({ size: 256, usage: RESULT })).not.toBe(a);
-    pool.letGo(a);
-    expect(fake.createBuffer({ size: 256, usage: RESULT })).toBe(a);
+    expect(buffers.createBuffer({ size: 256, usage: RESULT })).not.toBe(a);
+    pool.release(a);
+    expect(buffers.createBuffer({ size: 256, usage: RESULT })).toBe(a);
   });
   it('says when the device has no memory left', async () => {
     const pool = new BufferPool();
     const fake = device(1);
     const said: string[] = [];
     pool.onOutOfMemory = (op, message) => said.push(`${op}: ${message}`);
-    pool.attach(fake);
-    fake.createBuffer({ size: 256, usage: RESULT });
+    const buffers = pool.over(fake);
+    buffers.createBuffer({ size: 256, usage: RESULT });
     await pool.settled();
     expect(said).toEqual([]);
     pool.op = 'matmul';
-    fake.createBuffer({ size: 512, usage: RESULT });
+    buffers.createBuffer({ size: 512, usage: RESULT });
     pool.op = 'add'; // what was queued before the verdict
     await pool.settled();
     expect(said).toEqual(['matmul: no memory for 512 bytes: out of memory']);

@@ -63,6 +63,10 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     fail('useDevice', obstacles.map((o, i) => `${modes[i]}: ${o.message}`).join('; '), remedy, { cause: obstacles[0] });
   }
 
+  protected override get self(): Backend {
+    return this;
+  }
+
   info(): DeviceInfo {
     const { mode, name } = this.runtime;
     const missed = this.obstacles.map((o) => `${o.message}; `).join('');

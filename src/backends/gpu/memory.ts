@@ -3,9 +3,9 @@ import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail, TapegradError } from '../../errors.js';
 import type { Backend, Capture, Floats, MemoryInfo } from '../backend.js';
 import type { Storage } from '../storage.js';
+import { type CaptureBackend, CaptureSession, refuse } from './capture/session.js';
 import { Pressure } from './pressure.js';
-import { Notes, type Recordable, refuse } from './recording.js';
-import { REMEDY, type Runtime, type Tape } from './runtime.js';
+import { REMEDY, type Runtime, type RuntimeCapture } from './runtime.js';
 import { Cell, GpuStorage, ownStorages } from './storage.js';
 
 /** What kernels take. */
@@ -15,7 +15,7 @@ export type Argument = Cell | Float32Array | number;
  * What the gpu backend stores. Every call returns at once: a storage holds a promise of its numbers, and what needs them
  * waits for it. Reading is the only thing that anybody has to await.
  */
-export abstract class GpuMemory implements Recordable {
+export abstract class GpuMemory implements CaptureBackend {
   readonly device = 'gpu';
   readonly type = 'float32';
   readonly capture?: NonNullable<Backend['capture']>;
@@ -23,17 +23,17 @@ export abstract class GpuMemory implements Recordable {
   /** What went wrong in a place that nobody awaits. */
   #failed: TapegradError | null = null;
   readonly #pressure = new Pressure(() => this.memory());
-  /** While a function is being recorded. */
-  #notes: Notes | null = null;
+  /** While a function is being captured. */
+  #session: CaptureSession | null = null;
 
   protected constructor(protected readonly runtime: Runtime) {
-    if (runtime.tape !== undefined) this.capture = (inputs, fn) => this.#record(runtime.tape!(), inputs, fn);
+    if (runtime.beginCapture !== undefined) {
+      this.capture = (inputs, fn) => this.#capture(runtime.beginCapture!(), inputs, fn);
+    }
   }
 
-  /** Every GpuMemory is a GpuBackend. */
-  get #self(): Backend {
-    return this as unknown as Backend;
-  }
+  /** The backend that this is part of. */
+  protected abstract get self(): Backend;
 
   get lost(): string | null {
     return this.runtime.lost;
@@ -54,13 +54,13 @@ export abstract class GpuMemory implements Recordable {
     for (const cell of cells) cell.use();
     kept?.use();
     const dimensions = typeof threads === 'number' ? [Math.max(threads, 1)] : threads;
-    const notes = this.#notes;
-    const tape = notes?.tape;
+    const session = this.#session;
+    const capture = session?.runtime;
     const launch = async () => {
       try {
         const ready = await Promise.all(args.map((a) => (a instanceof Cell ? a.handle : a)));
         await this.#pressure.relief;
-        return await this.runtime.run(kernel, dimensions, ready, tape);
+        return await this.runtime.run(kernel, dimensions, ready, capture);
       } catch (cause) {
         const error = failure(kernel.op, cause);
         if (kept === undefined) throw error;
@@ -72,7 +72,7 @@ export abstract class GpuMemory implements Recordable {
       }
     };
     const cell = new Cell(launch(), kernel.op);
-    notes?.cells.push(cell);
+    session?.cells.push(cell);
     return cell;
   }
 
@@ -83,71 +83,75 @@ export abstract class GpuMemory implements Recordable {
 
   /** The numbers of a storage on the device, brought there if only the host had them. @internal */
   present(storage: Storage): Cell {
-    return this.#notes?.cellOf(storage as GpuStorage) ?? this.cellOf(storage);
+    return this.#session?.cellOf(storage as GpuStorage) ?? this.cellOf(storage);
   }
 
   cellOf(storage: Storage): Cell {
     const x = storage as GpuStorage;
     if (x.freed) fail('storage', 'this storage has been freed', 'do not use a tensor after dispose()');
-    x.cell ??= this.#unnoted(() => this.launch(identity, x.size, [x.known as Float32Array]));
+    x.cell ??= this.#uncaptured(() => this.launch(identity, x.size, [x.known as Float32Array]));
     return x.cell;
   }
 
   copyCell(cell: Cell, size: number): Cell {
-    return this.#unnoted(() => this.launch(copy(1), size, [cell, 1, 0]));
+    return this.#uncaptured(() => this.launch(copy(1), size, [cell, 1, 0]));
   }
 
   make(size: number, cell: Cell): GpuStorage {
-    const storage = new GpuStorage(this.#self, size, cell);
-    this.#notes?.made.add(storage);
+    const storage = new GpuStorage(this.self, size, cell);
+    this.#session?.made.add(storage);
     return storage;
   }
 
   /** Puts other numbers into a storage. @internal */
   replace(storage: Storage, cell: Cell): void {
-    if (this.#notes === null) (storage as GpuStorage).replace(cell);
-    else this.#notes.replace(storage as GpuStorage, cell);
+    if (this.#session === null) (storage as GpuStorage).replace(cell);
+    else this.#session.replace(storage as GpuStorage, cell);
   }
 
-  /** Lets a storage of zeros that a recorded function made for good outlive the recording, as one from outside. */
+  /** Lets a storage of zeros that a captured function made for good outlive the capture, as one from outside. */
   protected adopt(storage: Storage): void {
-    if (this.#notes?.made.delete(storage as GpuStorage) !== true) return;
-    (storage as GpuStorage).replace(this.#unnoted(() => this.launch(fill, storage.size, [0])));
+    if (this.#session?.made.delete(storage as GpuStorage) !== true) return;
+    (storage as GpuStorage).replace(this.#uncaptured(() => this.launch(fill, storage.size, [0])));
   }
 
-  #unnoted<T>(fn: () => T): T {
-    const notes = this.#notes;
-    this.#notes = null;
+  #uncaptured<T>(fn: () => T): T {
+    const session = this.#session;
+    this.#session = null;
     try {
       return fn();
     } finally {
-      this.#notes = notes;
+      this.#session = session;
     }
   }
 
-  #record(tape: Tape, inputs: readonly Storage[], fn: (inputs: readonly Storage[]) => readonly Storage[]): Capture {
+  #capture(
+    runtime: RuntimeCapture,
+    inputs: readonly Storage[],
+    fn: (inputs: readonly Storage[]) => readonly Storage[],
+  ): Capture {
     const own = inputs.map((x) => this.make(x.size, this.copyCell(this.cellOf(x), x.size)));
-    const notes = new Notes(tape, this);
-    for (const x of own) notes.made.add(x);
-    this.#notes = notes;
+    const session = new CaptureSession(runtime, this);
+    for (const x of own) session.made.add(x);
+    this.#session = session;
     let results: readonly GpuStorage[];
     try {
       results = fn(own) as readonly GpuStorage[];
     } catch (error) {
-      notes.abandon();
+      session.abandon();
       throw error;
     } finally {
-      this.#notes = null;
+      this.#session = null;
     }
-    return notes.end(own, results);
+    return session.end(own, results);
   }
 
   upload(values: ArrayLike<number>): Storage {
-    if (this.#notes !== null) {
+    if (this.#session !== null) {
       refuse('makes a tensor from numbers of the host', 'make it before, or pass it to the step as an input');
     }
     // They go to the device when an operation first needs them there.
-    const storage = new GpuStorage(this.#self, values.length, null);
+    const storage = new GpuStorage(this.self, values.length, null);
     storage.seen = { values: Float32Array.from(values), version: 0 };
     storage.own();
     return storage;
@@ -160,7 +164,7 @@ export abstract class GpuMemory implements Recordable {
   }
 
   write(target: Storage, values: ArrayLike<number>): void {
-    if (this.#notes !== null) refuse('changes a tensor from the host', 'do it between two calls');
+    if (this.#session !== null) refuse('changes a tensor from the host', 'do it between two calls');
     const x = target as GpuStorage;
     const numbers = Float32Array.from(values);
     x.replace(this.launch(identity, x.size, [numbers]));
@@ -168,7 +172,7 @@ export abstract class GpuMemory implements Recordable {
   }
 
   async read(x: Storage): Promise<Float32Array> {
-    this.#notes?.noteRead();
+    this.#session?.addRead();
     const storage = x as GpuStorage;
     const { version } = storage;
     const cell = this.present(storage).use();
@@ -198,7 +202,7 @@ export abstract class GpuMemory implements Recordable {
   }
 
   async fetchAll(): Promise<void> {
-    const unknown = ownStorages(this.#self).filter((x) => x.known === null && x.cell !== null);
+    const unknown = ownStorages(this.self).filter((x) => x.known === null && x.cell !== null);
     await Promise.all(
       unknown.map(async (x) => {
         const { version } = x;
@@ -213,8 +217,8 @@ export abstract class GpuMemory implements Recordable {
   }
 
   free(x: Storage): void {
-    if (this.#notes === null) (x as GpuStorage).free();
-    else this.#notes.free(x as GpuStorage);
+    if (this.#session === null) (x as GpuStorage).free();
+    else this.#session.free(x as GpuStorage);
   }
 
   memory(): MemoryInfo {

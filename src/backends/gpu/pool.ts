@@ -30,7 +30,7 @@ export class BufferPool {
   #liveBytes = 0;
   /** Whether the device had memory for what it was asked for. */
   readonly #verdicts = new Set<Promise<void>>();
-  /** What plans keep, and whether everybody else has given it back. */
+  /** What captures keep, and whether everything else has given it back. */
   readonly #kept = new Map<GpuBuffer, boolean>();
   onOutOfMemory: (op: string, message: string) => void = () => {};
   /** The operation that buffers are being made for. */
@@ -41,40 +41,46 @@ export class BufferPool {
     return { blocks: this.#live, bytes: this.#liveBytes };
   }
 
-  /** Comes between a device and those who make buffers with it. */
-  attach(device: Maker): void {
-    const create = device.createBuffer.bind(device);
-    device.createBuffer = (descriptor) => {
-      if (descriptor.usage !== RESULT) return create(descriptor);
-      const size = Math.max(STEP, Math.ceil(descriptor.size / STEP) * STEP);
-      this.#live++;
-      this.#liveBytes += size;
-      const waiting = this.#idle.get(size)?.pop();
-      if (waiting !== undefined) {
-        this.#idleBytes -= size;
-        return waiting;
-      }
-      const { op } = this;
-      device.pushErrorScope('out-of-memory');
-      const buffer = create({ usage: RESULT | COPY_DST, size });
-      const verdict = device.popErrorScope().then((error) => {
-        this.#verdicts.delete(verdict);
-        if (error !== null) this.onOutOfMemory(op, `no memory for ${size} bytes: ${error.message}`);
-      });
-      this.#verdicts.add(verdict);
-      const destroy = buffer.destroy.bind(buffer);
-      buffer.destroy = () => {
-        if (this.#kept.has(buffer)) {
-          this.#kept.set(buffer, true);
-          return;
-        }
-        this.#live--;
-        this.#liveBytes -= size;
-        if (this.#idleBytes + size > MOST_IDLE_BYTES) destroy();
-        else this.#store(size, buffer);
-      };
-      return buffer;
+  /** A maker of buffers that takes those for results from here. */
+  over(device: Maker): Maker {
+    return {
+      pushErrorScope: (filter) => device.pushErrorScope(filter),
+      popErrorScope: () => device.popErrorScope(),
+      createBuffer: (descriptor) =>
+        descriptor.usage === RESULT ? this.#result(device, descriptor.size) : device.createBuffer(descriptor),
     };
+  }
+
+  #result(device: Maker, bytes: number): GpuBuffer {
+    const size = Math.max(STEP, Math.ceil(bytes / STEP) * STEP);
+    this.#live++;
+    this.#liveBytes += size;
+    const idle = this.#idle.get(size)?.pop();
+    if (idle !== undefined) {
+      this.#idleBytes -= size;
+      return idle;
+    }
+    const { op } = this;
+    device.pushErrorScope('out-of-memory');
+    const buffer = device.createBuffer({ usage: RESULT | COPY_DST, size });
+    const verdict = device.popErrorScope().then((error) => {
+      this.#verdicts.delete(verdict);
+      if (error !== null) this.onOutOfMemory(op, `no memory for ${size} bytes: ${error.message}`);
+    });
+    this.#verdicts.add(verdict);
+    // gpu.js destroys the buffers of its arrays itself, so that the buffer must know where to go instead.
+    const destroy = buffer.destroy.bind(buffer);
+    buffer.destroy = () => {
+      if (this.#kept.has(buffer)) {
+        this.#kept.set(buffer, true);
+        return;
+      }
+      this.#live--;
+      this.#liveBytes -= size;
+      if (this.#idleBytes + size > MOST_IDLE_BYTES) destroy();
+      else this.#store(size, buffer);
+    };
+    return buffer;
   }
 
   /** Waits until it is known whether there was memory for everything. */
@@ -82,13 +88,13 @@ export class BufferPool {
     if (this.#verdicts.size > 0) await Promise.all(this.#verdicts);
   }
 
-  /** Keeps a buffer from being used for anything else, whoever gives it back. */
+  /** Keeps a buffer from being used for anything else, also after it was given back. */
   keep(buffer: GpuBuffer): void {
     if (!this.#kept.has(buffer)) this.#kept.set(buffer, false);
   }
 
   /** Ends that. */
-  letGo(buffer: GpuBuffer): void {
+  release(buffer: GpuBuffer): void {
     const givenBack = this.#kept.get(buffer);
     this.#kept.delete(buffer);
     if (givenBack) buffer.destroy();

@@ -31,23 +31,23 @@ export interface Runtime {
    * Queues a kernel. Its result may be used at once; it is there when the device has come to it.
    * @param threads how many, in each of the kernel's dimensions
    */
-  run(kernel: GpuKernel, threads: readonly number[], args: Argument[], tape?: Tape): Promise<Handle>;
-  /** What can note calls of `run` and submit them together; absent where there is no such thing. */
-  tape?(): Tape;
+  run(kernel: GpuKernel, threads: readonly number[], args: Argument[], capture?: RuntimeCapture): Promise<Handle>;
+  /** Captures the calls of `run` that name it, to submit them together; absent where that is not possible. */
+  beginCapture?(): RuntimeCapture;
 }
 
-/** Notes kernels as they are queued. */
-export interface Tape {
-  /** Ends the notes: from then on they can be run. */
+/** Kernels that are captured as they are queued. */
+export interface RuntimeCapture {
+  /** Ends the capture: from then on it can be replayed. */
   end(): void;
   /**
-   * Submits everything that was noted.
-   * @param copiesIn pairs of an array of the notes and one whose numbers it gets before
-   * @param results arrays of the notes whose numbers are wanted after
-   * @param carried pairs of arrays of the notes, of which the first gets the numbers of the second after
+   * Submits everything that was captured.
+   * @param copiesIn pairs of an array of the capture and one whose numbers it gets before
+   * @param results arrays of the capture whose numbers are read after
+   * @param carried pairs of arrays of the capture, of which the first gets the numbers of the second after
    * @returns fresh arrays with the results
    */
-  run(
+  replay(
     copiesIn: readonly (readonly [Handle, Handle])[],
     results: readonly Handle[],
     carried: readonly (readonly [Handle, Handle])[],

@@ -1,22 +1,11 @@
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail, TapegradError } from '../../errors.js';
 import type { MemoryInfo } from '../backend.js';
+import { CapturableDevice, type Device, type Limits } from './capture/device.js';
+import { type BufferHandle, WebGpuCapture } from './capture/webgpu.js';
 import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
-import { BufferPool, type GpuBuffer, type Maker, RESULT } from './pool.js';
-import { type Copy, type Pass, Plan, type RecordableDevice, Recorder } from './recorder.js';
-import { type Argument, type Handle, REMEDY, type Runtime, type Tape, Unavailable } from './runtime.js';
-
-interface Limits {
-  readonly maxStorageBufferBindingSize: number;
-  readonly maxBufferSize: number;
-}
-
-interface Device extends Maker, RecordableDevice {
-  createBuffer: Maker['createBuffer'];
-  onuncapturederror: ((event: { error: Error }) => void) | null;
-  readonly lost: Promise<{ reason: string; message: string }>;
-  readonly limits: Limits;
-}
+import { BufferPool } from './pool.js';
+import { type Argument, type Handle, REMEDY, type Runtime, type RuntimeCapture, Unavailable } from './runtime.js';
 
 interface Adapter {
   readonly info?: { readonly vendor: string; readonly architecture: string; readonly description: string };
@@ -26,13 +15,6 @@ interface Adapter {
 
 interface WebGpu {
   requestAdapter(options?: object): Promise<Adapter | null>;
-}
-
-/** An array as gpu.js has it on WebGPU. */
-interface BufferHandle extends Handle {
-  readonly buffer: GpuBuffer;
-  /** How many numbers there are at each place. */
-  componentCount: number;
 }
 
 /** navigator.gpu: the browser's own, or in Node that of the package webgpu. */
@@ -78,15 +60,14 @@ export class WebGpuRuntime implements Runtime {
   private constructor(
     private readonly gpu: GpuJs,
     private readonly adapter: Adapter,
-    readonly device: Device,
+    readonly device: CapturableDevice,
     private readonly pool: BufferPool,
-    private readonly recorder: Recorder,
   ) {
     const note = (op: string, message: string) => {
       this.#failure ??= new TapegradError(op, `the GPU failed: ${message}`, REMEDY);
     };
     pool.onOutOfMemory = note;
-    device.onuncapturederror = ({ error }) => note(this.pool.op, error.message);
+    device.inner.onuncapturederror = ({ error }) => note(this.pool.op, error.message);
     void device.lost.then(({ reason, message }) => {
       this.lost = `its device was lost, ${reason}: ${message}`;
     });
@@ -97,29 +78,29 @@ export class WebGpuRuntime implements Runtime {
     const api = await webGpu();
     const gpu = await gpuJs('webgpu');
     const pool = new BufferPool();
-    const recorder = new Recorder();
-    let found: { adapter: Adapter; device: Device } | undefined;
-    // gpu.js makes a buffer for every result. While it asks for its device, the request goes through here.
+    let found: { adapter: Adapter; device: CapturableDevice } | undefined;
+    // gpu.js takes its device from navigator.gpu, and from nowhere else: while it asks, it is answered with ours.
     const request = api.requestAdapter;
     api.requestAdapter = async (options) => {
       const adapter = await request.call(api, options);
       if (adapter === null) return null;
-      const requestDevice = adapter.requestDevice.bind(adapter);
-      adapter.requestDevice = async (descriptor) => {
-        const device = await requestDevice(descriptor);
-        pool.attach(device);
-        recorder.attach(device);
-        found = { adapter, device };
-        return device;
+      return {
+        info: adapter.info,
+        limits: adapter.limits,
+        requestDevice: async (descriptor) => {
+          const inner = await adapter.requestDevice(descriptor);
+          const device = new CapturableDevice(inner, pool.over(inner));
+          found = { adapter, device };
+          return device;
+        },
       };
-      return adapter;
     };
     try {
       const probe = gpu.createKernel('function () { return 1; }', { output: [1], pipeline: true });
       (await probe()).delete();
       if (!found)
         throw new Unavailable('gpu.js had taken a device before', 'call useDevice before using gpu.js yourself');
-      return new WebGpuRuntime(gpu, found.adapter, found.device, pool, recorder);
+      return new WebGpuRuntime(gpu, found.adapter, found.device, pool);
     } catch (error) {
       if (error instanceof Unavailable) throw error;
       const none = (error as Error).message.includes('no adapter');
@@ -157,7 +138,7 @@ export class WebGpuRuntime implements Runtime {
     return failure;
   }
 
-  async run(kernel: GpuKernel, threads: readonly number[], args: Argument[], tape?: WebGpuTape): Promise<Handle> {
+  async run(kernel: GpuKernel, threads: readonly number[], args: Argument[], capture?: WebGpuCapture): Promise<Handle> {
     if (this.lost !== null) throw new Error(this.lost);
     const size = threads.reduce((a, b) => a * b) * kernel.results;
     if (size * 4 > this.largest) {
@@ -174,8 +155,8 @@ export class WebGpuRuntime implements Runtime {
     this.pool.op = kernel.op;
     compiled.run.setOutput(threads);
     const queue = () => compiled.run(...args) as Promise<BufferHandle>;
-    // The first call of a kernel is queued later, when it has been compiled: a tape would not hear it.
-    const result = tape === undefined || isFirst ? queue() : tape.note(queue);
+    // The first call of a kernel is queued later, when it has been compiled: that would not be captured.
+    const result = capture === undefined || isFirst ? queue() : capture.add(queue);
     if (isFirst) {
       compiled.building = result
         .catch(() => {})
@@ -184,9 +165,9 @@ export class WebGpuRuntime implements Runtime {
         });
     }
     const handle = await result;
-    if (isFirst && tape !== undefined) {
+    if (isFirst && capture !== undefined) {
       handle.delete();
-      return this.run(kernel, threads, args, tape);
+      return this.run(kernel, threads, args, capture);
     }
     // The next kernel sees a flat array, whatever the threads were.
     handle.componentCount = 1;
@@ -194,71 +175,7 @@ export class WebGpuRuntime implements Runtime {
     return handle;
   }
 
-  tape(): Tape {
-    return new WebGpuTape(this.device, this.pool, this.recorder, () => this.lost);
-  }
-}
-
-class WebGpuTape implements Tape {
-  readonly #passes: Pass[] = [];
-  readonly #buffers = new Set<GpuBuffer>();
-  #plan: Plan | null = null;
-
-  constructor(
-    private readonly device: Device,
-    private readonly pool: BufferPool,
-    private readonly recorder: Recorder,
-    private readonly lost: () => string | null,
-  ) {}
-
-  /** Notes what `queue` submits at once; the buffers that it touches are kept for the plan. */
-  note<T>(queue: () => T): T {
-    const before = this.#passes.length;
-    const result = this.recorder.into(this.#passes, queue);
-    for (const { group, written } of this.#passes.slice(before)) {
-      for (const { resource } of group.entries) {
-        if (written.has(resource.buffer)) continue;
-        this.pool.keep(resource.buffer);
-        this.#buffers.add(resource.buffer);
-      }
-    }
-    return result;
-  }
-
-  end(): void {
-    this.#plan = new Plan(this.device, this.#passes);
-    this.#passes.length = 0;
-  }
-
-  run(
-    copiesIn: readonly (readonly [BufferHandle, BufferHandle])[],
-    results: readonly BufferHandle[],
-    carried: readonly (readonly [BufferHandle, BufferHandle])[],
-  ): Handle[] {
-    const lost = this.lost();
-    if (lost !== null) throw new Error(lost);
-    const fresh = results.map((result) => this.#like(result));
-    this.#plan!.run(
-      copiesIn.map(([inside, outside]) => [inside.buffer, outside.buffer]),
-      [
-        ...results.map((result, i): Copy => [result.buffer, fresh[i].buffer]),
-        ...carried.map(([before, after]): Copy => [after.buffer, before.buffer]),
-      ],
-    );
-    return fresh;
-  }
-
-  /** Another array of the same size. */
-  #like(handle: BufferHandle): BufferHandle {
-    const buffer = this.device.createBuffer({ size: handle.buffer.size, usage: RESULT });
-    const Class = handle.constructor as new (settings: object) => BufferHandle;
-    (buffer as { _refs?: number })._refs = 0;
-    return new Class({ ...handle, buffer });
-  }
-
-  destroy(): void {
-    this.#plan?.destroy();
-    for (const buffer of this.#buffers) this.pool.letGo(buffer);
-    this.#buffers.clear();
+  beginCapture(): RuntimeCapture {
+    return new WebGpuCapture(this.device, this.pool, () => this.lost);
   }
 }

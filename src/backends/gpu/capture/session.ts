@@ -1,0 +1,106 @@
+import { fail } from '../../../errors.js';
+import type { Capture } from '../../backend.js';
+import { ESCAPED, type Storage } from '../../storage.js';
+import type { RuntimeCapture } from '../runtime.js';
+import type { Cell, GpuStorage } from '../storage.js';
+import { GpuCapture } from './replay.js';
+
+/** What a capture needs of its backend. */
+export interface CaptureBackend {
+  /** A copy of its own, which is not captured. */
+  copyCell(cell: Cell, size: number): Cell;
+  make(size: number, cell: Cell): GpuStorage;
+  cellOf(storage: Storage): Cell;
+}
+
+/** A storage from outside that the captured function used. */
+export interface Outer {
+  /** The capture's own array of its numbers. */
+  readonly own: Cell;
+  /** Whose numbers are in it. */
+  from: Cell;
+}
+
+/** Refuses what cannot be captured. */
+export function refuse(what: string, remedy: string): never {
+  fail('compile', `the step ${what}, which cannot be captured`, remedy);
+}
+
+/** What a function does while it is captured. */
+export class CaptureSession {
+  readonly made = new Set<GpuStorage>();
+  readonly outer = new Map<GpuStorage, Outer>();
+  /** The numbers that storages from outside have now, as far as the function has changed them. */
+  readonly changed = new Map<GpuStorage, Cell>();
+  readonly cells: Cell[] = [];
+
+  #reads = false;
+
+  constructor(
+    readonly runtime: RuntimeCapture,
+    private readonly backend: CaptureBackend,
+  ) {}
+
+  /** The numbers of a storage as the function sees them. */
+  cellOf(x: GpuStorage): Cell | null {
+    if (this.made.has(x)) return null;
+    const changed = this.changed.get(x);
+    if (changed !== undefined) return changed;
+    let outer = this.outer.get(x);
+    if (outer === undefined) {
+      const from = this.backend.cellOf(x);
+      outer = { own: this.backend.copyCell(from, x.size), from };
+      this.outer.set(x, outer);
+    }
+    return outer.own;
+  }
+
+  /** A read is a promise, so what is wrong with it is said at the end. */
+  addRead(): void {
+    this.#reads = true;
+  }
+
+  replace(x: GpuStorage, cell: Cell): void {
+    x.version++;
+    this.changed.get(x)?.release();
+    this.changed.set(x, cell);
+  }
+
+  free(x: GpuStorage): void {
+    if (this.outer.has(x)) {
+      refuse(
+        'reads a tensor from before and then drops it, as gradients that add up do',
+        'call optimizer.zeroGrad() at the end of the step',
+      );
+    }
+    x.free();
+  }
+
+  /** Ends the session; `inputs` and `results` are the storages that the function got and gave. */
+  end(inputs: readonly GpuStorage[], results: readonly GpuStorage[]): Capture {
+    try {
+      if (this.#reads) refuse('reads a tensor', 'read what it returns, outside of it');
+      // Gradients are counted; what people have seen has a great many holders beside.
+      if ([...this.made].some((x) => x.references % ESCAPED > 0 && !x.freed && !results.includes(x))) {
+        refuse('leaves gradients behind', 'call optimizer.zeroGrad() at its end');
+      }
+    } catch (error) {
+      this.abandon();
+      throw error;
+    }
+    return new GpuCapture(this, this.backend, inputs, results);
+  }
+
+  /** Gives everything back; storages from outside keep the numbers that they had. */
+  abandon(): void {
+    for (const x of this.made) x.free();
+    for (const cell of this.changed.values()) cell.release();
+    for (const { own } of this.outer.values()) own.release();
+    void this.queued().then(() => this.runtime.destroy());
+  }
+
+  /** Ends when all that was called has been queued, or has failed. */
+  async queued(): Promise<void> {
+    await Promise.allSettled(this.cells.map((cell) => cell.handle));
+  }
+}

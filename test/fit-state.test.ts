@@ -77,7 +77,7 @@ describe('fit keeps the weights', () => {
   });
   it('and says when a step has overflowed, before it writes a checkpoint', async () => {
     const { model, options } = setting(24);
-    options.optimizer.options.lr = 3e38;
+    (options.optimizer as optim.SGD).options.lr = 3e38;
     const checkpoint = file();
     const huge: FitOptions['loss'] = { forward: (p, t) => new nn.MSELoss().forward(p, t).mul(1e6) };
     const error = await errorOf(() => fit(model, { ...options, loss: huge, checkpoint }));
@@ -168,11 +168,11 @@ describe('checkpoints', () => {
     const { model, options } = setting();
     const checkpoint = file();
     await fit(model, { ...options, checkpoint });
-    options.optimizer.options.lr = 5;
+    (options.optimizer as optim.SGD).options.lr = 5;
     await fit(model, { ...options, checkpoint, epochs: 2, resume: true });
-    expect(options.optimizer.options.lr).toBe(0.1);
+    expect((options.optimizer as optim.SGD).options.lr).toBe(0.1);
     await fit(model, { ...options, checkpoint, epochs: 3, resume: { lr: 0.01 } });
-    expect(options.optimizer.options.lr).toBe(0.01);
+    expect((options.optimizer as optim.SGD).options.lr).toBe(0.01);
   });
 });
 
@@ -217,7 +217,7 @@ describe('steps', () => {
   it('a sum is reported as the mean of the samples', async () => {
     const report = async (loss: FitOptions['loss'], lossReduction?: 'sum') => {
       const { model, options, loader } = setting(16);
-      options.optimizer.options.lr = 0;
+      (options.optimizer as optim.SGD).options.lr = 0;
       const { epochs } = await fit(model, { ...options, validation: loader(), loss, lossReduction });
       return [epochs[0].loss, epochs[0].validation!.loss];
     };

@@ -29,13 +29,27 @@ export interface StepOptions {
   guard?: Tensor;
 }
 
+/** What training needs of an optimizer, whatever its numbers are. */
+export interface AnyOptimizer {
+  /** The parameters in groups, each with its numbers. */
+  readonly paramGroups: readonly { readonly params: readonly Tensor[]; lr: number }[];
+  /** Updates every parameter that has a gradient, in place. */
+  step(options?: StepOptions): void;
+  /** Forgets the gradients of all parameters. */
+  zeroGrad(): void;
+  /** Everything that the next step depends on beside parameters and gradients, as tensors by name. */
+  stateDict(): StateDict;
+  /** Continues from a saved state. */
+  loadStateDict(state: StateDict): void;
+}
+
 const NO_OPTIONS: StepOptions = {};
 
 /**
  * The base of all optimizers: parameters in groups, their state as named tensors, and what is saved of them. A subclass
  * names its numbers and its state, and updates one parameter. As torch.optim.Optimizer.
  */
-export abstract class Optimizer<O extends object = object> {
+export abstract class Optimizer<O extends { lr: number }> implements AnyOptimizer {
   /** The parameters with their numbers, one group unless there were more; `group.lr` may be changed between steps. */
   readonly paramGroups: readonly ParamGroup<O>[] = [];
   /** What is remembered of each parameter; nothing before its first step. */
@@ -70,7 +84,7 @@ export abstract class Optimizer<O extends object = object> {
       fail(op, 'there are no parameters', 'pass model.parameters() of a model whose layers are ordinary fields');
     if (options !== undefined && (typeof options !== 'object' || options === null || 'params' in options))
       fail(op, `options are ${describe(options)}`, 'pass an object such as { lr: 0.1 }');
-    this.#defaults = { ...options };
+    this.#defaults = { ...(options as Partial<O>) };
     if (isGroup(items[0])) {
       for (const group of items) this.addParamGroup(group as ParamGroupOptions<O>);
     } else {

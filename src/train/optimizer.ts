@@ -1,12 +1,16 @@
 import type { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
-import { SGD, type SGDState } from '../optim/sgd.js';
+import type { AnyOptimizer as Optimizer } from '../optim/optimizer.js';
 
 // Everything in fit and its checkpoints that depends on the optimizer.
 
-export type Optimizer = SGD;
+export type { Optimizer };
 
-export const isOptimizer = (value: unknown): value is Optimizer => value instanceof SGD;
+export function isOptimizer(value: unknown): value is Optimizer {
+  if (typeof value !== 'object' || value === null) return false;
+  const { paramGroups, step, stateDict, loadStateDict } = value as Partial<Optimizer>;
+  return Array.isArray(paramGroups) && [step, stateDict, loadStateDict].every((f) => typeof f === 'function');
+}
 
 /** The parameters that an optimizer updates. */
 export const ownedBy = (optimizer: Optimizer): readonly Tensor[] =>
@@ -24,7 +28,7 @@ export function setLearningRate(optimizer: Optimizer, lr: number): void {
 
 /** The optimizer state in checkpoints of version 1: options, and which velocities are stored as tensors. */
 export interface OptimizerV1 {
-  options: SGDState['options'];
+  options: object;
   velocities: boolean[];
 }
 
@@ -42,7 +46,9 @@ export function loadOptimizer(optimizer: Optimizer, tensors: StateDict, v1: Opti
     const trained = owned.filter((p) => p.requiresGrad);
     const velocities =
       kept.length === trained.length ? owned.map((p) => (p.requiresGrad ? kept[trained.indexOf(p)] : null)) : kept;
-    optimizer.loadStateDict({ options: v1.options, velocities });
+    // Only SGD existed then; it accepts this form.
+    const { loadStateDict }: { loadStateDict(state: object): void } = optimizer;
+    loadStateDict.call(optimizer, { options: v1.options, velocities });
   }
 }
 

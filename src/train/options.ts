@@ -191,7 +191,12 @@ export function lossReduction({
 }
 
 function checkOptimizer(model: Module, optimizer: Optimizer): void {
-  if (!isOptimizer(optimizer)) fail('fit', `optimizer is ${describe(optimizer)}`, 'pass an optim.SGD');
+  if (!isOptimizer(optimizer))
+    fail(
+      'fit',
+      `optimizer is ${describe(optimizer)}`,
+      'pass an optimizer such as new optim.SGD(model.parameters(), { lr: 0.1 })',
+    );
   const own = new Set(model.parameters());
   const owned = ownedBy(optimizer);
   const trained = owned.filter((p) => own.has(p));

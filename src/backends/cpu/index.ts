@@ -47,15 +47,18 @@ export class CpuBackend implements Backend {
   /** The arguments of the running fused kernel. */
   readonly #args: number[] = new Array<number>(12).fill(0);
 
-  /** @param libraries kernels that are preferred to those of the build */
+  /** @param libraries makers of libraries whose kernels are preferred to those of the build, given the heap's memory */
   constructor(
     private readonly build: Build,
     threads = 1,
-    libraries: readonly KernelLibrary[] = [],
+    libraries: readonly ((memory: WebAssembly.Memory) => KernelLibrary)[] = [],
   ) {
     const { kernels, module, memory } = instantiate(build);
     this.#kernels = kernels;
-    this.#libraries = new Libraries(libraries, { find: (name) => kernels[name] });
+    this.#libraries = new Libraries(
+      libraries.map((make) => make(memory)),
+      { find: (name) => kernels[name] },
+    );
     this.#heap = new Heap(memory, RESERVED + kernels.gemm_scratch!(MAX_THREADS));
     this.pool = new Pool(kernels, module, memory);
     this.pool.threads = threads;
@@ -354,7 +357,7 @@ export class CpuBackend implements Backend {
     return out;
   }
 
-  /** Holds a storage at an address of `memory` until it is unpinned as often. @internal */
+  /** Holds a storage at an address in the heap's memory until it is unpinned as often. @internal */
   pin(x: Storage): number {
     return this.#heap.pin(x as Block);
   }

@@ -21,6 +21,7 @@ import {
 } from '../src/index.js';
 import { parseIdx } from '../src/io/index.js';
 import { table } from '../src/ops/table.js';
+import { examples } from './examples-of-ops.js';
 import { errorOf, sampleTensor } from './helpers.js';
 
 // What people do who know other libraries, or who slip.
@@ -264,7 +265,7 @@ describe('shapes', () => {
     w.mul(2).sum().backward();
     made.push(w.grad!);
     for (const row of table.general) {
-      for (const { shapes, attributes, values } of row.examples) {
+      for (const { shapes, attributes, values } of examples.general[row.name]) {
         const inputs = shapes.map((s, i) =>
           values?.[i] ? tensor([...values[i]], { shape: s }) : sampleTensor(s, [0.1, 1], i + 1, 'cpu', false),
         );

@@ -21,72 +21,54 @@ export interface UnaryMethods {
   tanh(): Tensor;
 }
 
-const specials = [0, -0, 1, -1, Infinity, -Infinity, NaN];
-
 export const unary = /* @__PURE__ */ unaryRows({
   neg: {
     f: (x) => -x,
     gpu: '-x',
     saves: 'nothing',
     grad: (g) => g.neg(),
-    domain: [-5, 5],
-    edges: specials,
   },
   exp: {
     f: Math.exp,
     gpu: 'expOf(x)',
     saves: 'output',
     grad: (g, _, y) => g.mul(y),
-    domain: [-10, 10],
-    edges: [...specials, 88.72, 88.73, 100, -87.3, -100, -103.9, -105, 1e-30],
   },
   log: {
     f: Math.log,
     gpu: 'logOf(x)',
     saves: 'inputs',
     grad: (g, x) => g.div(x),
-    domain: [0.1, 10],
-    edges: [...specials, 1e-40, 1.1754944e-38, 3.4e38, 0.99999994, 1.0000001],
   },
   sqrt: {
     f: Math.sqrt,
     gpu: 'Math.sqrt(x)',
     saves: 'output',
     grad: (g, _, y) => g.div(y.mul(2)),
-    domain: [0.1, 10],
-    edges: [...specials, 1e-40, 3.4e38],
   },
   abs: {
     f: Math.abs,
     gpu: 'Math.abs(x)',
     saves: 'inputs',
     grad: (g, x) => g.mul(x.detach().gt(0).sub(x.detach().lt(0))),
-    domain: [-5, 5],
-    edges: specials,
   },
   relu: {
     f: (x) => (x < 0 ? 0 : x),
     gpu: 'x < 0 ? 0 : x',
     saves: 'output',
     grad: (g, _, y) => reluGrad(g, y),
-    domain: [-5, 5],
-    edges: specials,
   },
   sigmoid: {
     f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
     gpu: 'x >= 0 ? 1 / (1 + expOf(-x)) : expOf(x) / (1 + expOf(x))',
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y.neg().add(1))),
-    domain: [-10, 10],
-    edges: [...specials, 100, -87, -100, -104, 20, -20],
   },
   tanh: {
     f: Math.tanh,
     gpu: 'tanhOf(x)',
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y).neg().add(1)),
-    domain: [-4, 4],
-    edges: [...specials, 0.625, 0.6249999, -0.625, 9, 100, -100, 1e-30],
   },
 } satisfies Record<keyof UnaryMethods, UnaryRow>);
 
@@ -114,9 +96,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'nothing',
     gradA: (g) => g,
     gradB: (g) => g,
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
   sub: {
     f: (a, b) => a - b,
@@ -124,9 +103,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'nothing',
     gradA: (g) => g,
     gradB: (g) => g.neg(),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
   mul: {
     f: (a, b) => a * b,
@@ -134,9 +110,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, _, b) => g.mul(b),
     gradB: (g, a) => g.mul(a),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
   div: {
     f: (a, b) => a / b,
@@ -144,9 +117,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'both',
     gradA: (g, _, b) => g.div(b),
     gradB: (g, _, b, y) => g.mul(y).div(b).neg(),
-    domainA: [-5, 5],
-    domainB: [0.5, 5],
-    edges: specials,
   },
   pow: {
     f: (a, b) => (a === 1 || b === 0 ? 1 : a === -1 && Math.abs(b) === Infinity ? 1 : a ** b),
@@ -155,9 +125,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     // a^0 has the gradient 0 even where a^-1 is infinite, and 0^b does not move with b > 0, although ln 0 is infinite.
     gradA: (g, a, b) => g.mul(b).mul(a.pow(b.sub(1).mul(b.detach().eq(0).neg().add(1)))),
     gradB: (g, a, _, y) => g.mul(y).mul(a.add(a.detach().eq(0)).log()),
-    domainA: [0.2, 3],
-    domainB: [-2, 3],
-    edges: [0, 1, -1, 2, 0.5, -2, Infinity, NaN],
   },
   maximum: {
     f: Math.max,
@@ -165,9 +132,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(wins(a, b, 'gt')),
     gradB: (g, a, b) => g.mul(wins(b, a, 'gt')),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
   minimum: {
     f: Math.min,
@@ -175,9 +139,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(wins(a, b, 'lt')),
     gradB: (g, a, b) => g.mul(wins(b, a, 'lt')),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
 } satisfies Record<keyof BinaryMethods, BinaryRow>);
 
@@ -190,9 +151,6 @@ export const gradients = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, _, b) => reluGrad(g, b),
     gradB: (_, __, b) => b.detach().mul(0),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
 } satisfies Record<string, BinaryRow>);
 
@@ -217,7 +175,7 @@ export interface CompareMethods {
 }
 
 export const compare = /* @__PURE__ */ compareRows({
-  eq: { f: (a, b) => (a === b ? 1 : 0), gpu: 'a === b ? 1 : 0', differentiable: false, edges: specials },
-  gt: { f: (a, b) => (a > b ? 1 : 0), gpu: 'a > b ? 1 : 0', differentiable: false, edges: specials },
-  lt: { f: (a, b) => (a < b ? 1 : 0), gpu: 'a < b ? 1 : 0', differentiable: false, edges: specials },
+  eq: { f: (a, b) => (a === b ? 1 : 0), gpu: 'a === b ? 1 : 0', differentiable: false },
+  gt: { f: (a, b) => (a > b ? 1 : 0), gpu: 'a > b ? 1 : 0', differentiable: false },
+  lt: { f: (a, b) => (a < b ? 1 : 0), gpu: 'a < b ? 1 : 0', differentiable: false },
 } satisfies Record<keyof CompareMethods, CompareRow>);

@@ -29,9 +29,6 @@ export const losses = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sub(b)).mul(2),
     gradB: (g, a, b) => g.mul(b.sub(a)).mul(2),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: [0, -0, 1, Infinity, NaN],
   },
   /** -(b ln a + (1 - b) ln(1 - a)) for a probability a, the logarithms kept above -100. */
   binaryCrossEntropy: {
@@ -40,9 +37,6 @@ export const losses = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sub(b)).div(a.mul(a.neg().add(1)).maximum(DENOMINATOR_FLOOR)),
     gradB: (g, a) => g.mul(a.neg().add(1).log().maximum(LOG_FLOOR).sub(a.log().maximum(LOG_FLOOR))),
-    domainA: [0.05, 0.95],
-    domainB: [0.05, 0.95],
-    edges: [0, 1, 0.5],
   },
   /** The same for a logit a, without the detour that would lose its digits. */
   binaryCrossEntropyWithLogits: {
@@ -51,9 +45,6 @@ export const losses = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sigmoid().sub(b)),
     gradB: (g, a) => g.mul(a).neg(),
-    domainA: [-5, 5],
-    domainB: [0, 1],
-    edges: [0, -0, 1, 100, -100],
   },
 } satisfies Record<string, BinaryRow>);
 
@@ -69,7 +60,6 @@ export const gather: NamedGeneral<null> = /* @__PURE__ */ generalRow('gather', {
   },
   saves: 'inputs',
   grad: (g, node) => [dispatch(scatter, [g, node.input(1)], node.shapes[0][1]), null],
-  examples: [{ shapes: [[4, 3], [4]], attributes: null, values: { 1: [2, 0, 1, 1] } }],
 });
 
 /** out[r, index[r]] = x[r], 0 elsewhere; the attribute is the number of columns. */
@@ -81,7 +71,6 @@ export const scatter: NamedGeneral<number> = /* @__PURE__ */ generalRow('scatter
   },
   saves: 'inputs',
   grad: (g, node) => [dispatch(gather, [g, node.input(1)], null), null],
-  examples: [{ shapes: [[4], [4]], attributes: 3, values: { 1: [2, 0, 1, 1] } }],
 });
 
 /** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
@@ -99,10 +88,6 @@ export const squaredError: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squa
     return [node.needs(0) ? gradient(a, b) : null, node.needs(1) ? gradient(b, a) : null];
   },
   equals: ([a, b], scale) => a.sub(b).pow(2).sum().mul(scale),
-  examples: [
-    { shapes: [[3, 7], [3, 7]], attributes: 0.5 }, // biome-ignore format: one line
-    { shapes: [[300], [300]], attributes: 1 / 300 }, // biome-ignore format: one line
-  ],
 });
 
 /** 2 scale g (a - b) for a scalar g. */
@@ -133,10 +118,7 @@ export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('
       .sub(b)
       .mul(g)
       .mul(2 * scale),
-  examples: [{ shapes: [[3, 7], [3, 7], []], attributes: 0.5 }],
 });
-
-const someLabels = { 1: [2, 0, 1, 1] };
 
 /** -log softmax(x)[r, index[r]] for every row of x [rows, cols]; index [rows]. */
 export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossEntropy', {
@@ -156,7 +138,6 @@ export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossE
     dispatch(gather, [x.logSoftmax(1), index], null)
       .neg()
       .add(0),
-  examples: [{ shapes: [[4, 3], [4]], attributes: null, values: someLabels }],
 });
 
 /** What becomes of the rows' losses. */
@@ -179,10 +160,6 @@ export const crossEntropyTotal: NamedGeneral<Reduction> = /* @__PURE__ */ genera
     dispatch(gather, [x.logSoftmax(1), index], null)
       [reduction]()
       .neg(),
-  examples: [
-    { shapes: [[4, 3], [4]], attributes: 'sum', values: someLabels },
-    { shapes: [[4, 3], [4]], attributes: 'mean', values: someLabels },
-  ],
 });
 
 /** scale g (softmax(x) - onehot(index)) for a scalar g. */
@@ -209,7 +186,6 @@ export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('
     const hits = dispatch(scatter, [ones(index), index], x.dims[1]);
     return x.softmax(1).sub(hits).mul(g).mul(scale);
   },
-  examples: [{ shapes: [[4, 3], [4], []], attributes: 0.25, values: someLabels }],
 });
 
 function ones(like: Tensor): Tensor {

@@ -86,71 +86,6 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
       node.needs(1) ? gradientB() : null,
     ];
   },
-  examples: [
-    {
-      shapes: [
-        [3, 4],
-        [4, 5],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [4, 3],
-        [4, 5],
-      ],
-      attributes: { a: true, b: false },
-    },
-    {
-      shapes: [
-        [3, 4],
-        [5, 4],
-      ],
-      attributes: { a: false, b: true },
-    },
-    {
-      shapes: [
-        [4, 3],
-        [5, 4],
-      ],
-      attributes: { a: true, b: true },
-    },
-    {
-      shapes: [
-        [2, 3, 4],
-        [4, 2],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [2, 1, 3, 4],
-        [3, 4, 2],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [17, 33],
-        [33, 9],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [1, 7],
-        [7, 5],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [6, 7],
-        [7, 1],
-      ],
-      attributes: { a: false, b: false },
-    },
-  ],
 });
 
 function times(a: Tensor, b: Tensor, ta: boolean, tb: boolean): Tensor {
@@ -240,27 +175,6 @@ export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow
     const y = bias ? product.add(bias) : product;
     return relu ? y.relu() : y;
   },
-  examples: [
-    { shapes: [[3, 4], [5, 4], [5]], attributes: { relu: false } },
-    {
-      shapes: [
-        [3, 4],
-        [5, 4],
-      ],
-      attributes: { relu: false },
-    },
-    { shapes: [[4], [5, 4], [5]], attributes: { relu: false } },
-    { shapes: [[2, 3, 4], [5, 4], [5]], attributes: { relu: false } },
-    { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: false } },
-    { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: true } },
-    {
-      shapes: [
-        [2, 3, 4],
-        [5, 4],
-      ],
-      attributes: { relu: true },
-    },
-  ],
 });
 
 /** A linear layer without inputs, or without samples: what is left is the bias. */

@@ -15,7 +15,6 @@ export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
   forward: ([x]) => new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout)),
   saves: 'nothing',
   grad: (g) => [g],
-  examples: [{ shapes: [[2, 3]], attributes: null }],
 });
 
 /** The attributes: from where, to where. */
@@ -25,7 +24,6 @@ export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ g
   },
   saves: 'nothing',
   grad: (g, _, [from, to]) => [dispatch(move, [g], [to, from])],
-  examples: [],
 });
 
 export function applyClone(x: Tensor): Tensor {

@@ -26,10 +26,6 @@ export interface UnaryRow {
   saves: Saves;
   /** The gradient of x; x and y are there if the row saves them. */
   grad(g: Tensor, x: Tensor, y: Tensor): Tensor;
-  /** Where generated tests draw x from. */
-  domain: readonly [number, number];
-  /** Further values that generated tests try. */
-  edges: readonly number[];
 }
 
 /** y = f(a, b), element by element under broadcasting. */
@@ -40,9 +36,6 @@ export interface BinaryRow {
   saves: Saves;
   gradA(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
   gradB(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
-  domainA: readonly [number, number];
-  domainB: readonly [number, number];
-  edges: readonly number[];
 }
 
 /** A 0/1 mask from two operands: a constant, which no gradient reaches. */
@@ -50,7 +43,6 @@ export interface CompareRow {
   f(a: number, b: number): number;
   gpu: string;
   differentiable: false;
-  edges: readonly number[];
 }
 
 /** A reduction over dimensions. */
@@ -68,14 +60,6 @@ export interface ReduceRow {
   saves: Saves;
 }
 
-/** One way to call a general row, for the generated tests. */
-export interface Example<A> {
-  readonly shapes: readonly (readonly number[])[];
-  readonly attributes: A;
-  /** Inputs whose values are not free, by position. */
-  readonly values?: { readonly [input: number]: readonly number[] };
-}
-
 /** An operation with a shape rule of its own. */
 export interface GeneralRow<A> {
   /** Computes the result with backend calls. */
@@ -85,7 +69,6 @@ export interface GeneralRow<A> {
   grad(g: Tensor, node: Node, attributes: A): (Tensor | null)[];
   /** The same result from simpler operations, for rows that fuse them. */
   equals?(inputs: readonly Tensor[], attributes: A): Tensor;
-  examples: readonly Example<A>[];
 }
 
 export type NamedUnary = UnaryRow & UnaryKernel & Operation<null> & BackwardRule;

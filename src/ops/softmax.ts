@@ -20,12 +20,6 @@ function overLast(x: Tensor, log: boolean): Tensor {
   return new Tensor(denseLike(x.layout), storage);
 }
 
-const examples = [
-  { shapes: [[3, 5]], attributes: null },
-  { shapes: [[2, 3, 17]], attributes: null },
-  { shapes: [[7]], attributes: null },
-];
-
 /** Over the last dimension. */
 export const softmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('softmax', {
   forward: ([x]) => overLast(x, false),
@@ -38,7 +32,6 @@ export const softmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('softmax',
     const e = x.sub(x.detach().max(-1, true)).exp();
     return e.div(e.sum(-1, true));
   },
-  examples,
 });
 
 /** Over the last dimension. */
@@ -50,7 +43,6 @@ export const logSoftmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('logSof
     const z = x.sub(x.detach().max(-1, true));
     return z.sub(z.exp().sum(-1, true).log());
   },
-  examples,
 });
 
 export function applySoftmax(row: typeof softmax, x: Tensor, dim: number): Tensor {

@@ -85,10 +85,6 @@ export const reshape: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
   },
   saves: 'nothing',
   grad: (g, node) => [reshapeTo(g, node.shapes[0])],
-  examples: [
-    { shapes: [[2, 6]], attributes: [3, 4] },
-    { shapes: [[]], attributes: [1, 1] },
-  ],
 });
 
 /** Dimension i of the result is dimension order[i] of x. */
@@ -110,13 +106,6 @@ export const permute: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
     for (let i = 0; i < order.length; i++) inverse[order[i]] = i;
     return [dispatch(permute, [g], inverse)];
   },
-  examples: [
-    { shapes: [[3, 4]], attributes: [1, 0] },
-    { shapes: [[2, 3, 4]], attributes: [2, 1, 0] },
-    { shapes: [[2, 3, 4]], attributes: [1, 0, 2] },
-    { shapes: [[2, 3, 4]], attributes: [2, 0, 1] },
-    { shapes: [[2, 5, 6]], attributes: [0, 2, 1] },
-  ],
 });
 
 /** A range of one dimension. */
@@ -134,11 +123,6 @@ export const narrow: NamedGeneral<Range> = /* @__PURE__ */ generalRow('narrow', 
   },
   saves: 'nothing',
   grad: (g, node, { dim, start }) => [dispatch(narrowBackward, [g], { dim, start, length: node.shapes[0][dim] })],
-  examples: [
-    { shapes: [[5, 3]], attributes: { dim: 0, start: 1, length: 2 } },
-    { shapes: [[2, 5, 3]], attributes: { dim: 1, start: 3, length: 2 } },
-    { shapes: [[4, 6]], attributes: { dim: 1, start: 0, length: 1 } },
-  ],
 });
 
 /** Zeros with g at `start` of a dimension of `length` elements: the gradient of narrow. */
@@ -152,10 +136,6 @@ export const narrowBackward: NamedGeneral<Range> = /* @__PURE__ */ generalRow('n
   },
   saves: 'nothing',
   grad: (gg, node, { dim, start }) => [dispatch(narrow, [gg], { dim, start, length: node.shapes[0][dim] })],
-  examples: [
-    { shapes: [[2, 3]], attributes: { dim: 0, start: 1, length: 5 } },
-    { shapes: [[2, 2, 3]], attributes: { dim: 1, start: 3, length: 5 } },
-  ],
 });
 
 /** Repeats x along new or one-element dimensions, as broadcasting does. */
@@ -163,11 +143,6 @@ export const expand: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRo
   forward: ([x], shape) => viewOf(x, shape, broadcastStrides(x.dims, shape, x.layout.strides)),
   saves: 'nothing',
   grad: (g, node) => [sumTo(g, node.shapes[0])],
-  examples: [
-    { shapes: [[3, 1]], attributes: [2, 3, 4] },
-    { shapes: [[]], attributes: [5] },
-    { shapes: [[4]], attributes: [3, 4] },
-  ],
 });
 
 /** Addition over a dimension, as a kernel: what the sum row and the gradients of broadcasting share. */
@@ -203,19 +178,12 @@ export const unbroadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ gene
   },
   saves: 'nothing',
   grad: (g, node) => [broadcastTo(g, node.shapes[0])],
-  examples: [
-    { shapes: [[2, 3, 4]], attributes: [3, 1] },
-    { shapes: [[2, 3, 4]], attributes: [4] },
-    { shapes: [[2, 3, 4]], attributes: [] },
-    { shapes: [[4, 3, 2]], attributes: [4, 1, 2] },
-  ],
 });
 
 export const contiguous: NamedGeneral<null> = /* @__PURE__ */ generalRow('contiguous', {
   forward: ([x]) => new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout)),
   saves: 'nothing',
   grad: (g) => [g],
-  examples: [{ shapes: [[2, 3]], attributes: null }],
 });
 
 export function reshapeTo(x: Tensor, shape: readonly number[]): Tensor {

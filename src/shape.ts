@@ -13,7 +13,7 @@ export function sizeOf(shape: readonly number[]): number {
   return size;
 }
 
-/** Requires an array of whole numbers of at least 1 whose product is a possible size, and returns a frozen copy. */
+/** Requires an array of integers of at least 0 whose product is a possible size, and returns a frozen copy. */
 export function checkShape(op: string, shape: unknown): readonly number[] {
   if (!Array.isArray(shape)) {
     fail(op, `shape is ${describe(shape)}`, `pass one array of integers, as in ${op}([2, 3])`);

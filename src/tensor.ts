@@ -13,8 +13,9 @@ export type NestedArray = number | NestedArray[];
 
 /** A tensor as JSON.stringify writes it. `tensor` takes it back. */
 export interface TensorJSON {
+  /** The dimensions; [] for a scalar. */
   readonly shape: readonly number[];
-  /** Row-major. JSON has no numbers for 'NaN', 'Infinity' and '-Infinity', so these are texts. */
+  /** The elements in row-major order. JSON has no NaN and no infinities: 'NaN', 'Infinity' and '-Infinity' are strings. */
   readonly data: readonly (number | string)[];
 }
 
@@ -22,7 +23,7 @@ export interface TensorJSON {
 const notCloneable = () => 'A tensor cannot be cloned or posted. Send x.shape and await x.data() instead.';
 
 /**
- * An array of float32 numbers with a shape, which remembers how it was made where a gradient may be asked for.
+ * An array of float32 numbers with a shape, with the history that `backward` needs.
  *
  * Make one with `tensor`, `zeros`, `randn` and the like. The operations are documented on the interfaces that this class
  * extends; all but `copyFrom` leave their operands as they are. A tensor is a storage, which holds the numbers, and a
@@ -36,16 +37,16 @@ export class Tensor {
   layout: Layout;
   /** The step that made this tensor, where gradients flow through it. @internal */
   node: Node | null = null;
-  /** Nobody but the graph can see this tensor, so it dies with it. @internal */
+  /** Whether only the graph refers to this tensor, so that it is freed with the graph. @internal */
   hidden = false;
-  /** The gradient, for the library's own eyes. @internal */
+  /** The gradient, without the bookkeeping of the public accessor. @internal */
   gradient: Tensor | null = null;
   /** The gradient that has reached this leaf in the running pass. @internal */
   pending: Tensor | null = null;
   /** @internal */
   readonly cannotBeCloned = notCloneable;
   private frozenShape: readonly number[] | null = null;
-  /** Whether a leaf wants a gradient. 'frozen' remembers that it did once, so that a frozen parameter stays a parameter. */
+  /** Whether a leaf requires a gradient. 'frozen': not any more, but it stays a parameter. */
   private leafGrad: boolean | 'frozen' = false;
   // TypeScript's private, not JavaScript's: V8 reads fields of the latter kind slowly where subclasses have them too.
   private held: Storage | null;
@@ -58,16 +59,18 @@ export class Tensor {
     lifetime.track(storage);
   }
 
-  /**
-   * The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape.
-   * @throws TapegradError when set to something of another shape or device, or to what is not a tensor
-   */
+  /** The gradient that `backward` accumulated, of the shape of this tensor; null if there is none. Only leaves get one. */
   get grad(): Tensor | null {
     const { gradient } = this;
     if (gradient !== null) lifetime.markEscaped(gradient.storage);
     return gradient;
   }
 
+  /**
+   * Replaces the gradient, or removes it.
+   * @param value null, or a tensor of the same shape on the same device
+   * @throws TapegradError for a tensor of another shape or device, and for a value that is not a tensor
+   */
   set grad(value: Tensor | null) {
     if (value !== null) {
       checkGradient(this, value);
@@ -110,11 +113,16 @@ export class Tensor {
     return this.backend.device;
   }
 
-  /** Whether `backward` computes a gradient for this tensor; may be set on leaves. */
+  /** Whether `backward` computes a gradient for this tensor or for a leaf that it was computed from. */
   get requiresGrad(): boolean {
     return this.leafGrad === true || this.node !== null;
   }
 
+  /**
+   * Sets whether `backward` computes a gradient for this leaf.
+   * @param value true or false; on a result of a differentiable operation only true, which changes nothing
+   * @throws TapegradError for false on a result, and for a value that is not a boolean
+   */
   set requiresGrad(value: boolean) {
     if (typeof value !== 'boolean') fail('requiresGrad', `the value is ${String(value)}`, 'set true or false');
     if (this.node !== null) {

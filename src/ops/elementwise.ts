@@ -2,22 +2,47 @@ import type { Tensor } from '../tensor.js';
 import { applyBinary, binaryRows, compareRows, unaryRows } from './families.js';
 import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
 
+/** Element-wise functions of one tensor. */
 export interface UnaryMethods {
-  /** -x, element by element. Derivative -1. */
+  /**
+   * -x, element by element. Derivative -1.
+   * @returns a tensor of the same shape
+   */
   neg(): Tensor;
-  /** e^x, element by element. Derivative y. */
+  /**
+   * y = e^x, element by element. Derivative y.
+   * @returns a tensor of the same shape
+   */
   exp(): Tensor;
-  /** Natural logarithm, element by element; -Infinity at 0, NaN below. Derivative 1 / x. */
+  /**
+   * The natural logarithm, element by element. Derivative 1 / x.
+   * @returns a tensor of the same shape; -Infinity where x is 0, NaN where it is negative
+   */
   log(): Tensor;
-  /** Square root, element by element; NaN below 0. Derivative 1 / (2 y). */
+  /**
+   * The square root y, element by element. Derivative 1 / (2 y).
+   * @returns a tensor of the same shape; NaN where x is negative
+   */
   sqrt(): Tensor;
-  /** Absolute value, element by element. Derivative the sign of x, 0 at 0. */
+  /**
+   * The absolute value, element by element. Derivative: the sign of x, 0 at 0.
+   * @returns a tensor of the same shape
+   */
   abs(): Tensor;
-  /** max(x, 0), element by element. Derivative 1 above 0, else 0. */
+  /**
+   * max(x, 0), element by element. Derivative 1 where x > 0, else 0.
+   * @returns a tensor of the same shape; NaN where x is NaN
+   */
   relu(): Tensor;
-  /** The logistic function 1 / (1 + e^-x), element by element. Derivative y (1 - y). */
+  /**
+   * The logistic function y = 1 / (1 + e^-x), element by element. Derivative y (1 - y).
+   * @returns a tensor of the same shape
+   */
   sigmoid(): Tensor;
-  /** Hyperbolic tangent, element by element. Derivative 1 - y². */
+  /**
+   * The hyperbolic tangent y, element by element. Derivative 1 - y².
+   * @returns a tensor of the same shape
+   */
   tanh(): Tensor;
 }
 
@@ -72,20 +97,56 @@ export const unary = /* @__PURE__ */ unaryRows({
   },
 } satisfies Record<keyof UnaryMethods, UnaryRow>);
 
+/** Element-wise functions of two tensors a and b; shapes broadcast as in NumPy. */
 export interface BinaryMethods {
-  /** a + b, element by element under broadcasting. Derivatives 1 and 1. @throws TapegradError for shapes that do not go together */
+  /**
+   * a + b, element by element. Derivatives 1 and 1.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   add(other: Tensor | number): Tensor;
-  /** a - b, element by element under broadcasting. Derivatives 1 and -1. @throws TapegradError for shapes that do not go together */
+  /**
+   * a - b, element by element. Derivatives 1 and -1.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   sub(other: Tensor | number): Tensor;
-  /** a b, element by element under broadcasting. Derivatives b and a. @throws TapegradError for shapes that do not go together */
+  /**
+   * a b, element by element. Derivatives b and a.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   mul(other: Tensor | number): Tensor;
-  /** a / b, element by element under broadcasting. Derivatives 1 / b and -y / b. @throws TapegradError for shapes that do not go together */
+  /**
+   * y = a / b, element by element. Derivatives 1 / b and -y / b.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   div(other: Tensor | number): Tensor;
-  /** a^b, element by element under broadcasting; NaN for a negative a with a fractional b. Derivatives b a^(b-1) and y ln a (0 where a is 0). @throws TapegradError for shapes that do not go together */
+  /**
+   * y = a^b, element by element. Derivatives b a^(b-1) and y ln a (0 where a is 0).
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape; NaN for a negative a with a b that is not an integer
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   pow(other: Tensor | number): Tensor;
-  /** The larger of a and b under broadcasting; NaN if one is NaN. The gradient goes to the larger, halved between equals. @throws TapegradError for shapes that do not go together */
+  /**
+   * The larger of a and b, element by element. The derivative is 1 for the larger, 1/2 for both where they are equal.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape; NaN where a or b is NaN
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   maximum(other: Tensor | number): Tensor;
-  /** The smaller of a and b under broadcasting; NaN if one is NaN. The gradient goes to the smaller, halved between equals. @throws TapegradError for shapes that do not go together */
+  /**
+   * The smaller of a and b, element by element. The derivative is 1 for the smaller, 1/2 for both where they are equal.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape; NaN where a or b is NaN
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   minimum(other: Tensor | number): Tensor;
 }
 
@@ -165,12 +226,28 @@ function wins(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
   return x[how](y).add(x.eq(y).mul(0.5));
 }
 
+/** Element-wise comparisons of two tensors a and b; shapes broadcast. The results are constants: they have no gradient. */
 export interface CompareMethods {
-  /** 1 where a = b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
+  /**
+   * 1 where a = b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   eq(other: Tensor | number): Tensor;
-  /** 1 where a > b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
+  /**
+   * 1 where a > b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   gt(other: Tensor | number): Tensor;
-  /** 1 where a < b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
+  /**
+   * 1 where a < b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   lt(other: Tensor | number): Tensor;
 }
 

@@ -8,16 +8,19 @@ import { dense, type MatrixOperand, matrices } from './operand.js';
 import type { NamedGeneral } from './row.js';
 import { reshapeTo, sumTo } from './view.js';
 
+/** Matrix products. */
 export interface MatmulMethods {
   /**
-   * The matrix product, as torch.matmul: [m,k]·[k,n] gives [m,n], [k]·[k] a scalar, [m,k]·[k] gives [m], [k]·[k,n]
-   * gives [n], and leading dimensions are broadcast: [..,m,k]·[..,k,n] gives [..,m,n]. Derivatives g·bᵀ and aᵀ·g.
-   * @throws TapegradError for inner dimensions that differ, leading ones that do not go together, and scalars
+   * The matrix product a·b. Derivatives g·bᵀ and aᵀ·g. As torch.matmul.
+   * @param other b: [k, n], [k], or [.., k, n]; leading dimensions broadcast
+   * @returns [m, k]·[k, n] is [m, n]; [k]·[k] a scalar; [m, k]·[k] is [m]; [k]·[k, n] is [n]; [.., m, k]·[.., k, n] is [.., m, n]
+   * @throws TapegradError for inner dimensions that differ, leading dimensions that do not broadcast, scalars, and tensors on
+   *   different devices
    */
   matmul(other: Tensor): Tensor;
 }
 
-/** Which operand is read transposed. */
+/** Which operands are transposed. */
 export interface Transposes {
   readonly a: boolean;
   readonly b: boolean;
@@ -132,12 +135,12 @@ export function applyMatmul(a: Tensor, b: Tensor): Tensor {
   return reshapeTo(out, shape);
 }
 
-/** Whether a linear layer's negative results become 0. */
+/** Whether relu follows the linear layer. */
 export interface LinearAttributes {
   readonly relu: boolean;
 }
 
-/** x·weightᵀ + bias, with relu if asked for: x [.., in], weight [out, in], bias [out] if there is one. */
+/** x·weightᵀ + bias, with relu if the attribute is true: x [.., in], weight [out, in], bias [out] if there is one. */
 export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow('linear', {
   forward: (inputs, { relu }) => {
     checkLinear(inputs);
@@ -192,7 +195,7 @@ function rows(t: Tensor): Tensor {
 const PLAIN: LinearAttributes = { relu: false };
 const RELU: LinearAttributes = { relu: true };
 
-/** As torch.nn.functional.linear, with relu after it if asked for. */
+/** As torch.nn.functional.linear, followed by relu if `relu` is true. */
 export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null, relu = false): Tensor {
   return dispatch(linear, bias ? [x, weight, bias] : [x, weight], relu ? RELU : PLAIN);
 }

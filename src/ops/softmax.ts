@@ -6,10 +6,21 @@ import { dense } from './operand.js';
 import type { NamedGeneral } from './row.js';
 import { applyTranspose } from './view.js';
 
+/** Softmax and its logarithm. */
 export interface SoftmaxMethods {
-  /** e^x divided by its sum along `dim`, shifted so that nothing overflows. Same shape. Derivative (g - Σ g y) y. @throws TapegradError for a dimension that is not there */
+  /**
+   * y = e^x / Σ e^x along `dim`, computed from x - max x, so that it does not overflow. Gradient (g - Σ g y) y. As torch.softmax.
+   * @param dim the dimension; a negative one counts from the end
+   * @returns a tensor of the same shape whose elements sum to 1 along `dim`
+   * @throws TapegradError for a dimension that does not exist
+   */
   softmax(dim: number): Tensor;
-  /** The logarithm of softmax along `dim`, without its rounding. Same shape. Derivative g - e^y Σ g. @throws TapegradError for a dimension that is not there */
+  /**
+   * y = log softmax(x) along `dim`, more accurate than the two steps. Gradient g - e^y Σ g. As torch.log_softmax.
+   * @param dim the dimension; a negative one counts from the end
+   * @returns a tensor of the same shape
+   * @throws TapegradError for a dimension that does not exist
+   */
   logSoftmax(dim: number): Tensor;
 }
 

@@ -17,58 +17,89 @@ import { dispatch, generalRow } from './dispatch.js';
 import { dense } from './operand.js';
 import type { NamedGeneral } from './row.js';
 
-// Operations that give the same numbers another layout. All but `contiguous`, and `reshape` where it must, return views:
-// they share the storage of x, and with it every later change of its numbers.
+// Operations that give the same elements another layout. They return views, which share the storage of x, except
+// `contiguous`, and `reshape` where the layout does not allow a view.
 
+/** Changes of shape. All but `contiguous` and some cases of `reshape` return views, which share the storage of this tensor. */
 export interface ShapeMethods {
   /**
-   * The same elements in row-major order under another shape: a view where the layout allows it, else a copy.
-   * @param shape dimensions with the same product; one may be -1 and is worked out
+   * The same elements in row-major order under another shape: a view where the layout allows it, else a copy. As
+   * torch.reshape.
+   * @param shape dimensions with the same product; one may be -1, and is computed from the others
+   * @returns a tensor of that shape
    * @throws TapegradError if the number of elements differs
    */
   reshape(shape: readonly number[]): Tensor;
-  /** The same as `reshape`, under PyTorch's other name. @throws TapegradError if the number of elements differs */
+  /**
+   * The same as `reshape`, by the name of torch.Tensor.view.
+   * @param shape dimensions with the same product; one may be -1, and is computed from the others
+   * @returns a tensor of that shape
+   * @throws TapegradError if the number of elements differs
+   */
   view(shape: readonly number[]): Tensor;
   /**
-   * A view with two dimensions exchanged: [.., a, .., b, ..] becomes [.., b, .., a, ..]. Negative ones count from the end.
-   * @throws TapegradError for a dimension that is not there
+   * A view with two dimensions exchanged. As torch.transpose.
+   * @param d0 a dimension; a negative one counts from the end
+   * @param d1 another dimension
+   * @returns [.., b, .., a, ..] for a tensor of shape [.., a, .., b, ..]
+   * @throws TapegradError for a dimension that does not exist
    */
   transpose(d0: number, d1: number): Tensor;
-  /** A view that is the transpose of a matrix, [m, n] to [n, m]. @throws TapegradError unless there are two dimensions */
+  /**
+   * The transpose of a matrix, as a view. As torch.t.
+   * @returns [n, m] for a matrix [m, n]
+   * @throws TapegradError for a tensor that does not have two dimensions
+   */
   t(): Tensor;
   /**
-   * A view with the dimensions in another order, as torch.permute.
+   * A view with the dimensions in another order. As torch.permute.
    * @param dims every dimension once; negative ones count from the end
-   * @throws TapegradError if a dimension is missing, or comes twice
+   * @returns a tensor whose dimension i is dimension dims[i] of this one
+   * @throws TapegradError if a dimension is missing or given twice
    */
   permute(dims: readonly number[]): Tensor;
   /**
-   * A view of `length` elements along one dimension, from `start` on; a negative start counts from the end. As torch.narrow.
-   * @throws TapegradError for a dimension that is not there, or a range that is not within it
+   * A view of a range of one dimension. As torch.narrow.
+   * @param dim the dimension; a negative one counts from the end
+   * @param start the first index; a negative one counts from the end
+   * @param length the number of indices
+   * @returns a tensor with `length` in the place of dimension `dim`
+   * @throws TapegradError for a dimension that does not exist, and a range that exceeds it
    */
   narrow(dim: number, start: number, length: number): Tensor;
   /**
-   * A view of one element along a dimension, which goes away; a negative index counts from the end. As torch.select.
-   * @throws TapegradError for a dimension or an index that is not there
+   * A view of one index of a dimension. As torch.select.
+   * @param dim the dimension; a negative one counts from the end
+   * @param index the index; a negative one counts from the end
+   * @returns a tensor without the dimension `dim`
+   * @throws TapegradError for a dimension or an index that does not exist
    */
   select(dim: number, index: number): Tensor;
   /**
-   * A view that repeats dimensions of one element, and adds leading ones, as broadcasting does. As torch.Tensor.expand.
-   * @param shape -1 keeps a dimension as it is
-   * @throws TapegradError for a shape that x does not broadcast to
+   * A view that repeats dimensions of one element and adds leading ones, as broadcasting does. As torch.Tensor.expand.
+   * @param shape the new dimensions; -1 keeps one as it is
+   * @returns a tensor of that shape; its gradient is summed over the repeated dimensions
+   * @throws TapegradError for a shape that this one does not broadcast to
    */
   expand(shape: readonly number[]): Tensor;
   /**
-   * A view without dimensions of one element: all of them by default, or those given if they have one element.
-   * @throws TapegradError for a dimension that is not there
+   * A view without dimensions of one element. As torch.squeeze.
+   * @param dim a dimension or several, which are removed if they have one element. Default: all
+   * @returns a tensor without these dimensions
+   * @throws TapegradError for a dimension that does not exist
    */
   squeeze(dim?: number | readonly number[]): Tensor;
   /**
-   * A view with a dimension of one element put in before `dim`; -1 puts it at the end.
-   * @throws TapegradError for a dimension out of range
+   * A view with a new dimension of one element. As torch.unsqueeze.
+   * @param dim the position of the new dimension; -1 is the end
+   * @returns a tensor with 1 at position `dim`
+   * @throws TapegradError for a position out of range
    */
   unsqueeze(dim: number): Tensor;
-  /** x itself if its elements follow each other in row-major order, else a copy in which they do. */
+  /**
+   * The same elements with a dense, row-major layout. As torch.Tensor.contiguous.
+   * @returns this tensor if its layout is row-major, else a copy of the same shape
+   */
   contiguous(): Tensor;
 }
 

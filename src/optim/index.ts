@@ -1,3 +1,11 @@
 export { finiteGuard } from './guard.js';
-export { Optimizer, type ParamGroup, type ParamGroupOptions } from './optimizer.js';
+export {
+  type CheckRule,
+  Optimizer,
+  type ParameterState,
+  type ParamGroup,
+  type ParamGroupOptions,
+  type StateNames,
+  type StepOptions,
+} from './optimizer.js';
 export { SGD, type SGDOptions, type SGDState } from './sgd.js';

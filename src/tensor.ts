@@ -294,8 +294,8 @@ export class Tensor {
     if (hint === 'string') return this.toString();
     return fail(
       'tensor',
-      `a tensor of shape ${show(this.dims)} stands where JavaScript needs a number or a text`,
-      'use methods such as x.add(1) and x.lt(1); await x.item() for its number; String(x) for its text',
+      `a tensor of shape ${show(this.dims)} is used where JavaScript needs a number or a string`,
+      'use methods such as x.add(1) and x.lt(1); await x.item() for its number; String(x) for a string',
       { shapes: [this.dims] },
     );
   }

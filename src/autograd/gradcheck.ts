@@ -87,7 +87,7 @@ function weights(shape: readonly number[], size: number): Tensor {
 }
 
 function weigh(out: Tensor): Tensor {
-  if (!(out instanceof Tensor)) fail('gradcheck', `the function gave ${describe(out)}`, 'return one tensor');
+  if (!(out instanceof Tensor)) fail('gradcheck', `the function returned ${describe(out)}`, 'return one tensor');
   return out.mul(weights(out.shape, out.size)).sum();
 }
 

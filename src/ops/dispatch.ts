@@ -7,12 +7,12 @@ import { Tensor } from '../tensor.js';
 import type { GeneralRow, NamedGeneral, Operation } from './row.js';
 
 /**
- * Runs an operation: the one way from the methods of a tensor to a backend. It checks that the operands are tensors of one
- * device, calls the row's forward, frees the copies that this made, and records the step if a gradient may be asked for.
+ * Runs an operation; every method of a tensor reaches the backend through here. It checks that the operands are tensors on
+ * one device, calls the row's forward, frees the temporary copies, and records the step if an operand requires a gradient.
  */
 export function dispatch<A>(row: Operation<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   checkTensors(row.name, inputs);
-  // Without an operation around it, whatever there is was left by one that failed.
+  // Outside of other operations, temporaries that exist already are left over from one that threw.
   const count = nesting === 0 ? 0 : temporaryCount();
   const out = row.forward(inputs, attributes);
   if (temporaryCount() > count) freeTemporaries(count);
@@ -41,7 +41,7 @@ function record<A>(row: Operation<A>, inputs: readonly Tensor[], out: Tensor, at
   if (isDetecting()) trace(out.node, out);
 }
 
-/** Requires tensors that live in one place. */
+/** Requires tensors on one device. */
 export function checkTensors(op: string, inputs: readonly unknown[]): void {
   for (let i = 0; i < inputs.length; i++) {
     const t = inputs[i];
@@ -60,7 +60,7 @@ export function checkTensors(op: string, inputs: readonly unknown[]): void {
   }
 }
 
-/** Completes a row with its name and with what autograd calls. */
+/** Completes a row with its name and the backward rule for autograd. */
 export function generalRow<A>(name: string, row: GeneralRow<A>): NamedGeneral<A> {
   return { ...row, name, backward: (g, node) => row.grad(g, node, node.attributes as A) };
 }
@@ -68,7 +68,7 @@ export function generalRow<A>(name: string, row: GeneralRow<A>): NamedGeneral<A>
 /** How many operations are running whose forward is a composition of others. */
 let nesting = 0;
 
-/** Runs a composition of operations as the inside of one: nothing is recorded. */
+/** Runs operations as parts of another operation: they are not recorded. */
 export function unrecorded<T>(fn: () => T): T {
   const before = setRecording(false);
   nesting++;

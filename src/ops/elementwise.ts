@@ -183,7 +183,7 @@ export const binary = /* @__PURE__ */ binaryRows({
     f: (a, b) => (a === 1 || b === 0 ? 1 : a === -1 && Math.abs(b) === Infinity ? 1 : a ** b),
     gpu: 'powOf(a, b)',
     saves: 'both',
-    // a^0 has the gradient 0 even where a^-1 is infinite, and 0^b does not move with b > 0, although ln 0 is infinite.
+    // The gradient of a^0 is 0, although a^-1 may be infinite; that of 0^b with respect to b > 0 is 0, although ln 0 is infinite.
     gradA: (g, a, b) => g.mul(b).mul(a.pow(b.sub(1).mul(b.detach().eq(0).neg().add(1)))),
     gradB: (g, a, _, y) => g.mul(y).mul(a.add(a.detach().eq(0)).log()),
   },
@@ -191,19 +191,19 @@ export const binary = /* @__PURE__ */ binaryRows({
     f: Math.max,
     gpu: 'b > a ? b : a === a ? (b === b ? a : b) : a',
     saves: 'inputs',
-    gradA: (g, a, b) => g.mul(wins(a, b, 'gt')),
-    gradB: (g, a, b) => g.mul(wins(b, a, 'gt')),
+    gradA: (g, a, b) => g.mul(share(a, b, 'gt')),
+    gradB: (g, a, b) => g.mul(share(b, a, 'gt')),
   },
   minimum: {
     f: Math.min,
     gpu: 'b < a ? b : a === a ? (b === b ? a : b) : a',
     saves: 'inputs',
-    gradA: (g, a, b) => g.mul(wins(a, b, 'lt')),
-    gradB: (g, a, b) => g.mul(wins(b, a, 'lt')),
+    gradA: (g, a, b) => g.mul(share(a, b, 'lt')),
+    gradB: (g, a, b) => g.mul(share(b, a, 'lt')),
   },
 } satisfies Record<keyof BinaryMethods, BinaryRow>);
 
-/** Parts of gradients that are worth a kernel of their own. */
+/** Parts of gradients that have kernels of their own, for speed. */
 export const gradients = /* @__PURE__ */ binaryRows({
   /** a where b > 0 or is NaN, else 0: the gradient through relu for its result b, a constant. */
   reluGrad: {
@@ -220,8 +220,8 @@ export function reluGrad(g: Tensor, y: Tensor): Tensor {
   return applyBinary(gradients.reluGrad, g, y.detach());
 }
 
-/** 1 where a wins against b, 1/2 where they are equal, 0 elsewhere; a constant. */
-function wins(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
+/** 1 where a is larger than b ('gt') or smaller ('lt'), 1/2 where they are equal, else 0; a constant. */
+function share(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
   const [x, y] = [a.detach(), b.detach()];
   return x[how](y).add(x.eq(y).mul(0.5));
 }

@@ -21,9 +21,9 @@ import type {
 } from './row.js';
 import { broadcastTo, reshapeTo, sumTo } from './view.js';
 
-/** Whether a reduction leaves the dimensions that it goes over as 1. */
+/** Options of reductions. */
 export interface KeepdimOptions {
-  /** Default false. */
+  /** Whether the result keeps the reduced dimensions as 1. Default false. */
   keepdim?: boolean;
 }
 
@@ -38,7 +38,7 @@ function withNames<T extends Record<string, object>, R>(
   ) as Named<T, R>;
 }
 
-/** Completes rows with their names, their forward, and what autograd calls. */
+/** Completes rows with their names, their forward, and the backward rule for autograd. */
 export function unaryRows<T extends Record<string, UnaryRow>>(rows: T): Named<T, NamedUnary> {
   return withNames<T, NamedUnary>(rows, (row, name) => {
     const complete: NamedUnary = {
@@ -90,7 +90,7 @@ export function compareRows<T extends Record<string, CompareRow>>(rows: T): Name
       name,
       forward: ([a, b]) => binaryForward(complete, a, b),
       saves: 'nothing',
-      // A mask is a constant: no gradient reaches its operands.
+      // A mask is a constant: its operands get no gradient.
       backward: null,
     };
     return complete;
@@ -125,7 +125,7 @@ function reduceForward(row: NamedReduce, x: Tensor, { dims, shape }: Reduction):
   for (let i = 0; i < n; i++) length *= x.dims[dims[i]];
   if (row.result === 'index') checkIndices(row.name, length, x.dims);
   if (x.size === 0) return reduceNothing(row, x, length, shape);
-  // Dimensions that follow each other are reduced as one; otherwise they are brought to the end first.
+  // Adjacent dimensions are reduced as one; other ones are moved to the end first.
   const adjacent = n === 0 || dims[n - 1] - dims[0] === n - 1;
   let source: Storage;
   if (adjacent) {
@@ -147,13 +147,18 @@ function reduceForward(row: NamedReduce, x: Tensor, { dims, shape }: Reduction):
   return new Tensor(Layout.rowMajor(shape), x.backend.reduce(row, source, x.size / length / inner, length, inner));
 }
 
-/** Reduces a tensor without elements: a sum of nothing is 0, a mean NaN, and there is no largest element. */
+/** Reduces a tensor without elements: the sum is 0, the mean NaN, and a maximum does not exist. */
 function reduceNothing(row: NamedReduce, x: Tensor, length: number, shape: readonly number[]): Tensor {
   const size = sizeOf(shape);
   if (size > 0 && !Number.isFinite(row.init)) {
-    fail(row.name, `a tensor of shape ${show(x.dims)} has no elements to choose from`, 'check x.size first', {
-      shapes: [x.dims],
-    });
+    fail(
+      row.name,
+      `a tensor of shape ${show(x.dims)} has no elements, so no maximum or minimum`,
+      'check x.size first',
+      {
+        shapes: [x.dims],
+      },
+    );
   }
   return new Tensor(Layout.rowMajor(shape), x.backend.fill(size, row.finish(row.init, length)));
 }
@@ -174,8 +179,8 @@ function checkIndices(op: string, length: number, shape: readonly number[]): voi
   if (length > 2 ** 24)
     fail(
       op,
-      `${length} elements of shape [${shape.join(', ')}] have indices that float32 cannot hold`,
-      'reduce at most 2^24 elements at once: reshape to [rows, columns], and go along one dimension after the other',
+      `${length} elements of shape [${shape.join(', ')}] have indices that float32 cannot represent`,
+      'reduce at most 2^24 elements at once: reshape to [rows, columns], and reduce one dimension after the other',
       { shapes: [shape] },
     );
 }

@@ -8,10 +8,10 @@ import { fusedRow } from './fused.js';
 import { dense } from './operand.js';
 import type { BinaryRow, NamedGeneral } from './row.js';
 
-/** Nanoseconds for an element that costs no more than its memory. */
+/** Nanoseconds for an element of a kernel that is limited by memory bandwidth. */
 const CHEAP = 0.3;
 
-/** What a kernel with one exponential for each element of [rows, cols] takes. */
+/** The work of a kernel with one exponential for each element of [rows, cols]. */
 const softmaxWork = {
   flops: ([rows, cols]: readonly number[]) => 5 * rows * cols,
   cost: ([, cols]: readonly number[]) => 1.2 * cols,
@@ -30,7 +30,7 @@ export const losses = /* @__PURE__ */ binaryRows({
     gradA: (g, a, b) => g.mul(a.sub(b)).mul(2),
     gradB: (g, a, b) => g.mul(b.sub(a)).mul(2),
   },
-  /** -(b ln a + (1 - b) ln(1 - a)) for a probability a, the logarithms kept above -100. */
+  /** -(b ln a + (1 - b) ln(1 - a)) for a probability a, with logarithms of at least -100. */
   binaryCrossEntropy: {
     f: (a, b) => -(b * floored(Math.log(a)) + (1 - b) * floored(Math.log1p(-a))),
     gpu: '-(b * (logOf(a) < -100 ? -100 : logOf(a)) + (1 - b) * (log1pOf(-a) < -100 ? -100 : log1pOf(-a)))',
@@ -38,7 +38,7 @@ export const losses = /* @__PURE__ */ binaryRows({
     gradA: (g, a, b) => g.mul(a.sub(b)).div(a.mul(a.neg().add(1)).maximum(DENOMINATOR_FLOOR)),
     gradB: (g, a) => g.mul(a.neg().add(1).log().maximum(LOG_FLOOR).sub(a.log().maximum(LOG_FLOOR))),
   },
-  /** The same for a logit a, without the detour that would lose its digits. */
+  /** The same for a logit a, without the loss of precision of sigmoid and logarithm. */
   binaryCrossEntropyWithLogits: {
     f: (a, b) => Math.max(a, 0) - a * b + Math.log1p(Math.exp(-Math.abs(a))),
     gpu: '(a < 0 ? 0 : a) - a * b + log1pOf(expOf(-Math.abs(a)))',
@@ -133,17 +133,17 @@ export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossE
     const slope = x.softmax(1).sub(dispatch(scatter, [ones(index), index], x.dims[1]));
     return [slope.mul(g.reshape([-1, 1])), null];
   },
-  // Adding 0 makes 0 of -0.
+  // Adding 0 turns -0 into 0.
   equals: ([x, index]) =>
     dispatch(gather, [x.logSoftmax(1), index], null)
       .neg()
       .add(0),
 });
 
-/** What becomes of the rows' losses. */
+/** The reduction of the losses of the rows. */
 type Reduction = 'mean' | 'sum';
 
-/** The same losses as one number. */
+/** The same losses, reduced to a scalar. */
 export const crossEntropyTotal: NamedGeneral<Reduction> = /* @__PURE__ */ generalRow('crossEntropyTotal', {
   forward: (inputs, reduction) =>
     unrecorded(() => {

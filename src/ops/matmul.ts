@@ -55,9 +55,9 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const batch = broadcastShapes('matmul', batchA, batchB);
     const layout = Layout.rowMajor([...batch, m, n]);
     const size = sizeOf(layout.shape);
-    // A sum of no products is 0.
+    // An empty sum is 0.
     if (size === 0 || k === 0) return new Tensor(layout, backend.fill(size, 0));
-    // One matrix for all: the rows of a are one long matrix.
+    // One matrix b for the whole batch: the matrices of a are one long matrix.
     const merge = batch.length > 0 && sizeOf(batchB) === 1 && !transA && a.layout.dense;
     const plan = {
       m: merge ? sizeOf(batch) * m : m,
@@ -76,7 +76,7 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const a = node.input(0);
     const b = node.input(1);
     const gradientB = () => {
-      // One matrix for the whole batch: its gradient is one product of long matrices, not one for each and their sum.
+      // One matrix b for the whole batch: its gradient is one product of long matrices, not a sum of products.
       const single = a.ndim > 2 && sizeOf(b.dims.slice(0, -2)) === 1;
       if (single && !ta) {
         const [left, right] = tb ? [rows(g), rows(a)] : [rows(a), rows(g)];
@@ -95,7 +95,7 @@ function times(a: Tensor, b: Tensor, ta: boolean, tb: boolean): Tensor {
   return dispatch(product, [a, b], { a: ta, b: tb });
 }
 
-/** Where the matrices of one operand begin, in the order of the batch. */
+/** The offsets of the matrices of one operand, in the order of the batch. */
 function offsets(x: Tensor, batch: readonly number[], { strides, offset }: MatrixOperand): readonly number[] {
   const own = x.ndim - 2;
   const steps = broadcastStrides(x.dims.slice(0, own), batch, strides.slice(0, own));
@@ -109,7 +109,7 @@ function offsets(x: Tensor, batch: readonly number[], { strides, offset }: Matri
 function mismatch(a: readonly number[], b: readonly number[], k: number, k2: number): never {
   fail(
     'matmul',
-    `shapes ${show(a)} and ${show(b)} do not go together: the inner dimensions are ${k} and ${k2}`,
+    `shapes ${show(a)} and ${show(b)} cannot be multiplied: the inner dimensions are ${k} and ${k2}`,
     'the last dimension of the first must equal the second to last of the second; transpose one operand',
     { shapes: [a, b] },
   );
@@ -180,7 +180,7 @@ export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow
   },
 });
 
-/** A linear layer without inputs, or without samples: what is left is the bias. */
+/** A linear layer without input features or samples: the result is the bias. */
 function withoutProducts(x: Tensor, layout: Layout, size: number, bias: Tensor | undefined, relu: boolean): Tensor {
   const zeros = new Tensor(layout, x.backend.fill(size, 0));
   const y = bias ? unrecorded(() => zeros.add(bias)) : zeros;

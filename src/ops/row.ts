@@ -2,18 +2,18 @@ import type { BackwardRule, Node } from '../autograd/node.js';
 import type { BinaryKernel, ReduceKernel, UnaryKernel } from '../backends/backend.js';
 import type { Tensor } from '../tensor.js';
 
-// What a row of the op table must answer. Shared code asks a row for a property and never which op it is.
+// The types of the rows of the op table. Shared code depends on the properties of a row, never on its name.
 
 /** Which values are kept for the gradient. */
 export type Saves = 'inputs' | 'output' | 'both' | 'nothing';
 
-/** What every row is when it is complete. */
+/** The common part of all completed rows. */
 export interface Operation<A> {
   readonly name: string;
   /** Computes the result with backend calls. */
   forward(inputs: readonly Tensor[], attributes: A): Tensor;
   readonly saves: Saves;
-  /** null for a result that is a constant: no gradient reaches its inputs. */
+  /** null if the result is a constant: its inputs get no gradient. */
   readonly backward: BackwardRule['backward'] | null;
 }
 
@@ -21,10 +21,10 @@ export interface Operation<A> {
 export interface UnaryRow {
   /** The scalar reference. */
   f(x: number): number;
-  /** The same as an expression in x for gpu.js. What it shall do for NaN and ±Infinity must be spelled out. */
+  /** The same as an expression in x for gpu.js. It must handle NaN and ±Infinity explicitly. */
   gpu: string;
   saves: Saves;
-  /** The gradient of x; x and y are there if the row saves them. */
+  /** The gradient of x; x and y are defined if the row saves them. */
   grad(g: Tensor, x: Tensor, y: Tensor): Tensor;
 }
 
@@ -38,7 +38,7 @@ export interface BinaryRow {
   gradB(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
 }
 
-/** A 0/1 mask from two operands: a constant, which no gradient reaches. */
+/** A 0/1 mask of two operands: a constant, whose operands get no gradient. */
 export interface CompareRow {
   f(a: number, b: number): number;
   gpu: string;
@@ -77,9 +77,9 @@ export type NamedCompare = CompareRow & BinaryKernel & Operation<null>;
 export type NamedReduce = ReduceRow & ReduceKernel & Operation<Reduction>;
 export type NamedGeneral<A> = GeneralRow<A> & Operation<A> & BackwardRule;
 
-/** What a reduction goes over. */
+/** The attributes of a reduction. */
 export interface Reduction {
-  /** The dimensions, ascending. */
+  /** The reduced dimensions, ascending. */
   readonly dims: readonly number[];
   /** The shape of the result with the reduced dimensions as 1. */
   readonly kept: readonly number[];

@@ -176,7 +176,7 @@ export const expand: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRo
   grad: (g, node) => [sumTo(g, node.shapes[0])],
 });
 
-/** Addition over a dimension, as a kernel: what the sum row and the gradients of broadcasting share. */
+/** Addition over a dimension, as a kernel: for the sum row and for the gradients of broadcasting. */
 export const addition: Omit<ReduceKernel, 'name'> = {
   init: 0,
   combine: (acc, x) => acc + x,
@@ -196,7 +196,7 @@ export const unbroadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ gene
     if (shape.length === 1 && shape[0] === last) {
       return new Tensor(layout, x.backend.reduce(sumKernel, dense(x), 1, x.size / last, last));
     }
-    // Neighbouring dimensions that are all repeated, or all not, are one dimension here.
+    // Adjacent dimensions that are all repeated, or all not repeated, are merged.
     const loops = collapse(x.dims, broadcastStrides(shape, x.dims), stridesOf(x.dims));
     let storage = dense(x);
     let { sizes } = loops;
@@ -257,7 +257,7 @@ export function applyNarrow(x: Tensor, dim: number, start: number, length: numbe
   const from = checkInteger('narrow', 'start', start, -Infinity) < 0 ? start + size : start;
   if (from < 0 || length < 0 || from + length > size) {
     const what = `start ${start} and length ${length} for dimension ${d} of shape ${show(x.dims)}`;
-    fail('narrow', what, `stay within its ${size} elements`, { shapes: [x.dims] });
+    fail('narrow', what, `choose a range within its ${size} elements`, { shapes: [x.dims] });
   }
   return dispatch(narrow, [x], { dim: d, start: from, length });
 }

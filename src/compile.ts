@@ -24,7 +24,7 @@ interface Entry {
   capture: Capture | null;
   /** The optimizers that stepped, with their signatures; the capture is invalid after a signature has changed. */
   optimizers: ReadonlyMap<Stepping, string>;
-  /** The shapes of the results, and whether they came in an array. */
+  /** The shapes of the results, and whether the step returned an array. */
   shapes: readonly (readonly number[])[];
   many: boolean;
 }
@@ -54,7 +54,7 @@ interface Entry {
  * @param step a synchronous function of tensors that returns a tensor or an array of tensors
  * @returns a function with the same inputs and results
  * @throws TapegradError from a call that cannot be recorded, with the reason: the step is asynchronous, reads a tensor,
- *   makes one from numbers of the host, or leaves gradients behind
+ *   makes one from numbers of the host, or leaves gradients that were not there before
  */
 export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: Tensor[]) => R): CompiledStep<R> {
   if (typeof step !== 'function') fail('compile', `the step is ${describe(step)}`, 'pass a function of tensors');

@@ -2,7 +2,7 @@ import type { Backend, Device } from './backends/backend.js';
 import { backendOf, currentBackend } from './backends/registry.js';
 import { checkInteger, checkNumber, checkOptions, describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
-// Not from tensor.js: who has a tensor has its methods, whatever else a bundler leaves out.
+// Not from tensor.js: this import keeps the methods of tensors in every bundle that makes tensors.
 import { Tensor } from './methods.js';
 import { generator } from './random.js';
 import { checkShape, sizeOf } from './shape.js';
@@ -284,7 +284,7 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   if (step === 0 || !(n >= 1))
     fail(
       'arange',
-      `from ${from} to ${to} in steps of ${step} there are no numbers`,
+      `there are no numbers from ${from} to ${to} in steps of ${step}`,
       'pass a step with the sign of end - start',
     );
   const shape = checkShape('arange', [n]);

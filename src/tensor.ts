@@ -19,19 +19,19 @@ export interface TensorJSON {
   readonly data: readonly (number | string)[];
 }
 
-/** Every tensor carries this, because structuredClone would copy the shape without the numbers. It shows this text and throws. */
+/** A property of every tensor that makes structuredClone throw, with this text: it would copy the shape without the numbers. */
 const notCloneable = () => 'A tensor cannot be cloned or posted. Send x.shape and await x.data() instead.';
 
 /**
  * An array of float32 numbers with a shape, with the history that `backward` needs.
  *
- * Make one with `tensor`, `zeros`, `randn` and the like. The operations are documented on the interfaces that this class
- * extends; all but `copyFrom` leave their operands as they are. A tensor is a storage, which holds the numbers, and a
- * layout, which says where in it the elements lie: `transpose`, `narrow` and the like give views, which share the numbers
- * of their base. Only `copyFrom`, optimizers, `nn.init` and `loadStateDict` change numbers.
+ * `tensor`, `zeros`, `randn` and others make tensors. The operations are documented on the interfaces that this class
+ * extends; none but `copyFrom` changes its operands. A tensor is a storage, which holds the numbers, and a
+ * layout, which maps indices to positions in it: `transpose`, `narrow` and others return views, which share the storage of
+ * their base. Only `copyFrom`, optimizers, `nn.init` and `loadStateDict` change numbers.
  */
 export class Tensor {
-  /** The dimensions, for internal use: results share those of their operand, and no one may change them. @internal */
+  /** The dimensions, for internal use. Tensors share this array, so it must not be changed. @internal */
   readonly dims: readonly number[];
   /** Where the elements lie in the storage. @internal */
   layout: Layout;
@@ -41,7 +41,7 @@ export class Tensor {
   hidden = false;
   /** The gradient, without the bookkeeping of the public accessor. @internal */
   gradient: Tensor | null = null;
-  /** The gradient that has reached this leaf in the running pass. @internal */
+  /** The gradient of this leaf accumulated in the running pass. @internal */
   pending: Tensor | null = null;
   /** @internal */
   readonly cannotBeCloned = notCloneable;
@@ -79,14 +79,14 @@ export class Tensor {
     this.replaceGradient(value);
   }
 
-  /** Puts a gradient that is already held in the place of the present one. @internal */
+  /** Replaces the gradient, without checks; the reference to the new one is counted already. @internal */
   replaceGradient(value: Tensor | null): void {
     const before = this.gradient;
     this.gradient = value;
     if (before !== null && before.held !== null) lifetime.release(before.held);
   }
 
-  /** The dimensions; [] for a scalar. Frozen. */
+  /** The dimensions; [] for a scalar. A frozen array. */
   get shape(): readonly number[] {
     // Not frozen from the start: every operation reads shapes, and V8 reads frozen arrays slowly.
     this.frozenShape ??= Object.freeze(this.dims.slice());
@@ -103,12 +103,15 @@ export class Tensor {
     return sizeOf(this.dims);
   }
 
-  /** The number of elements, as PyTorch's method. */
+  /**
+   * The number of elements. As torch.numel.
+   * @returns the same as `size`
+   */
   numel(): number {
     return this.size;
   }
 
-  /** Where the numbers are. */
+  /** The device of the storage. */
   get device(): Device {
     return this.backend.device;
   }
@@ -151,7 +154,7 @@ export class Tensor {
     return this.storage.backend;
   }
 
-  /** What holds the numbers; `layout` says where in it. @internal */
+  /** The storage of the elements; `layout` maps indices to positions in it. @internal */
   get storage(): Storage {
     if (this.held === null) {
       fail(
@@ -164,7 +167,7 @@ export class Tensor {
     return this.held;
   }
 
-  /** Puts another storage in place of the present one: what moves a parameter to another device. @internal */
+  /** Replaces the storage: this moves a parameter to another device. @internal */
   replaceStorage(storage: Storage): void {
     storage.tensors++;
     this.held = storage;
@@ -172,7 +175,8 @@ export class Tensor {
   }
 
   /**
-   * A copy of the numbers in row-major order; writing into it changes nothing.
+   * The elements in row-major order.
+   * @returns a promise of a copy; changes of it do not change the tensor
    * @throws TapegradError if the tensor was disposed, or the device failed while computing it
    */
   async data(): Promise<Float32Array> {
@@ -180,30 +184,49 @@ export class Tensor {
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
-  /** The number of a tensor with one element. */
+  /**
+   * The number of a tensor with one element. As torch.Tensor.item.
+   * @returns a promise of the number
+   * @throws TapegradError for several elements
+   */
   async item(): Promise<number> {
     checkSingle('item', this.dims);
     return (await this.#read())[0];
   }
 
-  /** The numbers as nested arrays (a number for a scalar). */
+  /**
+   * The elements as nested arrays. As torch.Tensor.tolist.
+   * @returns a promise of arrays as deep as the tensor has dimensions; of a number for a scalar
+   */
   async toArray(): Promise<NestedArray> {
     return nest(await this.#read(), this.dims);
   }
 
-  /** Like `data`, at once. @throws TapegradError on devices that the host can only await */
+  /**
+   * The elements in row-major order, without waiting.
+   * @returns a copy
+   * @throws TapegradError if the tensor was disposed, and on devices that the host can only read asynchronously (the GPU)
+   */
   dataSync(): Float32Array {
     const values = this.#readSync('dataSync', 'data');
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
-  /** Like `item`, at once. @throws TapegradError on devices that the host can only await */
+  /**
+   * The number of a tensor with one element, without waiting. As torch.Tensor.item.
+   * @returns the number
+   * @throws TapegradError for several elements, and on devices that the host can only read asynchronously (the GPU)
+   */
   itemSync(): number {
     checkSingle('itemSync', this.dims);
     return this.#readSync('itemSync', 'item')[0];
   }
 
-  /** Like `toArray`, at once. @throws TapegradError on devices that the host can only await */
+  /**
+   * The elements as nested arrays, without waiting. As torch.Tensor.tolist.
+   * @returns arrays as deep as the tensor has dimensions; a number for a scalar
+   * @throws TapegradError on devices that the host can only read asynchronously (the GPU)
+   */
   toArraySync(): NestedArray {
     return nest(this.#readSync('toArraySync', 'toArray'), this.dims);
   }
@@ -231,7 +254,7 @@ export class Tensor {
     return values;
   }
 
-  /** The numbers in row-major order, to look at only; null where the host would have to wait for them. @internal */
+  /** The elements in row-major order, read-only; null if the host would have to wait for them. @internal */
   peek(): Floats | null {
     const { backend, layout, storage } = this;
     if (backend.readSync !== undefined) return this.#readSync('peek', 'data');
@@ -242,7 +265,7 @@ export class Tensor {
     return values;
   }
 
-  /** The same, required. @internal */
+  /** The same; throws if the host would have to wait. @internal */
   hostValues(op: string): Float32Array {
     const values = this.peek();
     if (values === null) {
@@ -256,18 +279,27 @@ export class Tensor {
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
-  /** The same numbers without a history: gradients stop here. Shares the storage. */
+  /**
+   * The same elements without a history: no gradient flows through the result. As torch.Tensor.detach.
+   * @returns a tensor that shares the storage
+   */
   detach(): Tensor {
     return new Tensor(this.layout, this.storage);
   }
 
-  /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
+  /**
+   * Frees the memory now instead of when the tensor is garbage-collected. Optional. Afterwards every use of the tensor throws,
+   * except toString().
+   */
   dispose(): void {
     if (this.held !== null) lifetime.dispose(this.held);
     this.held = null;
   }
 
-  /** As PyTorch prints it, with the middle of long dimensions left out. */
+  /**
+   * The elements in the format of PyTorch; long dimensions are shortened. On the GPU only shape and device.
+   * @returns a text such as tensor([1., 2.])
+   */
   toString(): string {
     if (this.held === null) return `tensor(disposed, shape=${show(this.dims)})`;
     const { backend } = this;
@@ -282,14 +314,14 @@ export class Tensor {
 
   /**
    * The shape and the numbers, for JSON.stringify; `tensor(JSON.parse(text))` makes a tensor of them again.
-   * @throws TapegradError on devices that the host can only await
+   * @throws TapegradError on devices that the host can only read asynchronously
    */
   toJSON(): TensorJSON {
     const values = this.#readSync('toJSON', 'data');
     return { shape: this.shape, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
   }
 
-  /** Lets `${x}` and String(x) print, and refuses `x + 1` and `x < 1`, which JavaScript cannot compute. */
+  /** Makes `${x}` and String(x) print the tensor; throws for `x + 1` and `x < 1`, which JavaScript cannot compute. */
   [Symbol.toPrimitive](hint: string): string {
     if (hint === 'string') return this.toString();
     return fail(
@@ -311,7 +343,7 @@ export class Tensor {
   }
 }
 
-/** A copy with a dense storage of its own, which no history leads to. */
+/** A copy with a dense storage of its own and no history. */
 export function denseCopy(x: Tensor): Tensor {
   return new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout));
 }

@@ -45,7 +45,7 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
   }
 }
 
-/** Visits the reachable steps in descending order, and adds what reached the leaves to their gradients. */
+/** Visits the reachable steps in descending order, and adds the gradients that were computed for leaves to those they have. */
 function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
   const leaves: Tensor[] = [];
   const order = root.node === null ? [] : reachable(root.node);
@@ -103,7 +103,7 @@ function settle(leaf: Tensor, createGraph: boolean): void {
   } else if (createGraph || (g.layout.dense && g.storage.references === 1)) {
     leaf.replaceGradient(g);
   } else {
-    // A gradient may be changed in place: it has numbers of its own, which optimizers read in row-major order.
+    // A gradient may be changed in place, so it must not share storage; optimizers read it in row-major order.
     const own = denseCopy(g);
     retain(own.storage);
     release(g.storage);
@@ -113,7 +113,7 @@ function settle(leaf: Tensor, createGraph: boolean): void {
 
 let passes = 0;
 
-/** The steps that lead to `root`, the last first. */
+/** The steps from which `root` was computed, in reverse order. */
 function reachable(root: Node): Node[] {
   const pass = ++passes;
   const found = [root];

@@ -266,7 +266,7 @@ function differs(what: string, node: Node): never {
 function changed(what: string, shape: readonly number[]): never {
   fail(
     'checkpoint',
-    `${what}, shape ${show(shape)}, was changed in place after the first run of fn, and the second run would give other numbers`,
+    `${what}, shape ${show(shape)}, was changed in place after the first run of fn, so the second run would compute other values`,
     'call backward before optimizer.step(), loadStateDict() or nn.init, or run the forward pass again',
     { shapes: [shape] },
   );

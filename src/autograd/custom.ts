@@ -48,7 +48,7 @@ export type FunctionInputs<F> = F extends (ctx: ForwardContext, ...inputs: infer
 export type FunctionTensors<R> = R extends readonly unknown[]
   ? Extract<{ -readonly [K in keyof R]: Tensor }, Tensor[]>
   : [Tensor];
-/** A tensor where the forward gives one, a tuple of tensors where it gives a tuple. */
+/** A tensor if the forward returns one, a tuple of tensors if it returns a tuple. */
 export type FunctionOutputs<R> = R extends readonly unknown[] ? FunctionTensors<R> : Tensor;
 
 /** A function and its gradient. */

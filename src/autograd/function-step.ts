@@ -9,8 +9,8 @@ import type { BackwardContext, ForwardContext } from './custom.js';
 import { type Edge, Node } from './node.js';
 import { holdValue, letGo } from './recorder.js';
 
-// A call of a custom function is one step of the tape. The tape knows steps with one result, so where a function returns
-// several, each result has a step of its own that passes its gradient on to the call's step.
+// A call of a custom function is one step of the tape. A step has one result, so where a function returns
+// several, each has a step of its own that passes its gradient on to the call's step.
 
 export interface Definition {
   forward(ctx: ForwardContext, ...inputs: unknown[]): unknown;

@@ -8,7 +8,7 @@ import type { Node } from './node.js';
 export interface ValueSource {
   /** The outermost source around this one, which exists as long as the graph; this one if it is not nested. */
   readonly root: ValueSource;
-  /** Runs the function again and fills its steps, or gives them sources of their own that do. */
+  /** Runs the function again and fills its steps, or assigns the steps of nested checkpoints to their sources. */
   recompute(): void;
 }
 

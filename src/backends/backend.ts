@@ -115,7 +115,7 @@ export interface Backend {
   read(x: Storage): Promise<Floats>;
   /** Absent where the host cannot wait for the device. */
   readSync?(x: Storage): Floats;
-  /** Where there is no readSync: the numbers, if the host has them anyway, as of what was uploaded and not changed since. */
+  /** Where there is no readSync: the numbers, if the host has a copy: those of uploads that were not changed since. */
   hostCopy?(x: Storage): Floats | null;
   /** Where there is no readSync: copies the numbers of all storages in use to where `hostCopy` finds them. */
   fetchAll?(): Promise<void>;
@@ -162,9 +162,9 @@ export interface Backend {
 
   /**
    * Runs `fn` with copies of the inputs and captures what it calls, so that all of it can be run again in one submission,
-   * with other inputs and on the present numbers of every other storage that it used. Absent where nothing is gained by it.
+   * with other inputs and with the current numbers of all other storages that it used. Absent where it would not be faster.
    * @param fn returns the results; only those and what it changes in place outlive it
-   * @throws TapegradError for what cannot be captured: reads, numbers from the host, storages that are left behind
+   * @throws TapegradError for what cannot be captured: reads, numbers from the host, new storages that outlive the call without being results
    */
   capture?(inputs: readonly Storage[], fn: (inputs: readonly Storage[]) => readonly Storage[]): Capture;
   /** Why the device was lost; null or absent if it was not. */

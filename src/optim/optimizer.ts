@@ -291,7 +291,7 @@ export abstract class Optimizer<O extends object = object> {
     if (unknown.size > 0) {
       fail(op, `the state has ${[...unknown].join(', ')}`, `load the state of an ${this.op} over the same parameters`);
     }
-    // The groups stay the same objects: schedules hold them.
+    // The group objects are kept, because schedulers refer to them.
     this.paramGroups.forEach((group, i) => void Object.assign(group, rules[i]));
     this.all.forEach((p, i) => void this.state.set(p, states[i]));
   }

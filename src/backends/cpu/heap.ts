@@ -214,7 +214,7 @@ export class Heap {
 
   #makeRoom(bytes: number): Segment {
     if (this.#restoredThisTurn > this.#arenaBytes / 2 && this.#arenaBytes < COMFORT_BYTES) {
-      // More comes back than passes through: the working set does not fit.
+      // More than half of the arena was restored in this turn: the working set does not fit.
       this.#extend(Math.max(this.#arenaBytes, bytes), false);
     }
     return this.#sweep(bytes) ?? this.#sweepLarger(bytes);

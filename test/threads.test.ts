@@ -174,7 +174,7 @@ describe('a program', () => {
       const { getNumThreads, tensor, useDevice } = await import('tapegrad');
       console.log(getNumThreads(), tensor([1, 2]).sum().itemSync(), (await useDevice('cpu')).reason);`;
     expect(await script(code, { TAPEGRAD_THREADS: '4' })).toMatch(
-      /^1 3 .*one thread, because there is no shared memory/,
+      /^1 3 .*one thread, because shared memory is not available/,
     );
   });
 });

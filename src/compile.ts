@@ -6,34 +6,35 @@ import { Tensor } from './methods.js';
 import { type Stepping, whileListening } from './optim/step-listeners.js';
 import { denseCopy } from './tensor.js';
 
-/** A step that `compile` has prepared. Its results have no history: gradients do not flow through them. */
+/** The result of `compile`: a step to call. The tensors that it returns have no history: gradients do not flow through them. */
 export interface CompiledStep<R extends Tensor | readonly Tensor[]> {
   (...inputs: Tensor[]): R;
-  /** How many calls have been recorded so far: one for each combination of input shapes, and again when an optimizer got other options. */
+  /** The number of recorded calls: one for each combination of input shapes, and one for each change of an optimizer's hyperparameters. */
   readonly recordings: number;
-  /** How many calls were replayed. */
+  /** The number of replayed calls. */
   readonly replays: number;
 }
 
 /** A capture keeps everything that its step computes on the device, so there are not more of them than this. */
 const MOST_SHAPES = 8;
 
-/** What the calls with one combination of input shapes have come to. */
+/** The state of the calls with one combination of input shapes. */
 interface Entry {
   calls: number;
   capture: Capture | null;
-  /** The optimizers that stepped, with their signatures of before: with other ones the capture is out of date. */
+  /** The optimizers that stepped, with their signatures; the capture is invalid after a signature has changed. */
   optimizers: ReadonlyMap<Stepping, string>;
-  /** The shapes of the results, and whether they came in an array. */
+  /** The shapes of the results, and whether the step returned an array. */
   shapes: readonly (readonly number[])[];
   many: boolean;
 }
 
 /**
- * Prepares a training or inference step for being called over and over. On WebGPU the first call for each combination of
- * input shapes runs as it is, the second is captured, and from the third on everything that it computed is submitted to
- * the device at once, without going through the layers again; parameters and optimizer state stay on the device. The
- * results are those of the step itself. On other devices the step is called as it is.
+ * Prepares a training or inference step for repeated calls. On WebGPU the first call for each combination of input shapes
+ * runs as usual, the second is captured, and from the third on its operations are submitted to the device in one batch,
+ * without running the JavaScript of the layers; parameters and optimizer state stay on the device. The results are the same
+ * as without `compile`. On other devices the step is called as usual. As
+ * [torch.compile](https://docs.pytorch.org/docs/stable/generated/torch.compile.html), or CUDA graphs.
  *
  * ```ts
  * const step = compile((x, y) => {
@@ -46,13 +47,14 @@ interface Entry {
  * for (const [x, y] of loader) losses.push(await step(x, y).item());
  * ```
  *
- * What is replayed is the device's part only: the step must do the same operations every time, whatever else it does
- * (counting, choosing at random, train() or eval()) is not repeated. Other options of an optimizer are noticed. Of more
- * than eight combinations of shapes those that were used last are kept. As torch.compile, or CUDA graphs.
+ * Only the operations on the device are replayed. The step must do the same operations in every call; its other effects
+ * (counters, random choices on the host, train() or eval()) are not repeated. A change of an optimizer's hyperparameters is
+ * detected. Captures of the eight combinations of shapes that were used last are kept.
  *
- * @param step a synchronous function of tensors that returns a tensor, or several
+ * @param step a synchronous function of tensors that returns a tensor or an array of tensors
+ * @returns a function with the same inputs and results
  * @throws TapegradError from a call that cannot be recorded, with the reason: the step is asynchronous, reads a tensor,
- *   makes one from numbers of the host, or leaves gradients behind
+ *   makes one from numbers of the host, or leaves gradients that were not there before
  */
 export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: Tensor[]) => R): CompiledStep<R> {
   if (typeof step !== 'function') fail('compile', `the step is ${describe(step)}`, 'pass a function of tensors');
@@ -65,7 +67,7 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     known.set(backend, entries);
     const key = inputs.map((x) => show(x.shape)).join();
     const entry = entries.get(key) ?? { calls: 0, capture: null, optimizers: new Map(), shapes: [], many: false };
-    // The one that was used last is the last of the map; what has not been used for longest makes room.
+    // The map is in the order of use: the least recently used entry is the first, and is evicted.
     entries.delete(key);
     entries.set(key, entry);
     for (const [old, { capture }] of entries) {

@@ -2,41 +2,24 @@ import type { Backend, Device } from './backends/backend.js';
 import { backendOf, currentBackend } from './backends/registry.js';
 import { checkInteger, checkNumber, checkOptions, describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
-// Not from tensor.js: who has a tensor has its methods, whatever else a bundler leaves out.
+// Not from tensor.js: this import keeps the methods of tensors in every bundle that makes tensors.
 import { Tensor } from './methods.js';
 import { generator } from './random.js';
 import { checkShape, sizeOf } from './shape.js';
-import type { NestedArray, TensorJSON } from './tensor.js';
+import { type TensorValues, valuesOf } from './values.js';
 
-/** The typed arrays whose elements are plain numbers. */
-export type TypedArray =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
-  | Uint8Array
-  | Uint8ClampedArray
-  | Uint16Array
-  | Uint32Array;
+export type { NestedArrayLike, TensorValues, TypedArray } from './values.js';
 
-/** What a tensor can be made from. */
-export type TensorValues = NestedArray | readonly NestedArrayLike[] | TypedArray | TensorJSON;
-/** Numbers in nested arrays that are only read. */
-export type NestedArrayLike = number | readonly NestedArrayLike[];
-
+/** Options of the functions that make tensors. */
 export interface TensorOptions {
-  /** Whether backward computes a gradient for it. Default false. */
+  /** Whether backward computes a gradient for the tensor. Default false. */
   requiresGrad?: boolean;
-  /** Where it lives. Default: what useDevice chose, 'cpu' at first. */
+  /** The device. Default: the one that useDevice selected, initially 'cpu'. */
   device?: Device;
 }
 
 const OPTIONS = ['requiresGrad', 'device'] as const;
-/** Deeper arrays are taken for a mistake: an array that contains itself has no end. */
-const MAX_DEPTH = 64;
-
-/** Checks what the functions that take a shape and options are given. */
+/** Checks the arguments of functions of a shape and options, and returns the shape. */
 function checkArguments(op: string, shape: unknown, options: unknown): readonly number[] {
   if (typeof shape === 'number') {
     const dims = typeof options === 'number' ? [shape, options] : [shape];
@@ -49,7 +32,7 @@ function checkArguments(op: string, shape: unknown, options: unknown): readonly 
 
 function checkLike(op: string, x: unknown): Tensor {
   if (!(x instanceof Tensor))
-    fail(op, `the argument is ${describe(x)}`, 'pass a tensor, whose shape and device the result shall have');
+    fail(op, `the argument is ${describe(x)}`, 'pass a tensor; the result gets its shape and device');
   return x;
 }
 
@@ -70,35 +53,24 @@ function make(
 }
 
 /**
- * A tensor of the given numbers, rounded to float32.
+ * A tensor of the given numbers, rounded to float32. As [torch.tensor](https://docs.pytorch.org/docs/stable/generated/torch.tensor.html).
  *
- * @param values a number, nested arrays of one depth and length per dimension, a typed array (one dimension unless `shape` is given), or what `toJSON` made of a tensor
- * @param options `shape`: the dimensions, whose product must be the number of values
- * @throws TapegradError for ragged or empty arrays, values that are no numbers, or a shape of another size
+ * @param values a number, nested arrays of one depth and length per dimension, a typed array (one dimension unless `shape` is
+ *   given), or the result of `Tensor.toJSON`
+ * @param options `requiresGrad`, `device`, and `shape`: the dimensions, whose product must be the number of values
+ * @returns a leaf
+ * @throws TapegradError for ragged arrays, values that are not numbers, or a shape of another size
+ * @example
+ * ```ts
+ * import { tensor } from 'tapegrad';
+ *
+ * console.log(tensor([[1, 2, 3], [4, 5, 6]]).shape); // [2, 3]
+ * console.log(tensor(new Uint8Array(6), { shape: [3, 2] }).shape); // [3, 2]
+ * ```
  */
 export function tensor(values: TensorValues, options: TensorOptions & { shape?: readonly number[] } = {}): Tensor {
   checkOptions('tensor', options, ['shape', ...OPTIONS]);
-  const found: number[] = [];
-  let flat: ArrayLike<number>;
-  if (ArrayBuffer.isView(values) && !(values instanceof DataView)) {
-    flat = values as TypedArray;
-    if (typeof flat[0] === 'bigint')
-      fail(
-        'tensor',
-        `values are a ${values.constructor.name}`,
-        'convert the numbers with Float64Array.from(values, Number)',
-      );
-    found.push(flat.length);
-  } else if (isJSON(values)) {
-    flat = values.data.map((v, i) => {
-      if (typeof v !== 'number' && !SPELLED.includes(v))
-        fail('tensor', `data[${i}] is ${describe(v)}`, 'pass numbers, or what toJSON() gave');
-      return Number(v);
-    });
-    found.push(...checkShape('tensor', values.shape));
-  } else {
-    flat = flatten(values as NestedArrayLike, found);
-  }
+  const { flat, found } = valuesOf(values);
   const shape = checkShape('tensor', options.shape === undefined ? found : options.shape);
   if (sizeOf(shape) !== flat.length) {
     fail(
@@ -111,83 +83,54 @@ export function tensor(values: TensorValues, options: TensorOptions & { shape?: 
   return make('tensor', shape, options, (backend) => backend.upload(flat));
 }
 
-/** The numbers that JSON cannot write, as `toJSON` spells them. */
-const SPELLED = ['NaN', 'Infinity', '-Infinity'];
-
-function isJSON(values: unknown): values is TensorJSON {
-  if (typeof values !== 'object' || values === null || values instanceof Tensor) return false;
-  const { shape, data } = values as Partial<TensorJSON>;
-  return Array.isArray(shape) && Array.isArray(data);
-}
-
-function isTyped(values: unknown): values is TypedArray {
-  return ArrayBuffer.isView(values) && !(values instanceof DataView);
-}
-
-/** The numbers of nested arrays in order; writes their shape to `shape`. */
-function flatten(values: unknown, shape: number[]): number[] {
-  for (let v = values; Array.isArray(v); v = v[0]) {
-    if (shape.length === MAX_DEPTH) {
-      const remedy = 'pass arrays as deep as the tensor has dimensions, which do not contain themselves';
-      fail('tensor', `values are nested more than ${MAX_DEPTH} deep`, remedy);
-    }
-    shape.push(v.length);
-  }
-  const flat: number[] = [];
-  const visit = (v: unknown, depth: number, path: string): void => {
-    if (depth < shape.length) {
-      if (!Array.isArray(v) && !isTyped(v))
-        fail(
-          'tensor',
-          `values${path} is ${describe(v)} where an array of ${shape[depth]} is expected`,
-          'every row must have the same length and depth',
-        );
-      const row = v as ArrayLike<unknown>;
-      if (row.length !== shape[depth])
-        fail(
-          'tensor',
-          `values${path} has ${row.length} entries where ${shape[depth]} are expected`,
-          'every row must have the same length and depth',
-        );
-      for (let i = 0; i < row.length; i++) visit(row[i], depth + 1, `${path}[${i}]`);
-    } else if (typeof v === 'number') {
-      flat.push(v);
-    } else if (isTyped(v) && flat.length === 0) {
-      shape.push(v.length); // rows that are typed arrays are the last dimension
-      visit(v, depth, path);
-    } else {
-      fail('tensor', `values${path} is ${describe(v)}`, remedyFor(v, path));
-    }
-  };
-  visit(values, 0, '');
-  return flat;
-}
-
-/** What to do with a value that is no number. */
-function remedyFor(value: unknown, path: string): string {
-  if (Array.isArray(value)) return 'every row must have the same length and depth';
-  if (value instanceof Tensor) {
-    return path === ''
-      ? 'use x.clone() for a copy, x.detach() for one without a history, or x.to(device)'
-      : 'read its numbers first, with await x.toArray()';
-  }
-  if (typeof value === 'bigint') return 'convert it with Number(value)';
-  if (typeof value === 'object' && value !== null && Symbol.iterator in value)
-    return 'pass numbers in an array, such as Array.from(values)';
-  return 'pass numbers';
-}
-
-/** A tensor of zeros. @throws TapegradError for a shape that is none @example zeros([2, 3]) */
+/**
+ * A tensor of zeros. As [torch.zeros](https://docs.pytorch.org/docs/stable/generated/torch.zeros.html).
+ * @param shape the dimensions, integers of at least 0; [] for a scalar
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of that shape
+ * @throws TapegradError for an invalid shape, and for unknown options
+ * @example
+ * ```ts
+ * import { zeros } from 'tapegrad';
+ *
+ * const weight = zeros([2, 3], { requiresGrad: true });
+ * ```
+ */
 export function zeros(shape: readonly number[], options: TensorOptions = {}): Tensor {
   return filled('zeros', checkArguments('zeros', shape, options), 0, options);
 }
 
-/** A tensor of ones. @throws TapegradError for a shape that is none @example ones([2, 3]) */
+/**
+ * A tensor of ones. As [torch.ones](https://docs.pytorch.org/docs/stable/generated/torch.ones.html).
+ * @param shape the dimensions, integers of at least 0; [] for a scalar
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of that shape
+ * @throws TapegradError for an invalid shape, and for unknown options
+ * @example
+ * ```ts
+ * import { ones } from 'tapegrad';
+ *
+ * console.log(String(ones([2, 3])));
+ * ```
+ */
 export function ones(shape: readonly number[], options: TensorOptions = {}): Tensor {
   return filled('ones', checkArguments('ones', shape, options), 1, options);
 }
 
-/** A tensor of one repeated value. @throws TapegradError for a shape or value that is none @example full([2, 3], 7) */
+/**
+ * A tensor whose elements all have one value. As [torch.full](https://docs.pytorch.org/docs/stable/generated/torch.full.html).
+ * @param shape the dimensions, integers of at least 0; [] for a scalar
+ * @param value the value, rounded to float32
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of that shape
+ * @throws TapegradError for an invalid shape, a value that is not a number, and unknown options
+ * @example
+ * ```ts
+ * import { full } from 'tapegrad';
+ *
+ * console.log(full([2, 2], 7).toArraySync()); // [[7, 7], [7, 7]]
+ * ```
+ */
 export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
   const dims = checkArguments('full', shape, options);
   if (typeof value !== 'number') fail('full', `value is ${describe(value)}`, 'pass a number');
@@ -204,25 +147,74 @@ function optionsLike(op: string, x: Tensor, options: TensorOptions): TensorOptio
   return options.device === undefined ? { ...options, device: x.device } : options;
 }
 
-/** Zeros of the shape and on the device of x. As torch.zeros_like. @throws TapegradError if x is no tensor @example zerosLike(weight) */
+/**
+ * Zeros of the shape and on the device of x. As [torch.zeros_like](https://docs.pytorch.org/docs/stable/generated/torch.zeros_like.html).
+ * @param x the tensor whose shape and device the result gets
+ * @param options `requiresGrad`, and `device` for another one
+ * @returns a leaf of the shape of x
+ * @throws TapegradError if x is not a tensor, and for unknown options
+ * @example
+ * ```ts
+ * import { zerosLike, randn } from 'tapegrad';
+ *
+ * console.log(zerosLike(randn([2, 3])).shape); // [2, 3]
+ * ```
+ */
 export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
   const { shape } = checkLike('zerosLike', x);
   return filled('zerosLike', shape, 0, optionsLike('zerosLike', x, options));
 }
 
-/** Ones of the shape and on the device of x. As torch.ones_like. @throws TapegradError if x is no tensor @example onesLike(weight) */
+/**
+ * Ones of the shape and on the device of x. As [torch.ones_like](https://docs.pytorch.org/docs/stable/generated/torch.ones_like.html).
+ * @param x the tensor whose shape and device the result gets
+ * @param options `requiresGrad`, and `device` for another one
+ * @returns a leaf of the shape of x
+ * @throws TapegradError if x is not a tensor, and for unknown options
+ * @example
+ * ```ts
+ * import { onesLike, randn } from 'tapegrad';
+ *
+ * console.log(onesLike(randn([2, 3])).shape); // [2, 3]
+ * ```
+ */
 export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
   const { shape } = checkLike('onesLike', x);
   return filled('onesLike', shape, 1, optionsLike('onesLike', x, options));
 }
 
-/** Numbers uniform in [0, 1), of the shape and on the device of x. As torch.rand_like. @throws TapegradError if x is no tensor @example randLike(weight) */
+/**
+ * Numbers uniform in [0, 1) from the global random stream, of the shape and on the device of x. As [torch.rand_like](https://docs.pytorch.org/docs/stable/generated/torch.rand_like.html).
+ * @param x the tensor whose shape and device the result gets
+ * @param options `requiresGrad`, and `device` for another one
+ * @returns a leaf of the shape of x
+ * @throws TapegradError if x is not a tensor, and for unknown options
+ * @example
+ * ```ts
+ * import { randLike, randn } from 'tapegrad';
+ *
+ * console.log(randLike(randn([2, 3])).shape); // [2, 3]
+ * ```
+ */
 export function randLike(x: Tensor, options: TensorOptions = {}): Tensor {
   const { shape } = checkLike('randLike', x);
   return drawn('randLike', shape, optionsLike('randLike', x, options), 'uniform');
 }
 
-/** The matrix [n, m] with 1 on its diagonal and 0 elsewhere; m is n by default. As torch.eye. @throws TapegradError for sizes that are none @example eye(3) */
+/**
+ * The matrix [n, m] with 1 on its diagonal and 0 elsewhere. As [torch.eye](https://docs.pytorch.org/docs/stable/generated/torch.eye.html).
+ * @param n the number of rows, at least 1
+ * @param m the number of columns, at least 1; n by default
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of shape [n, m]
+ * @throws TapegradError for sizes that are not integers of at least 1, and for unknown options
+ * @example
+ * ```ts
+ * import { eye } from 'tapegrad';
+ *
+ * console.log(eye(2).toArraySync()); // [[1, 0], [0, 1]]
+ * ```
+ */
 export function eye(n: number, m: number = n, options: TensorOptions = {}): Tensor {
   checkInteger('eye', 'n', n);
   checkInteger('eye', 'm', m);
@@ -236,9 +228,20 @@ export function eye(n: number, m: number = n, options: TensorOptions = {}): Tens
 }
 
 /**
- * `steps` numbers at equal distances from start to end, both included. Shape [steps]. As torch.linspace.
- * @throws TapegradError for bounds that are not finite, or less than one step
- * @example linspace(0, 1, 5) // 0, 0.25, 0.5, 0.75, 1
+ * Evenly spaced numbers from start to end, both included. As
+ * [torch.linspace](https://docs.pytorch.org/docs/stable/generated/torch.linspace.html).
+ * @param start the first number
+ * @param end the last number
+ * @param steps how many numbers, at least 1
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of shape [steps]
+ * @throws TapegradError for bounds that are not finite, less than one step, and unknown options
+ * @example
+ * ```ts
+ * import { linspace } from 'tapegrad';
+ *
+ * console.log(linspace(0, 1, 5).toArraySync()); // [0, 0.25, 0.5, 0.75, 1]
+ * ```
  */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   checkNumber('linspace', 'start', start);
@@ -256,9 +259,22 @@ export function linspace(start: number, end: number, steps: number, options: Ten
 }
 
 /**
- * Evenly spaced numbers from start (0 if only one number is given) up to, but not including, end. Shape [n].
- * @throws TapegradError for a step of 0, one that leads away from the end, or numbers that float32 cannot tell apart
- * @example arange(3) // 0, 1, 2
+ * Evenly spaced numbers from start up to, but not including, end. As
+ * [torch.arange](https://docs.pytorch.org/docs/stable/generated/torch.arange.html).
+ * @param start the first number; with only one argument it is the end, and the first number is 0
+ * @param end the bound, which is not included
+ * @param step the difference of consecutive numbers; default 1
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of shape [n], where n = ⌈(end - start) / step⌉
+ * @throws TapegradError for a step of 0, a step of the wrong sign, numbers that are not distinct in float32, integers that
+ *   float32 would round, and unknown options
+ * @example
+ * ```ts
+ * import { arange } from 'tapegrad';
+ *
+ * console.log(arange(3).toArraySync()); // [0, 1, 2]
+ * console.log(arange(1, 2, 0.25).toArraySync()); // [1, 1.25, 1.5, 1.75]
+ * ```
  */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   checkOptions('arange', options, OPTIONS);
@@ -268,8 +284,8 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   if (step === 0 || !(n >= 1))
     fail(
       'arange',
-      `from ${from} to ${to} in steps of ${step} there are no numbers`,
-      'choose a step that leads from start to end',
+      `there are no numbers from ${from} to ${to} in steps of ${step}`,
+      'pass a step with the sign of end - start',
     );
   const shape = checkShape('arange', [n]);
   return make('arange', shape, options, (backend) => {
@@ -278,17 +294,17 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   });
 }
 
-/** Refuses a range that float32 would repeat numbers of, or whose whole numbers it would change. */
+/** Throws for a range with numbers that are equal in float32, and for a range of integers that float32 would round. */
 function checkDistinct(from: number, last: number, step: number): void {
   const far = Math.max(Math.abs(from), Math.abs(last));
   const gap = 2 ** (Math.ceil(Math.log2(far)) - 24); // between the float32 numbers just below it
-  // Where the two last whole numbers are exact, so are all that are nearer to 0.
+  // If the last two integers are exact, so are all that are closer to 0.
   const ends = from === last ? [from] : [from, from + step, last - step, last];
-  const whole = Number.isInteger(from) && Number.isInteger(step);
-  if (whole ? ends.every((v) => Math.fround(v) === v) : Math.abs(step) >= gap) return;
+  const integers = Number.isInteger(from) && Number.isInteger(step);
+  if (integers ? ends.every((v) => Math.fround(v) === v) : Math.abs(step) >= gap) return;
   fail(
     'arange',
-    `from ${from} to ${last} in steps of ${step} there are numbers that float32 cannot tell apart or must round`,
+    `from ${from} to ${last} in steps of ${step} there are numbers that are equal in float32 or rounded by it`,
     `keep integers within ±${2 ** 24}, or take larger steps`,
   );
 }
@@ -297,12 +313,39 @@ function drawn(op: string, dims: readonly number[], options: TensorOptions, how:
   return make(op, dims, options, (backend) => backend.upload(generator[how](new Float32Array(sizeOf(dims)))));
 }
 
-/** Numbers uniform in [0, 1) from the global random stream. @throws TapegradError for a shape that is none @example rand([2, 3]) */
+/**
+ * Numbers uniform in [0, 1) from the global random stream. As [torch.rand](https://docs.pytorch.org/docs/stable/generated/torch.rand.html).
+ * @param shape the dimensions, integers of at least 0; [] for a scalar
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of that shape
+ * @throws TapegradError for an invalid shape, and for unknown options
+ * @example
+ * ```ts
+ * import { manualSeed, rand } from 'tapegrad';
+ *
+ * manualSeed(1);
+ * console.log(String(rand([2, 3])));
+ * ```
+ */
 export function rand(shape: readonly number[], options: TensorOptions = {}): Tensor {
   return drawn('rand', checkArguments('rand', shape, options), options, 'uniform');
 }
 
-/** Standard normal numbers from the global random stream. @throws TapegradError for a shape that is none @example randn([2, 3]) */
+/**
+ * Numbers of the standard normal distribution from the global random stream. As
+ * [torch.randn](https://docs.pytorch.org/docs/stable/generated/torch.randn.html).
+ * @param shape the dimensions, integers of at least 0; [] for a scalar
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of that shape
+ * @throws TapegradError for an invalid shape, and for unknown options
+ * @example
+ * ```ts
+ * import { manualSeed, randn } from 'tapegrad';
+ *
+ * manualSeed(1);
+ * console.log(String(randn([2, 3])));
+ * ```
+ */
 export function randn(shape: readonly number[], options: TensorOptions = {}): Tensor {
   return drawn('randn', checkArguments('randn', shape, options), options, 'normal');
 }

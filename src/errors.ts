@@ -1,4 +1,4 @@
-/** What an error can carry beside its text. */
+/** Further properties of an error. */
 export interface ErrorDetails {
   /** The shapes of the tensors involved, in the order of the operation's arguments. */
   shapes?: readonly (readonly number[])[];
@@ -6,33 +6,56 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
-/** Every error that tapegrad throws on purpose: the operation, what is wrong with which values, and what to do. */
+/**
+ * The error that tapegrad throws for every invalid use. Its message has the operation, the problem with the values, and the
+ * remedy.
+ *
+ * @example
+ * ```ts
+ * import { TapegradError, zeros } from 'tapegrad';
+ *
+ * try {
+ *   zeros([2, 3]).add(zeros([4]));
+ * } catch (error) {
+ *   if (error instanceof TapegradError) console.log(error.op, error.shapes); // add [[2, 3], [4]]
+ * }
+ * ```
+ */
 export class TapegradError extends Error {
+  /** 'TapegradError', also where a bundler renames the class. */
   override readonly name = 'TapegradError';
+  /** The shapes of the tensors involved, in the order of the operation's arguments; [] if there are none. */
   readonly shapes: readonly (readonly number[])[];
 
   /**
-   * @param op the operation that refused, as a user calls it
+   * @param op the public name of the operation that throws
    * @param problem what is wrong, with the values
-   * @param remedy what to do about it
+   * @param remedy how to correct it
+   * @param details the shapes involved, and the cause
    */
   constructor(
+    /** The public name of the operation that threw, such as 'matmul'. */
     readonly op: string,
+    /** What is wrong, with the values. */
     readonly problem: string,
+    /** How to correct it. */
     readonly remedy: string,
     details: ErrorDetails = {},
   ) {
     super(`[${op}] ${problem}; ${remedy}`, details.cause === undefined ? undefined : { cause: details.cause });
-    this.shapes = (details.shapes ?? []).map((shape) => [...shape]); // those of tensors may not be changed
+    this.shapes = (details.shapes ?? []).map((shape) => [...shape]); // copies: the shapes of tensors must not be changed
   }
 }
 
-/** Throws a TapegradError. */
+/**
+ * Throws a TapegradError.
+ * @throws TapegradError always
+ */
 export function fail(op: string, problem: string, remedy: string, details?: ErrorDetails): never {
   throw new TapegradError(op, problem, remedy, details);
 }
 
-/** Refuses options that `op` does not know, so that a misspelt one is never ignored. */
+/** Throws for options that `op` does not have, so that a misspelt one is not ignored. */
 export function checkOptions(op: string, options: object | undefined, known: readonly string[]): void {
   if (options === undefined) return;
   if (options === null || typeof options !== 'object' || Array.isArray(options)) {
@@ -77,15 +100,15 @@ export function checkChoice<T extends string>(op: string, name: string, value: u
   return value as T;
 }
 
-/** Where a tensor says which copy of tapegrad made it. Every copy finds the same symbol. */
+/** The property of tensors that identifies the copy of tapegrad that made them. All copies share the symbol. */
 export const BRAND: unique symbol = Symbol.for('tapegrad.Tensor');
-/** What stands for this copy there. */
+/** The identity of this copy. */
 export const COPY = {};
 
-/** How deep `describe` looks into arrays, which may be endless. */
+/** How many levels of nested arrays `describe` shows; an array may contain itself. */
 const DEPTH = 3;
 
-/** A short text for any value, for error messages. */
+/** A short description of any value, for error messages. */
 export function describe(value: unknown, depth = 0): string {
   if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}…` : value}'`;
   if (typeof value === 'bigint') return `${value}n`;
@@ -109,7 +132,7 @@ function className(value: object): string {
   return value.constructor?.name?.replace(/^_(?=[A-Z])/, '') ?? 'null-prototype object';
 }
 
-/** A shape as it is written in messages: [2, 3]. */
+/** A shape as error messages show it: [2, 3]. */
 export function show(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }

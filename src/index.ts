@@ -33,7 +33,7 @@ export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
 export type { KeepdimOptions } from './ops/families.js';
 export * as optim from './optim/index.js';
-export { Profile, type ProfileRow, profile, type TraceEvent } from './profile.js';
+export { Profile, type ProfileRow, profile, type Trace, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';
 export type { NestedArray, TensorJSON } from './tensor.js';
 export type { Batches } from './train/batches.js';

@@ -31,21 +31,25 @@ import {
 } from './ops/view.js';
 import { Tensor } from './tensor.js';
 
+/** The backward pass. */
 export interface AutogradMethods {
   /**
-   * Computes the gradient of this tensor with respect to every leaf it was made from, and adds it to their `grad`. As
-   * torch.Tensor.backward.
-   * @param gradient the gradient of the loss with respect to this tensor, of its shape; 1 for a tensor with one element
-   * @throws TapegradError without a gradient to compute, a gradient for several elements, or values that are gone or changed
+   * Computes the gradient of this tensor with respect to every leaf that it was computed from, and adds it to their `grad`.
+   * As torch.Tensor.backward.
+   * @param gradient the gradient of the loss with respect to this tensor, of its shape; default 1 for a tensor with one element
+   * @param options `retainGraph`: keep the graph for another pass; `createGraph`: record the pass, for second derivatives
+   * @throws TapegradError if this tensor does not require a gradient, if it has several elements and `gradient` is missing,
+   *   for a gradient of another shape or device, and if saved values were freed by an earlier pass or changed in place
    */
   backward(gradient?: Tensor, options?: BackwardOptions): void;
 }
 
+/** Changes in place. */
 export interface InPlaceMethods {
   /**
-   * Overwrites the elements of this tensor, in place, and with them those of its base if it is a view. As
-   * torch.Tensor.copy_. A backward pass that needs the old values throws.
-   * @param source broadcasts to the shape of this tensor; may be on another device
+   * Overwrites the elements of this tensor in place, and those of its base if it is a view. As torch.Tensor.copy_. A
+   * backward pass that needs the old values throws.
+   * @param source a tensor whose shape broadcasts to the shape of this one; may be on another device
    * @returns this tensor
    * @throws TapegradError for a source of another shape, a target whose elements share numbers (expand), and outside
    *   noGrad for a target or a source that requires a gradient

@@ -1,6 +1,6 @@
 const EDGE = 3;
 const THRESHOLD = 1000;
-/** Of more elements than this, times dimensions, whole blocks are left out: texts of megabytes are read by nobody. */
+/** If elements times dimensions exceed this, whole blocks are left out, so that the text does not grow to megabytes. */
 const MOST = 2 ** 22;
 
 /**

@@ -4,29 +4,56 @@ import { BYTES_PER_ELEMENT } from './backends/storage.js';
 import { describe, fail } from './errors.js';
 import { writeAtomically } from './io/files.js';
 
-/** What one operation came to, over all its calls. */
+/** The totals of one operation over all its calls. */
 export interface ProfileRow {
   /** The operation as the backend runs it, such as 'matmul', 'relu' or 'sgd'. */
   readonly op: string;
+  /** The number of calls. */
   readonly calls: number;
-  /** Milliseconds. */
+  /** The total time, in milliseconds. */
   readonly time: number;
-  /** Bytes read and written, every operand counted once. */
+  /** Bytes read and written; every operand is counted once. */
   readonly bytes: number;
   /** Floating-point operations; a function such as exp counts as one. */
   readonly flops: number;
 }
 
-/** One call in Chrome's trace event format; times in microseconds. */
+/**
+ * One call as a complete event of the
+ * [trace event format](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU).
+ */
 export interface TraceEvent {
+  /** The operation, as in `ProfileRow.op`. */
   readonly name: string;
+  /** The category: the device that the operation ran on. */
   readonly cat: string;
+  /** The phase: 'X' is a complete event, with a beginning and a duration. */
   readonly ph: 'X';
+  /** The beginning, in microseconds after the beginning of the profiled function. */
   readonly ts: number;
+  /** The duration, in microseconds. */
   readonly dur: number;
+  /** The process; always 1. */
   readonly pid: number;
+  /** The row of the trace: one number for each backend. */
   readonly tid: number;
-  readonly args: { readonly bytes: number; readonly flops: number; readonly detail?: string };
+  /** The bytes and floating-point operations of the call, as in `ProfileRow`, and what else is known of it. */
+  readonly args: {
+    /** Bytes read and written. */
+    readonly bytes: number;
+    /** Floating-point operations. */
+    readonly flops: number;
+    /** The shapes of a matrix product or a copy. */
+    readonly detail?: string;
+  };
+}
+
+/** A trace in the JSON object format of the trace event format. */
+export interface Trace {
+  /** Every call, in order. */
+  traceEvents: readonly TraceEvent[];
+  /** The unit in which a viewer shows times. */
+  displayTimeUnit: 'ms';
 }
 
 interface Cost {
@@ -36,18 +63,18 @@ interface Cost {
   readonly detail?: string;
 }
 
-/** What `profile` measured. */
+/** The measurements of one call of `profile`. */
 export class Profile<T = unknown> {
-  /** By operation, the one that took longest first. */
+  /** The totals by operation, in descending order of time. */
   readonly rows: readonly ProfileRow[];
 
   /** @internal */
   constructor(
     /** What the profiled function returned. */
     readonly result: T,
-    /** Milliseconds from the beginning to the end of the function. */
+    /** The time from the beginning to the end of the function, in milliseconds. */
     readonly time: number,
-    /** Every call in order. */
+    /** Every call, in order. */
     readonly events: readonly TraceEvent[],
   ) {
     const rows = new Map<string, { -readonly [K in keyof ProfileRow]: ProfileRow[K] }>();
@@ -62,7 +89,10 @@ export class Profile<T = unknown> {
     this.rows = [...rows.values()].sort((a, b) => b.time - a.time);
   }
 
-  /** The rows as text, with what was spent outside of operations at the end. */
+  /**
+   * The rows as a table. The last line is the time outside of operations.
+   * @returns one line for each operation: calls, milliseconds, share of the total time, megabytes, and GFLOP/s
+   */
   toString(): string {
     const lines = this.rows.map(({ op, calls, time, bytes, flops }) => [
       op,
@@ -84,12 +114,20 @@ export class Profile<T = unknown> {
     return text.map((row) => row.join('  ').trimEnd()).join('\n');
   }
 
-  /** The calls as a trace for chrome://tracing, Perfetto or Chrome's performance panel. */
-  toTrace(): { traceEvents: readonly TraceEvent[]; displayTimeUnit: 'ms' } {
+  /**
+   * The calls as a trace for chrome://tracing, [Perfetto](https://ui.perfetto.dev) or Chrome's performance panel.
+   * @returns an object that JSON.stringify turns into a trace file
+   */
+  toTrace(): Trace {
     return { traceEvents: this.events, displayTimeUnit: 'ms' };
   }
 
-  /** Writes the trace as a JSON file. @throws TapegradError if the path cannot be written */
+  /**
+   * Writes the trace as a JSON file.
+   * @param path the file; an existing one is replaced
+   * @returns a promise that is resolved when the file is complete
+   * @throws TapegradError if the path cannot be written
+   */
   async saveTrace(path: string): Promise<void> {
     await writeAtomically('saveTrace', path, new TextEncoder().encode(JSON.stringify(this.toTrace())));
   }
@@ -101,7 +139,7 @@ const sized = (op: string, flops: number, ...storages: (Storage | null)[]): Cost
   bytes: storages.reduce((sum, s) => sum + (s === null ? 0 : s.size * BYTES_PER_ELEMENT[s.type]), 0),
 });
 
-/** What a call costs. The exponential of a softmax takes part in about five operations for each element. */
+/** Floating-point operations of a softmax for each element: maximum, difference, exponential, sum, quotient. */
 const SOFTMAX_FLOPS = 5;
 type Method = Exclude<
   keyof Backend,
@@ -135,7 +173,7 @@ const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: S
 
 let running = false;
 
-/** Puts methods that take notes in front of a backend's own; the result takes them away again. */
+/** Shadows a backend's methods with ones that record an event for each call; the result removes them. */
 function listen(backend: Backend, tid: number, since: number, events: TraceEvent[]): () => void {
   // biome-ignore lint/complexity/noBannedTypes: methods of many signatures, each of which is only passed on
   const own = backend as unknown as Record<string, Function | undefined>;
@@ -143,7 +181,7 @@ function listen(backend: Backend, tid: number, since: number, events: TraceEvent
   let inside = false;
   for (const method of methods) {
     const original = own[method]!;
-    const cost = costs[method] as (args: unknown[], out: unknown) => Cost;
+    const costOf = costs[method] as (args: unknown[], out: unknown) => Cost;
     own[method] = (...args: unknown[]) => {
       if (inside) return original.apply(backend, args);
       inside = true;
@@ -151,8 +189,8 @@ function listen(backend: Backend, tid: number, since: number, events: TraceEvent
       try {
         const out = original.apply(backend, args);
         const dur = 1000 * (performance.now() - begin);
-        const { op, bytes, flops, detail } = cost(args, out);
-        const note = detail === undefined ? { bytes, flops } : { bytes, flops, detail };
+        const { op, bytes, flops, detail } = costOf(args, out);
+        const cost = detail === undefined ? { bytes, flops } : { bytes, flops, detail };
         events.push({
           name: op,
           cat: backend.device,
@@ -161,7 +199,7 @@ function listen(backend: Backend, tid: number, since: number, events: TraceEvent
           dur,
           pid: 1,
           tid,
-          args: note,
+          args: cost,
         });
         return out;
       } finally {
@@ -175,23 +213,28 @@ function listen(backend: Backend, tid: number, since: number, events: TraceEvent
 }
 
 /**
- * Runs a function and measures every operation in it: how often it was called, how long it took, what it read and wrote.
- * On the GPU, where operations return at once, the time is that of queueing them.
- * Returns a `Profile`, or a promise of one if the function returns a promise.
+ * Runs a function and measures every operation in it: the number of calls, the time, and the bytes read and written. On the
+ * GPU, where operations return before they have run, the time is that of queueing them.
  *
+ * @param fn the function to measure; may be asynchronous
+ * @returns a `Profile`, or a promise of one if the function returns a promise
+ * @throws TapegradError if another profile is running; also whatever the function throws
+ * @example
  * ```ts
- * const p = profile(() => step());
- * console.log(String(p));
- * await p.saveTrace('trace.json'); // for chrome://tracing or ui.perfetto.dev
- * ```
+ * import { profile, randn } from 'tapegrad';
  *
- * @throws TapegradError if a profile is being taken already; what the function throws
+ * const x = randn([64, 64]);
+ * const p = profile(() => x.matmul(x).relu());
+ * console.log(String(p));
+ * console.log(p.rows[0].op, p.rows[0].time);
+ * // await p.saveTrace('trace.json') writes a file for chrome://tracing or ui.perfetto.dev
+ * ```
  */
 export function profile<T>(fn: () => Promise<T>): Promise<Profile<T>>;
 export function profile<T>(fn: () => T): Profile<T>;
 export function profile<T>(fn: () => T | Promise<T>): Profile<T> | Promise<Profile<T>> {
   if (typeof fn !== 'function') fail('profile', `the argument is ${describe(fn)}`, 'pass a function');
-  if (running) fail('profile', 'a profile is being taken already', 'wait until it has ended');
+  if (running) fail('profile', 'another profile is running', 'wait until it has ended');
   running = true;
   const events: TraceEvent[] = [];
   const since = performance.now();

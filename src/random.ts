@@ -1,7 +1,8 @@
 import { checkNumber, fail } from './errors.js';
 
 // Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
-// 1, 2, 3" (SC 2011): four 32-bit words from a key and a counter, so that any part of a stream can be made by itself.
+// 1, 2, 3" (SC 2011): four 32-bit words from a key and a counter, so that any part of a stream can be
+// computed independently.
 
 const M0 = 0xd2511f53;
 const M1 = 0xcd9e8d57;
@@ -49,7 +50,7 @@ export function philox(
   out[at + 3] = c3;
 }
 
-/** A seeded stream of random numbers whose whole state is (seed, position). */
+/** A seeded stream of random numbers; its state is the seed and the position. */
 export class Generator {
   readonly #words = new Uint32Array(4);
   #seed = 0;
@@ -60,15 +61,15 @@ export class Generator {
     this.seed(seed);
   }
 
-  /** Starts the stream of `seed` (any integer up to 2^53 in magnitude) from its beginning. */
+  /** Starts the stream of `seed` (an integer of magnitude less than 2^53) from its beginning. */
   seed(seed: number): void {
     if (!Number.isSafeInteger(seed))
-      fail('manualSeed', `seed is ${String(seed)}`, 'pass a whole number up to 2^53 in magnitude');
+      fail('manualSeed', `seed is ${String(seed)}`, 'pass an integer of magnitude less than 2^53');
     this.#seed = seed;
     this.#block = 0;
   }
 
-  /** What is needed to continue the stream elsewhere: JSON-safe. */
+  /** The seed and the position, from which another generator continues the stream; serializable as JSON. */
   get state(): { seed: number; block: number } {
     return { seed: this.#seed, block: this.#block };
   }
@@ -122,16 +123,28 @@ export class Generator {
     return order;
   }
 
-  /** A whole number in [0, 2^32). */
+  /** A random integer, uniform in [0, 2^32). */
   word(): number {
     return this.#next()[0];
   }
 }
 
-/** The generator behind rand, randn, the initial weights and unseeded shuffles. */
+/** The generator of rand, randn, initial weights and shuffles without a seed. */
 export const generator = /* @__PURE__ */ new Generator(/* @__PURE__ */ Math.floor(Math.random() * 2 ** 32));
 
-/** Restarts the global random stream: the same seed gives the same numbers on every device and number of threads. */
+/**
+ * Seeds the global random stream. The same seed leads to the same numbers on every device and for any number of threads. As
+ * [torch.manual_seed](https://docs.pytorch.org/docs/stable/generated/torch.manual_seed.html).
+ * @param seed an integer of magnitude less than 2^53
+ * @throws TapegradError for a seed that is not such an integer
+ * @example
+ * ```ts
+ * import { manualSeed, randn } from 'tapegrad';
+ *
+ * manualSeed(7);
+ * console.log(String(randn([3]))); // the same in every run
+ * ```
+ */
 export function manualSeed(seed: number): void {
   generator.seed(seed);
 }

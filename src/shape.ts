@@ -13,7 +13,7 @@ export function sizeOf(shape: readonly number[]): number {
   return size;
 }
 
-/** Requires an array of whole numbers of at least 1 whose product is a possible size, and returns a frozen copy. */
+/** Requires an array of integers of at least 0 whose product is at most MAX_SIZE, and returns a copy. */
 export function checkShape(op: string, shape: unknown): readonly number[] {
   if (!Array.isArray(shape)) {
     fail(op, `shape is ${describe(shape)}`, `pass one array of integers, as in ${op}([2, 3])`);
@@ -40,7 +40,7 @@ export function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return true;
 }
 
-/** The shape of two operands together under NumPy's rule: aligned at the right, each pair equal or one of them 1. */
+/** The broadcast shape of two operands, by NumPy's rule: aligned at the right, dimensions must be equal or 1. */
 export function broadcastShapes(op: string, a: readonly number[], b: readonly number[]): readonly number[] {
   if (sameShape(a, b)) return a;
   const ndim = Math.max(a.length, b.length);
@@ -117,7 +117,7 @@ export function stridesOf(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** Strides with which a tensor of `shape` is read as if it had the shape `target`: 0 where it repeats. `own` are its own ones. */
+/** Strides with which a tensor of `shape` is broadcast to the shape `target`: 0 where it repeats. `own` are its own strides. */
 export function broadcastStrides(
   shape: readonly number[],
   target: readonly number[],
@@ -129,7 +129,7 @@ export function broadcastStrides(
   return strides;
 }
 
-/** Resolves one -1 in a shape for reshape and checks that the size stays. */
+/** Resolves one -1 in a shape for reshape and checks that the number of elements stays the same. */
 export function resolveReshape(op: string, from: readonly number[], to: unknown): readonly number[] {
   if (!Array.isArray(to)) fail(op, `shape is ${describe(to)}`, `pass one array, as in ${op}([2, -1])`);
   const size = sizeOf(from);
@@ -159,7 +159,7 @@ export function resolveReshape(op: string, from: readonly number[], to: unknown)
   return shape;
 }
 
-/** How two operands are walked to fill a row-major result: nested loops, outermost first. */
+/** The iteration over two operands that fills a row-major result: nested loops, outermost first. */
 export interface LoopNest {
   readonly sizes: readonly number[];
   /** Strides in elements of each operand; the innermost ones are 0 or 1. */
@@ -173,7 +173,7 @@ export function loopNest(a: readonly number[], b: readonly number[], out: readon
   return collapse(out, broadcastStrides(a, out), broadcastStrides(b, out));
 }
 
-/** Drops loops of length 1 and joins neighbours that both operands walk as one. */
+/** Drops loops of length 1 and merges adjacent loops that are one loop for both operands. */
 export function collapse(shape: readonly number[], sa: readonly number[], sb: readonly number[]): LoopNest {
   const sizes: number[] = [];
   const la: number[] = [];

@@ -13,39 +13,40 @@ export type NestedArray = number | NestedArray[];
 
 /** A tensor as JSON.stringify writes it. `tensor` takes it back. */
 export interface TensorJSON {
+  /** The dimensions; [] for a scalar. */
   readonly shape: readonly number[];
-  /** Row-major. JSON has no numbers for 'NaN', 'Infinity' and '-Infinity', so these are texts. */
+  /** The elements in row-major order. JSON has no NaN and no infinities: 'NaN', 'Infinity' and '-Infinity' are strings. */
   readonly data: readonly (number | string)[];
 }
 
-/** Every tensor carries this, because structuredClone would copy the shape without the numbers. It shows this text and throws. */
+/** A property of every tensor that makes structuredClone throw, with this text: it would copy the shape without the numbers. */
 const notCloneable = () => 'A tensor cannot be cloned or posted. Send x.shape and await x.data() instead.';
 
 /**
- * An array of float32 numbers with a shape, which remembers how it was made where a gradient may be asked for.
+ * An array of float32 numbers with a shape, with the history that `backward` needs.
  *
- * Make one with `tensor`, `zeros`, `randn` and the like. The operations are documented on the interfaces that this class
- * extends; all but `copyFrom` leave their operands as they are. A tensor is a storage, which holds the numbers, and a
- * layout, which says where in it the elements lie: `transpose`, `narrow` and the like give views, which share the numbers
- * of their base. Only `copyFrom`, optimizers, `nn.init` and `loadStateDict` change numbers.
+ * `tensor`, `zeros`, `randn` and others make tensors. The operations are documented on the interfaces that this class
+ * extends; none but `copyFrom` changes its operands. A tensor is a storage, which holds the numbers, and a
+ * layout, which maps indices to positions in it: `transpose`, `narrow` and others return views, which share the storage of
+ * their base. Only `copyFrom`, optimizers, `nn.init` and `loadStateDict` change numbers.
  */
 export class Tensor {
-  /** The dimensions, for internal use: results share those of their operand, and no one may change them. @internal */
+  /** The dimensions, for internal use. Tensors share this array, so it must not be changed. @internal */
   readonly dims: readonly number[];
   /** Where the elements lie in the storage. @internal */
   layout: Layout;
   /** The step that made this tensor, where gradients flow through it. @internal */
   node: Node | null = null;
-  /** Nobody but the graph can see this tensor, so it dies with it. @internal */
+  /** Whether only the graph refers to this tensor, so that it is freed with the graph. @internal */
   hidden = false;
-  /** The gradient, for the library's own eyes. @internal */
+  /** The gradient, without the bookkeeping of the public accessor. @internal */
   gradient: Tensor | null = null;
-  /** The gradient that has reached this leaf in the running pass. @internal */
+  /** The gradient of this leaf accumulated in the running pass. @internal */
   pending: Tensor | null = null;
   /** @internal */
   readonly cannotBeCloned = notCloneable;
   private frozenShape: readonly number[] | null = null;
-  /** Whether a leaf wants a gradient. 'frozen' remembers that it did once, so that a frozen parameter stays a parameter. */
+  /** Whether a leaf requires a gradient. 'frozen': not any more, but it stays a parameter. */
   private leafGrad: boolean | 'frozen' = false;
   // TypeScript's private, not JavaScript's: V8 reads fields of the latter kind slowly where subclasses have them too.
   private held: Storage | null;
@@ -58,16 +59,18 @@ export class Tensor {
     lifetime.track(storage);
   }
 
-  /**
-   * The gradient that `backward` left here; only leaves get one. May be set, to null or to a tensor of the same shape.
-   * @throws TapegradError when set to something of another shape or device, or to what is not a tensor
-   */
+  /** The gradient that `backward` accumulated, of the shape of this tensor; null if there is none. Only leaves get one. */
   get grad(): Tensor | null {
     const { gradient } = this;
     if (gradient !== null) lifetime.markEscaped(gradient.storage);
     return gradient;
   }
 
+  /**
+   * Replaces the gradient, or removes it.
+   * @param value null, or a tensor of the same shape on the same device
+   * @throws TapegradError for a tensor of another shape or device, and for a value that is not a tensor
+   */
   set grad(value: Tensor | null) {
     if (value !== null) {
       checkGradient(this, value);
@@ -76,14 +79,14 @@ export class Tensor {
     this.replaceGradient(value);
   }
 
-  /** Puts a gradient that is already held in the place of the present one. @internal */
+  /** Replaces the gradient, without checks; the reference to the new one is counted already. @internal */
   replaceGradient(value: Tensor | null): void {
     const before = this.gradient;
     this.gradient = value;
     if (before !== null && before.held !== null) lifetime.release(before.held);
   }
 
-  /** The dimensions; [] for a scalar. Frozen. */
+  /** The dimensions; [] for a scalar. A frozen array. */
   get shape(): readonly number[] {
     // Not frozen from the start: every operation reads shapes, and V8 reads frozen arrays slowly.
     this.frozenShape ??= Object.freeze(this.dims.slice());
@@ -100,21 +103,29 @@ export class Tensor {
     return sizeOf(this.dims);
   }
 
-  /** The number of elements, as PyTorch's method. */
+  /**
+   * The number of elements. As torch.numel.
+   * @returns the same as `size`
+   */
   numel(): number {
     return this.size;
   }
 
-  /** Where the numbers are. */
+  /** The device of the storage. */
   get device(): Device {
     return this.backend.device;
   }
 
-  /** Whether `backward` computes a gradient for this tensor; may be set on leaves. */
+  /** Whether `backward` computes a gradient for this tensor or for a leaf that it was computed from. */
   get requiresGrad(): boolean {
     return this.leafGrad === true || this.node !== null;
   }
 
+  /**
+   * Sets whether `backward` computes a gradient for this leaf.
+   * @param value true or false; on a result of a differentiable operation only true, which changes nothing
+   * @throws TapegradError for false on a result, and for a value that is not a boolean
+   */
   set requiresGrad(value: boolean) {
     if (typeof value !== 'boolean') fail('requiresGrad', `the value is ${String(value)}`, 'set true or false');
     if (this.node !== null) {
@@ -143,7 +154,7 @@ export class Tensor {
     return this.storage.backend;
   }
 
-  /** What holds the numbers; `layout` says where in it. @internal */
+  /** The storage of the elements; `layout` maps indices to positions in it. @internal */
   get storage(): Storage {
     if (this.held === null) {
       fail(
@@ -156,7 +167,7 @@ export class Tensor {
     return this.held;
   }
 
-  /** Puts another storage in place of the present one: what moves a parameter to another device. @internal */
+  /** Replaces the storage: this moves a parameter to another device. @internal */
   replaceStorage(storage: Storage): void {
     storage.tensors++;
     this.held = storage;
@@ -164,7 +175,8 @@ export class Tensor {
   }
 
   /**
-   * A copy of the numbers in row-major order; writing into it changes nothing.
+   * The elements in row-major order.
+   * @returns a promise of a copy; changes of it do not change the tensor
    * @throws TapegradError if the tensor was disposed, or the device failed while computing it
    */
   async data(): Promise<Float32Array> {
@@ -172,30 +184,49 @@ export class Tensor {
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
-  /** The number of a tensor with one element. */
+  /**
+   * The number of a tensor with one element. As torch.Tensor.item.
+   * @returns a promise of the number
+   * @throws TapegradError for several elements
+   */
   async item(): Promise<number> {
     checkSingle('item', this.dims);
     return (await this.#read())[0];
   }
 
-  /** The numbers as nested arrays (a number for a scalar). */
+  /**
+   * The elements as nested arrays. As torch.Tensor.tolist.
+   * @returns a promise of arrays as deep as the tensor has dimensions; of a number for a scalar
+   */
   async toArray(): Promise<NestedArray> {
     return nest(await this.#read(), this.dims);
   }
 
-  /** Like `data`, at once. @throws TapegradError on devices that the host can only await */
+  /**
+   * The elements in row-major order, without waiting.
+   * @returns a copy
+   * @throws TapegradError if the tensor was disposed, and on devices that the host can only read asynchronously (the GPU)
+   */
   dataSync(): Float32Array {
     const values = this.#readSync('dataSync', 'data');
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
-  /** Like `item`, at once. @throws TapegradError on devices that the host can only await */
+  /**
+   * The number of a tensor with one element, without waiting. As torch.Tensor.item.
+   * @returns the number
+   * @throws TapegradError for several elements, and on devices that the host can only read asynchronously (the GPU)
+   */
   itemSync(): number {
     checkSingle('itemSync', this.dims);
     return this.#readSync('itemSync', 'item')[0];
   }
 
-  /** Like `toArray`, at once. @throws TapegradError on devices that the host can only await */
+  /**
+   * The elements as nested arrays, without waiting. As torch.Tensor.tolist.
+   * @returns arrays as deep as the tensor has dimensions; a number for a scalar
+   * @throws TapegradError on devices that the host can only read asynchronously (the GPU)
+   */
   toArraySync(): NestedArray {
     return nest(this.#readSync('toArraySync', 'toArray'), this.dims);
   }
@@ -223,7 +254,7 @@ export class Tensor {
     return values;
   }
 
-  /** The numbers in row-major order, to look at only; null where the host would have to wait for them. @internal */
+  /** The elements in row-major order, read-only; null if the host would have to wait for them. @internal */
   peek(): Floats | null {
     const { backend, layout, storage } = this;
     if (backend.readSync !== undefined) return this.#readSync('peek', 'data');
@@ -234,7 +265,7 @@ export class Tensor {
     return values;
   }
 
-  /** The same, required. @internal */
+  /** The same; throws if the host would have to wait. @internal */
   hostValues(op: string): Float32Array {
     const values = this.peek();
     if (values === null) {
@@ -248,18 +279,27 @@ export class Tensor {
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 
-  /** The same numbers without a history: gradients stop here. Shares the storage. */
+  /**
+   * The same elements without a history: no gradient flows through the result. As torch.Tensor.detach.
+   * @returns a tensor that shares the storage
+   */
   detach(): Tensor {
     return new Tensor(this.layout, this.storage);
   }
 
-  /** Gives the memory back now instead of when the tensor is forgotten. Never needed; using the tensor afterwards throws. */
+  /**
+   * Frees the memory now instead of when the tensor is garbage-collected. Optional. Afterwards every use of the tensor throws,
+   * except toString().
+   */
   dispose(): void {
     if (this.held !== null) lifetime.dispose(this.held);
     this.held = null;
   }
 
-  /** As PyTorch prints it, with the middle of long dimensions left out. */
+  /**
+   * The elements in the format of PyTorch; long dimensions are shortened. On the GPU only shape and device.
+   * @returns a text such as tensor([1., 2.])
+   */
   toString(): string {
     if (this.held === null) return `tensor(disposed, shape=${show(this.dims)})`;
     const { backend } = this;
@@ -274,20 +314,20 @@ export class Tensor {
 
   /**
    * The shape and the numbers, for JSON.stringify; `tensor(JSON.parse(text))` makes a tensor of them again.
-   * @throws TapegradError on devices that the host can only await
+   * @throws TapegradError on devices that the host can only read asynchronously
    */
   toJSON(): TensorJSON {
     const values = this.#readSync('toJSON', 'data');
     return { shape: this.shape, data: Array.from(values, (v) => (Number.isFinite(v) ? v : String(v))) };
   }
 
-  /** Lets `${x}` and String(x) print, and refuses `x + 1` and `x < 1`, which JavaScript cannot compute. */
+  /** Makes `${x}` and String(x) print the tensor; throws for `x + 1` and `x < 1`, which JavaScript cannot compute. */
   [Symbol.toPrimitive](hint: string): string {
     if (hint === 'string') return this.toString();
     return fail(
       'tensor',
-      `a tensor of shape ${show(this.dims)} stands where JavaScript needs a number or a text`,
-      'use methods such as x.add(1) and x.lt(1); await x.item() for its number; String(x) for its text',
+      `a tensor of shape ${show(this.dims)} is used where JavaScript needs a number or a string`,
+      'use methods such as x.add(1) and x.lt(1); await x.item() for its number; String(x) for a string',
       { shapes: [this.dims] },
     );
   }
@@ -303,7 +343,7 @@ export class Tensor {
   }
 }
 
-/** A copy with a dense storage of its own, which no history leads to. */
+/** A copy with a dense storage of its own and no history. */
 export function denseCopy(x: Tensor): Tensor {
   return new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout));
 }

@@ -13,7 +13,7 @@ describe('detectAnomaly', () => {
     const x = leaf([0, 4]);
     // sqrt(0) has an infinite derivative, and 0 times that is NaN.
     const error = await errorOf(() => detectAnomaly(() => x.mul(0).sqrt().sum().backward()));
-    expect(error.message).toContain('[backward] the backward of mul gave NaN for input 0 of its shapes [2] []');
+    expect(error.message).toContain('[backward] the backward of mul produced NaN for input 0 of its shapes [2] []');
     expect(error.shapes).toEqual([[2], []]);
     expect((error.cause as Error).message).toContain('the forward call of mul');
     expect((error.cause as Error).stack).toContain('anomaly.test.ts');
@@ -22,14 +22,14 @@ describe('detectAnomaly', () => {
   it('names the first forward that gave NaN where the loss is NaN', async () => {
     const x = leaf([-1, 4]);
     const error = await errorOf(() => detectAnomaly(() => callOfLog(x).mul(2).sum().backward()));
-    expect(error.message).toContain('the forward of log, shapes [2], gave NaN first');
+    expect(error.message).toContain('the forward of log, shapes [2], was the first to produce NaN');
     expect((error.cause as Error).stack).toContain('callOfLog');
   });
   it('tells of an infinite forward on the way to a NaN', async () => {
     const x = leaf([0, 4]);
     const error = await errorOf(() => detectAnomaly(() => x.log().exp().sum().backward()));
-    expect(error.message).toContain('the backward of log gave NaN');
-    expect(error.message).toContain('the forward of log, shapes [2], gave Infinity');
+    expect(error.message).toContain('the backward of log produced NaN');
+    expect(error.message).toContain('the forward of log, shapes [2], produced Infinity');
   });
   it('says so if the forward pass ran outside', async () => {
     const loss = leaf([0]).log().exp().sum();
@@ -53,7 +53,7 @@ describe('detectAnomaly', () => {
         broken();
       }),
     );
-    expect(error.message).toContain('the backward of log gave NaN');
+    expect(error.message).toContain('the backward of log produced NaN');
     broken();
   });
   it('refuses devices that the host can only await, and what is no function', async () => {

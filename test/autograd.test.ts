@@ -92,9 +92,11 @@ describe('noGrad', () => {
     try {
       const { noGrad } = await import('../src/autograd/mode.js');
       expect(noGrad(() => 3)).toBe(3);
-      expect(() => noGrad(async () => 3)).toThrow('which this environment cannot follow; await first');
+      expect(() => noGrad(async () => 3)).toThrow(
+        'which needs AsyncLocalStorage, and this environment has none; await first',
+      );
       // A promise that fails as well does not become an unhandled rejection.
-      expect(() => noGrad(() => Promise.reject(new Error('later')))).toThrow('cannot follow');
+      expect(() => noGrad(() => Promise.reject(new Error('later')))).toThrow('needs AsyncLocalStorage');
     } finally {
       none.mockRestore();
       vi.resetModules();

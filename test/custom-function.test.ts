@@ -265,7 +265,7 @@ describe('customFunction', () => {
           .backward(),
       ),
     );
-    expect(error.message).toContain('the backward of broken gave NaN for input 0');
+    expect(error.message).toContain('the backward of broken produced NaN for input 0');
     expect(String((error.cause as Error).stack)).toContain('custom-function.test.ts');
   });
 });
@@ -331,22 +331,22 @@ describe('a custom function refuses', () => {
   // biome-ignore format: one line a case
   it.each<[string, () => unknown, string]>([
     ['a gradient of another shape', gives([ones([2, 3]), ones([2, 3])], 'addRow'), '[addRow] gradient 1, of argument 2, has shape [2, 3], the input shape [3]; return a gradient of the shape of its input: sum() it over'],
-    ['too few gradients', gives(ones([2, 3])), '[f] backward gave 1 gradient; return one gradient for each tensor input (2)'],
-    ['a gradient for what is no tensor', gives([ones([2, 3]), ones([1]), ones([3])]), '[f] backward gave 3 gradients'],
-    ['nothing', gives(undefined), '[f] backward gave nothing'],
+    ['too few gradients', gives(ones([2, 3])), '[f] backward returned 1 gradient; return one gradient for each tensor input (2)'],
+    ['a gradient for what is no tensor', gives([ones([2, 3]), ones([1]), ones([3])]), '[f] backward returned 3 gradients'],
+    ['nothing', gives(undefined), '[f] backward returned nothing'],
     ['a number', gives([1, null]), '[f] gradient 0, of argument 0, is 1; return tensors and null'],
     ['another device', gives([ones([2, 3], { device: 'reference' }), null]), "gradient 0, of argument 0, is on 'reference', the input on 'cpu'"],
     ['an async backward', () => gives(Promise.reject(new Error('unheard')))(), '[f] backward is asynchronous'],
     ['an async forward', () => customFunction({ forward: any(async () => Promise.reject(new Error('unheard'))), backward: () => null })(...([] as never)), '[customFunction] forward is asynchronous'],
-    ['a forward that gives a number', () => customFunction({ forward: any(() => 1), backward: () => null })(...([] as never)), 'forward gave 1; return a tensor or an array'],
-    ['a forward that gives no results', () => customFunction({ forward: (): Tensor[] => [], backward: () => null })(), 'forward gave []'],
+    ['a forward that gives a number', () => customFunction({ forward: any(() => 1), backward: () => null })(...([] as never)), 'forward returned 1; return a tensor or an array'],
+    ['a forward that gives no results', () => customFunction({ forward: (): Tensor[] => [], backward: () => null })(), 'forward returned []'],
     ['a forward with a hole', () => customFunction({ forward: any(() => [ones([1]), null]), backward: () => null })(...([] as never)), 'result 1 of forward is null'],
     ['no options', () => customFunction(any(undefined)), '[customFunction] the argument is undefined'],
     ['no backward', () => customFunction(any({ forward: () => ones([1]) })), '[customFunction] backward is undefined'],
     ['an unknown option', () => customFunction(any({ forward() {}, backward() {}, setupContext() {} })), "unknown option 'setupContext'"],
     ['an empty name', () => customFunction({ name: '', forward: (_, t: Tensor) => t, backward: (_, g) => g }), "name is ''"],
-    ['to save a number', () => customFunction({ forward: (ctx, t: Tensor) => { ctx.saveForBackward(any(1)); return t; }, backward: (_, g) => g })(x()), 'ctx.saveForBackward is given 1'],
-    ['to mark a number', () => customFunction({ forward: (ctx, t: Tensor) => { ctx.markNonDifferentiable(any(1)); return t; }, backward: (_, g) => g })(x()), 'ctx.markNonDifferentiable is given 1'],
+    ['to save a number', () => customFunction({ forward: (ctx, t: Tensor) => { ctx.saveForBackward(any(1)); return t; }, backward: (_, g) => g })(x()), 'an argument of ctx.saveForBackward is 1'],
+    ['to mark a number', () => customFunction({ forward: (ctx, t: Tensor) => { ctx.markNonDifferentiable(any(1)); return t; }, backward: (_, g) => g })(x()), 'an argument of ctx.markNonDifferentiable is 1'],
   ])('%s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
   });
@@ -361,7 +361,7 @@ describe('a custom function refuses', () => {
       backward: (ctx, g) => g.mul(ctx.saved[0]),
     });
     const error = await errorOf(() => f(leaf([1])));
-    expect(error.message).toContain('[scale] a tensor of shape [1] is saved that requires a gradient and is no input');
+    expect(error.message).toContain('[scale] the saved tensor of shape [1] requires a gradient and is not an input');
     expect(error.remedy).toContain('pass it to the function as an argument');
   });
   it('a context that is used or extended later', async () => {

@@ -24,7 +24,6 @@ const quartic: NamedGeneral<number> = fusedRow('quartic', {
   saves: 'inputs',
   grad: (g, node, shift) => [g.mul(node.input(0).add(shift).pow(3)).mul(4)],
   equals: ([x], shift) => x.add(shift).pow(4).sum(),
-  examples: [],
 });
 
 /** Its kernel on the CPU, in a library of its own. */

@@ -2,11 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { gradcheck, type Tensor, tensor } from '../src/index.js';
 import { dispatch } from '../src/ops/dispatch.js';
 import { applyBinary, applyReduce } from '../src/ops/families.js';
+import { type Dispatchable, Operation } from '../src/ops/row.js';
 import { table } from '../src/ops/table.js';
 import { loopNest, sizeOf } from '../src/shape.js';
+import { examples } from './examples-of-ops.js';
 import { errorOf, expectClose, fallbackSteps, sample, sampleTensor } from './helpers.js';
 
-// Walks the op table: a row is tested by being in it.
+// Walks the op table: a row is tested by being in it and having examples.
 
 const differentiableReductions = Object.entries(table.reduce).filter(([, row]) => row.grad !== undefined);
 const sizes = [1, 3, 4, 17, 33, 513];
@@ -50,26 +52,28 @@ const reductions: { shape: number[]; dim?: number | number[]; keepdim?: boolean 
   { shape: [3, 1100], dim: 1 },
 ];
 
-describe.each(Object.entries(table.unary))('%s', (_, row) => {
+describe.each(Object.entries(table.unary))('%s', (name, row) => {
+  const { domain, edges } = examples.unary[name as keyof typeof table.unary];
   it('has the right first and second derivatives', () => {
-    const x = sampleTensor([2, 3], row.domain, 1, 'cpu', true);
+    const x = sampleTensor([2, 3], domain, 1, 'cpu', true);
     gradcheck((t) => dispatch(row, [t], null), [x], { secondOrder: true });
     gradcheck((t) => dispatch(row, [t.mul(1.1)], null).mul(t), [x], { secondOrder: true });
   });
   it.each(fallbackSteps)('equals the reference on $name', ({ start }) => {
     const backend = start();
     for (const n of sizes) {
-      const x = sample(n, row.domain);
+      const x = sample(n, domain);
       expectClose(backend.readSync!(backend.unary(row, backend.upload(x))), x.map(row.f));
     }
-    const edges = Float32Array.from(row.edges);
-    expectClose(backend.readSync!(backend.unary(row, backend.upload(edges))), edges.map(row.f), 1e-6, 1e-45);
+    const x = Float32Array.from(edges);
+    expectClose(backend.readSync!(backend.unary(row, backend.upload(x))), x.map(row.f), 1e-6, 1e-45);
     const zeros = Float32Array.from([0, -0]);
     expect([...backend.readSync!(backend.unary(row, backend.upload(zeros)))]).toEqual([...zeros.map(row.f)]);
   });
 });
 
 describe.each(Object.entries(table.binary))('%s', (name, row) => {
+  const { domainA, domainB } = examples.binary[name as keyof typeof table.binary];
   it.each([
     [
       [2, 3],
@@ -82,41 +86,32 @@ describe.each(Object.entries(table.binary))('%s', (name, row) => {
     ],
     [[], [2]],
   ])('has the right first and second derivatives for %j and %j', (a, b) => {
-    const inputs = [sampleTensor(a, row.domainA, 1, 'cpu', true), sampleTensor(b, row.domainB, 2, 'cpu', true)];
+    const inputs = [sampleTensor(a, domainA, 1, 'cpu', true), sampleTensor(b, domainB, 2, 'cpu', true)];
     gradcheck((x, y) => applyBinary(row, x, y), inputs, { secondOrder: true });
     gradcheck((x, y) => applyBinary(row, x.mul(1), y).mul(y), inputs, { secondOrder: true });
   });
   it('refuses shapes that do not go together', async () => {
-    const error = await errorOf(() =>
-      applyBinary(row, sampleTensor([2, 3], row.domainA), sampleTensor([4], row.domainB)),
-    );
+    const error = await errorOf(() => applyBinary(row, sampleTensor([2, 3], domainA), sampleTensor([4], domainB)));
     expect(error.op).toBe(name);
     expect(error.shapes).toEqual([[2, 3], [4]]);
     expect(error.message).toContain('[2, 3] and [4]');
   });
 });
 
-describe.each([...Object.entries(table.binary), ...Object.entries(table.compare)])('%s', (_, row) => {
+describe.each([...Object.entries(table.binary), ...Object.entries(table.compare)])('%s', (name, row) => {
+  const { domainA, domainB, edges: e } = { ...examples.binary, ...examples.compare }[name as keyof typeof table.binary];
   it.each(fallbackSteps)('equals the reference on $name', ({ start }) => {
     const backend = start();
-    const domains =
-      'domainA' in row
-        ? [row.domainA, row.domainB]
-        : ([
-            [-2, 2],
-            [-2, 2],
-          ] as const);
     const run = (a: Float32Array, b: Float32Array, sa: number[], sb: number[], shape: readonly number[]) =>
       backend.readSync!(
         backend.binary(row, backend.upload(a), backend.upload(b), loopNest(sa, sb, shape), sizeOf(shape)),
       );
     for (const [sa, sb] of pairs) {
-      const a = sampleTensor(sa, domains[0], 1, 'reference');
-      const b = sampleTensor(sb, domains[1], 2, 'reference');
+      const a = sampleTensor(sa, domainA, 1, 'reference');
+      const b = sampleTensor(sb, domainB, 2, 'reference');
       const expected = applyBinary(row, a, b);
       expectClose(run(a.dataSync(), b.dataSync(), sa, sb, expected.shape), expected.dataSync());
     }
-    const e = row.edges;
     const a = Float32Array.from(e.flatMap((v) => e.map(() => v)));
     const b = Float32Array.from(e.flatMap(() => e));
     expectClose(
@@ -204,18 +199,19 @@ describe.each(Object.entries(table.reduce))('%s', (name, row) => {
 });
 
 describe.each(
-  table.general.filter((row) => row.examples.length > 0).map((row) => [row.name, row] as const),
-)('%s', (_, row) => {
+  table.general.filter((row) => examples.general[row.name]?.length).map((row) => [row.name, row] as const),
+)('%s', (name, row) => {
+  const own = examples.general[name];
   const inputsOf = (i: number, device: 'cpu' | 'reference', requiresGrad: boolean): Tensor[] => {
-    const { shapes, values = {} } = row.examples[i];
+    const { shapes, values = {} } = own[i];
     return shapes.map((shape, j) =>
       values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, [-2, 2], j + 1, device, requiresGrad),
     );
   };
   it.each(
-    row.examples.map((e, i) => [JSON.stringify(e.shapes), JSON.stringify(e.attributes), i] as const),
+    own.map((e, i) => [JSON.stringify(e.shapes), JSON.stringify(e.attributes), i] as const),
   )('%s %s: derivatives, parity, fusion', (_s, _a, i) => {
-    const { attributes, shapes } = row.examples[i];
+    const { attributes, shapes } = own[i];
     const call = (...inputs: Tensor[]) => dispatch(row, inputs, attributes);
     const small = shapes.every((s) => sizeOf(s) < 100);
     if (small) {
@@ -245,23 +241,32 @@ describe.each(
   });
 });
 
+/** A row with another gradient. */
+function withGradient<A>({ name, operation }: Dispatchable<A>, backward: Operation<A>['backward']): Dispatchable<A> {
+  return { name, operation: new Operation(name, operation.saves, operation.forward, backward) };
+}
+
 describe('the harness', () => {
+  it('has examples for every row of the table, and for no other', () => {
+    for (const family of ['unary', 'binary', 'compare'] as const)
+      expect(Object.keys(examples[family]).sort()).toEqual(Object.keys(table[family]).sort());
+    expect(Object.keys(examples.general).sort()).toEqual(table.general.map((row) => row.name).sort());
+    const without = Object.keys(examples.general).filter((name) => examples.general[name].length === 0);
+    expect(without).toEqual(['to']);
+  });
   it('catches one deliberately wrong derivative', async () => {
-    const wrong = { ...table.unary.tanh, backward: (g: Tensor) => [g.mul(2)] };
+    const wrong = withGradient(table.unary.tanh, (g) => [g.mul(2)]);
     const x = sampleTensor([2, 3], [-2, 2], 1, 'cpu', true);
     const error = await errorOf(() => gradcheck((t) => dispatch(wrong, [t], null), [x]));
     expect(error.op).toBe('gradcheck');
     expect(error.message).toContain('the gradient of input 0 [2, 3], element 0');
   });
   it('catches a derivative that is right only to first order', async () => {
-    const once = {
-      ...table.unary.exp,
-      backward: (g: Tensor, node: { output: Tensor }) => [g.mul(node.output.detach())],
-    };
+    const once = withGradient(table.unary.exp, (g, node) => [g.mul(node.output.detach())]);
     const x = sampleTensor([2], [-1, 1], 1, 'cpu', true);
-    expect(gradcheck((t) => dispatch(once as never, [t], null), [x])).toBe(true);
+    expect(gradcheck((t) => dispatch(once, [t], null), [x])).toBe(true);
     expect(
-      (await errorOf(() => gradcheck((t) => dispatch(once as never, [t], null), [x], { secondOrder: true }))).message,
+      (await errorOf(() => gradcheck((t) => dispatch(once, [t], null), [x], { secondOrder: true }))).message,
     ).toContain('second derivative');
   });
 });

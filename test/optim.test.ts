@@ -169,7 +169,7 @@ describe('the state of SGD', () => {
   it.each<[string, (s: ReturnType<optim.SGD['stateDict']>) => unknown, string]>([
     ['nothing', () => null, 'the state is null'],
     ['another object', () => ({ lr: 0.1 }), "the state's paramGroups is undefined"],
-    ['numbers that are no text', (s) => ({ ...s, paramGroups: tensor([1.5]) }), 'its numbers are no bytes'],
+    ['numbers that are no text', (s) => ({ ...s, paramGroups: tensor([1.5]) }), 'its elements are not bytes'],
     ['text that is no JSON', (s) => ({ ...s, paramGroups: tensor([123]) }), 'cannot be read'],
     ['JSON that is no groups', (s) => ({ ...s, paramGroups: tensor([0x5b, 0x31, 0x5d]) }), 'paramGroups is [1]'],
     [

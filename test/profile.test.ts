@@ -73,7 +73,7 @@ describe('profile', () => {
     expect(profile(() => x.neg()).events).toHaveLength(1);
   });
   it('refuses a second profile within the first, and what is no function', async () => {
-    expect((await errorOf(() => profile(() => profile(() => 1)))).message).toContain('already');
+    expect((await errorOf(() => profile(() => profile(() => 1)))).message).toContain('another profile is running');
     expect((await errorOf(() => profile(3 as never))).message).toContain('pass a function');
   });
 });

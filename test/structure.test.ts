@@ -13,7 +13,7 @@ const layers: RegExp[][] = [
   [/^src\/(tensor|lifetime)\.ts$/],
   [/^src\/autograd\/(?!gradcheck|index)/],
   [/^src\/ops\//],
-  [/^src\/(methods|create|autograd\/(gradcheck|index))\.ts$/],
+  [/^src\/(methods|create|values|autograd\/(gradcheck|index))\.ts$/],
   [/^src\/(nn|optim|data|metrics)\//],
   [/^src\/io\//],
   [/^src\/(train\/|(profile|compile)\.ts$)/],

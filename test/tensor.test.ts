@@ -74,7 +74,7 @@ describe('bad operands', () => {
     [
       'matmul',
       () => x.matmul(x),
-      '[matmul] shapes [2, 3] and [2, 3] do not go together: the inner dimensions are 3 and 2',
+      '[matmul] shapes [2, 3] and [2, 3] cannot be multiplied: the inner dimensions are 3 and 2',
     ],
     ['matmul of a scalar', () => x.matmul(tensor(1)), 'a scalar is not a matrix'],
     ['matmul of vectors', () => tensor([1, 2]).matmul(tensor([1, 2, 3])), 'the inner dimensions are 2 and 3'],

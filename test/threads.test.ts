@@ -174,7 +174,7 @@ describe('a program', () => {
       const { getNumThreads, tensor, useDevice } = await import('tapegrad');
       console.log(getNumThreads(), tensor([1, 2]).sum().itemSync(), (await useDevice('cpu')).reason);`;
     expect(await script(code, { TAPEGRAD_THREADS: '4' })).toMatch(
-      /^1 3 .*one thread, because there is no shared memory/,
+      /^1 3 .*one thread, because shared memory is not available/,
     );
   });
 });
@@ -233,7 +233,7 @@ describe('what can go wrong', () => {
       void worker.terminate();
     };
     const error = await errorOf(() => pool.run(endless));
-    expect(error.message).toContain('a worker thread died or stands still in the middle of softmax');
+    expect(error.message).toContain('a worker thread ended or hangs in the middle of softmax');
     expect(pool.threads).toBe(1);
     expect(pool.obstacle).toContain('softmax');
     pool.run({ ...endless, units: 10 });
@@ -243,7 +243,7 @@ describe('what can go wrong', () => {
     await worker.terminate();
     pool.run({ ...endless, units: 1e7 });
     expect(pool.threads).toBe(1);
-    expect(pool.obstacle).toContain('a worker thread is gone');
+    expect(pool.obstacle).toContain('a worker thread ended');
   });
   it('a worker that cannot be started leaves one thread', () => {
     const { kernels, module, memory } = instantiate('wasm-simd');

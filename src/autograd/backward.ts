@@ -8,14 +8,22 @@ import { activeDetector } from './detector.js';
 import { setRecording } from './mode.js';
 import { Node } from './node.js';
 
+/** Options of `Tensor.backward`. */
 export interface BackwardOptions {
-  /** Keep the saved values, so that backward can go through the graph again. Default: the value of createGraph. */
+  /** Whether to keep the saved values, so that backward can run through the graph again. Default: the value of createGraph. */
   retainGraph?: boolean;
-  /** Record the backward pass itself, so that gradients of gradients can be taken. Default false. */
+  /** Whether to record the backward pass itself, for gradients of gradients. Default false. */
   createGraph?: boolean;
 }
 
-/** Runs the tape from `root` and adds the gradients to the leaves; see Tensor.backward. */
+/**
+ * Runs the tape backward from `root` and adds the gradients to the leaves; see Tensor.backward.
+ * @param root the tensor to differentiate, usually a scalar loss
+ * @param gradient the gradient with respect to `root`, of its shape; 1 if undefined
+ * @param options `retainGraph` and `createGraph`
+ * @throws TapegradError if root does not require a gradient, for a gradient of another shape or device, and for saved values
+ *   that were freed or changed
+ */
 export function backward(root: Tensor, gradient: Tensor | undefined, options: BackwardOptions = {}): void {
   checkOptions('backward', options, ['retainGraph', 'createGraph']);
   const { createGraph = false, retainGraph = createGraph } = options;
@@ -37,7 +45,7 @@ export function backward(root: Tensor, gradient: Tensor | undefined, options: Ba
   }
 }
 
-/** Visits the reachable steps in descending order, and adds what reached the leaves to their gradients. */
+/** Visits the reachable steps in descending order, and adds the gradients that were computed for leaves to those they have. */
 function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: boolean): void {
   const leaves: Tensor[] = [];
   const order = root.node === null ? [] : reachable(root.node);
@@ -71,7 +79,7 @@ function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: bo
   if (!retainGraph) for (const node of order) node.release();
 }
 
-/** Adds a gradient to what waits at a step or a leaf. */
+/** Adds a gradient to the pending one of a node or a leaf. */
 function send(edge: Node | Tensor, g: Tensor, leaves: Tensor[], createGraph: boolean): void {
   const before = edge.pending;
   if (before === null && edge instanceof Tensor) leaves.push(edge);
@@ -82,7 +90,7 @@ function send(edge: Node | Tensor, g: Tensor, leaves: Tensor[], createGraph: boo
   if (before !== null) release(before.storage);
 }
 
-/** Adds what waits at a leaf to its gradient. */
+/** Adds the pending gradient of a leaf to its gradient. */
 function settle(leaf: Tensor, createGraph: boolean): void {
   const g = leaf.pending!;
   leaf.pending = null;
@@ -95,7 +103,7 @@ function settle(leaf: Tensor, createGraph: boolean): void {
   } else if (createGraph || (g.layout.dense && g.storage.references === 1)) {
     leaf.replaceGradient(g);
   } else {
-    // A gradient may be changed in place: it has numbers of its own, which optimizers read in row-major order.
+    // A gradient may be changed in place, so it must not share storage; optimizers read it in row-major order.
     const own = denseCopy(g);
     retain(own.storage);
     release(g.storage);
@@ -105,7 +113,7 @@ function settle(leaf: Tensor, createGraph: boolean): void {
 
 let passes = 0;
 
-/** The steps that lead to `root`, the last first. */
+/** The steps from which `root` was computed, in reverse order. */
 function reachable(root: Node): Node[] {
   const pass = ++passes;
   const found = [root];

@@ -8,30 +8,30 @@ import { isGradEnabled, setRecording } from './mode.js';
 import type { Node } from './node.js';
 import { type Recorder, recorder, setRecorder, type ValueSource } from './recorder.js';
 
-// Activation checkpointing, as torch.utils.checkpoint with use_reentrant=False. The first run records the steps as ever,
+// Activation checkpointing, as torch.utils.checkpoint with use_reentrant=False. The first run records the steps as usual,
 // but they keep no values. When backward needs the values of one of them, the function runs again, the steps of that
-// second run are matched with those of the first by their order, and their values move over. So the graph is an ordinary
-// graph: parameters that the function captured, second derivatives and leavesOf need no care of their own.
+// second run are matched with those of the first by their order, and their values are moved to the first. So the graph is
+// an ordinary one: captured parameters, second derivatives and leavesOf are no special cases.
 
-/** What a checkpointed function may give. */
+/** The results that a checkpointed function may return. */
 export type CheckpointResult = Tensor | readonly Tensor[] | readonly [Tensor, ...Tensor[]];
 
 /**
- * Runs `fn` without keeping its activations: `backward` runs it a second time to compute them again. Memory for time: a
- * model of n layers in √n checkpoints needs the memory of about 2√n layers, and one forward pass more.
+ * Runs `fn` without keeping its activations: `backward` runs it a second time to recompute them. This saves memory and costs
+ * time: a model of n layers in √n checkpoints needs the memory of about 2√n layers, and one more forward pass.
  *
- * Gradients are those without the checkpoint: they reach the inputs and whatever `fn` uses besides, such as the parameters
- * of a module. The second run draws the same random numbers as the first, and leaves the stream as it found it. Checkpoints
- * may be nested. `createGraph` works. Inside `noGrad` the function just runs.
+ * Gradients are the same as without the checkpoint, for the inputs and for other tensors that `fn` uses, such as the
+ * parameters of a module. The second run draws the same random numbers as the first, and restores the random stream after
+ * it. Checkpoints may be nested. `createGraph` works. Inside `noGrad` the function runs as usual.
  *
- * `fn` runs twice, so it must do the same twice: what it changes besides, such as a counter or the running statistics of a
- * normalization, is changed twice. It must not call `backward` itself.
+ * `fn` must do the same operations in both runs. Its side effects, such as a counter or the running statistics of a
+ * normalization, happen twice. It must not call `backward`.
  *
- * @param fn takes the inputs and gives a tensor or an array of tensors of any shapes; not async
- * @param inputs what `fn` is called with, both times; tensors and other values
+ * @param fn computes a tensor, or an array of tensors, of any shapes from the inputs; must be synchronous
+ * @param inputs the arguments of `fn` in both runs; tensors and other values
  * @returns what `fn` returns
- * @throws TapegradError if `fn` is async or gives anything but tensors; from `backward`, if the second run does something
- *   else than the first, or if a tensor that `fn` uses was changed in place in between
+ * @throws TapegradError if `fn` is asynchronous or returns anything but tensors; from `backward`, if the second run differs
+ *   from the first, or if a tensor that `fn` uses was changed in place in between
  * @see https://docs.pytorch.org/docs/stable/checkpoint.html
  * @example
  * ```ts
@@ -39,7 +39,7 @@ export type CheckpointResult = Tensor | readonly Tensor[] | readonly [Tensor, ..
  *
  * const block = new nn.Sequential(new nn.Linear(8, 64), new nn.Tanh(), new nn.Linear(64, 8));
  * const y = checkpoint((x) => block.forward(x), randn([32, 8]));
- * y.sum().backward(); // runs the block again; its parameters have their gradients then
+ * y.sum().backward(); // runs the block again; then its parameters have gradients
  * ```
  */
 export function checkpoint<A extends readonly unknown[], R extends CheckpointResult>(
@@ -61,47 +61,47 @@ export function checkpoint<A extends readonly unknown[], R extends CheckpointRes
   }
 }
 
-/** Requires what a checkpointed function may give. */
+/** Checks the result of a checkpointed function. */
 function checkResult<R>(result: R): R {
   const op = 'checkpoint';
   if (typeof (result as { then?: unknown } | null | undefined)?.then === 'function') {
-    // The refusal is the news; a rejection that nobody awaits would end the process.
+    // The error below is enough; an unhandled rejection would end the process.
     (result as PromiseLike<unknown>).then(null, () => {});
     fail(
       op,
-      'fn is asynchronous, and its steps could not be told from those of others',
-      'await what it needs first, and pass a function that gives a tensor at once',
+      'fn is asynchronous, and its steps cannot be distinguished from those of other code',
+      'await its inputs first, and pass a function that returns a tensor',
     );
   }
   if (result instanceof Tensor) return result;
   const remedy = 'return a tensor or an array of tensors; compute other values outside of the checkpoint';
-  if (!Array.isArray(result)) return fail(op, `fn gave ${describe(result)}`, remedy);
-  if (result.length === 0) fail(op, 'fn gave an empty array', remedy);
+  if (!Array.isArray(result)) return fail(op, `fn returned ${describe(result)}`, remedy);
+  if (result.length === 0) fail(op, 'fn returned an empty array', remedy);
   result.forEach((t: unknown, i) => {
-    if (!(t instanceof Tensor)) fail(op, `element ${i} of what fn gave is ${describe(t)}`, remedy);
+    if (!(t instanceof Tensor)) fail(op, `element ${i} of the result of fn is ${describe(t)}`, remedy);
   });
   return result;
 }
 
-/** A step of the first run, with the versions of those inputs that were there before it; -1 for the others. */
+/** A step of the first run, with the versions of the inputs that existed before it; -1 for the others. */
 interface Entry {
   readonly node: Node;
   readonly versions: readonly number[];
 }
 
-/** The step of the graph that a step of a second run stands for. */
+/** For a step of a second run, the step of the graph that corresponds to it. */
 const originals = new WeakMap<Node, Node>();
 /** The checkpoints whose values the running pass has computed. */
 let opened = new Set<Segment>();
 
-/** Called when a backward pass begins. @returns what `closePass` needs */
+/** Called when a backward pass begins. @returns the argument of `closePass` */
 export function openPass(): Set<Segment> {
   const before = opened;
   if (before.size > 0) opened = new Set();
   return before;
 }
 
-/** Called when a backward pass ends, in whatever way: lets go of what it computed for steps that it did not visit. */
+/** Called when a backward pass ends, also by an error: frees the recomputed values of steps that it did not visit. */
 export function closePass(before: Set<Segment>): void {
   for (const segment of opened) segment.close();
   opened.clear();
@@ -122,7 +122,7 @@ class Segment implements ValueSource {
   constructor(
     readonly fn: (...inputs: never) => unknown,
     readonly inputs: readonly unknown[],
-    /** The checkpoint in whose second run this one was met. */
+    /** The checkpoint in whose second run this one was called. */
     outer: Segment | null,
   ) {
     this.root = outer === null ? this : outer.root;
@@ -131,7 +131,7 @@ class Segment implements ValueSource {
 
   recompute(): void {
     if (!this.complete)
-      fail('checkpoint', 'fn calls backward', 'call backward outside of the checkpointed function, on what it gives');
+      fail('checkpoint', 'fn calls backward', 'call backward outside of the checkpointed function, on its results');
     this.inputs.forEach((t, i) => {
       if (t instanceof Tensor && t.storage.version !== this.#versions[i]) changed(`input ${i} of fn`, t.dims);
     });
@@ -141,7 +141,7 @@ class Segment implements ValueSource {
     const watching = setRecorder(second);
     generator.state = this.#random;
     try {
-      // fn may keep what it makes, so none of it belongs to the pass, which frees its own.
+      // fn may keep the tensors that it makes, so the pass, which frees its own, must not own them.
       outside(() => this.fn(...(this.inputs as never)));
       second.finish();
     } finally {
@@ -152,13 +152,13 @@ class Segment implements ValueSource {
     if (this.root === this) opened.add(this);
   }
 
-  /** Forgets what the last second run gave, that of checkpoints inside included. */
+  /** Drops the values of the last second run, also those of nested checkpoints. */
   close(): void {
     for (const { node } of this.entries) if (node.source !== null) node.forget();
   }
 }
 
-/** Notes the steps, which keep nothing. */
+/** Records the steps, which keep no values. */
 class FirstRun implements Recorder {
   constructor(readonly segment: Segment) {}
 
@@ -172,7 +172,7 @@ class FirstRun implements Recorder {
 /** Compares the steps with those of the first run. */
 class SecondRun implements Recorder {
   #count = 0;
-  /** The checkpoint inside that is running: its steps stay empty until they are asked for. */
+  /** The nested checkpoint that is running: its steps keep no values until backward needs them. */
   #inner: Segment | null = null;
   readonly #inners: Segment[] = [];
   readonly #pairs: [node: Node, copy: Node][] = [];
@@ -197,7 +197,7 @@ class SecondRun implements Recorder {
     return null;
   }
 
-  /** Runs a checkpoint that lies in this one. */
+  /** Runs a nested checkpoint. */
   nested<A extends readonly unknown[], R extends CheckpointResult>(fn: (...inputs: A) => R, inputs: A): R {
     if (this.#inner !== null) return fn(...inputs);
     const inner = new Segment(fn, inputs, this.segment);
@@ -231,9 +231,9 @@ class SecondRun implements Recorder {
   }
 }
 
-/** The tensor of the first run's graph for one of the second: the same numbers, from the step that stands for its own. */
+/** The tensor of the first run's graph for one of the second: the same numbers, from the step that corresponds to its own. */
 function ownOf(t: Tensor): Tensor {
-  // Saved values shall outlive gradients that share their storage.
+  // Saved values must outlive gradients that share their storage.
   markEscaped(t.storage);
   const node = t.node === null ? undefined : originals.get(t.node);
   if (node === undefined) return t;
@@ -266,7 +266,7 @@ function differs(what: string, node: Node): never {
 function changed(what: string, shape: readonly number[]): never {
   fail(
     'checkpoint',
-    `${what}, shape ${show(shape)}, was changed in place after the first run of fn, and the second run would give other numbers`,
+    `${what}, shape ${show(shape)}, was changed in place after the first run of fn, so the second run would compute other values`,
     'call backward before optimizer.step(), loadStateDict() or nn.init, or run the forward pass again',
     { shapes: [shape] },
   );

@@ -5,38 +5,38 @@ import { activeDetector } from './detector.js';
 import { type Call, type Definition, FunctionStep, ResultStep, refusePromise } from './function-step.js';
 import { isGradEnabled, setRecording } from './mode.js';
 
-// As torch.autograd.Function; what its calls leave on the tape is in function-step.ts.
+// As torch.autograd.Function; the nodes that its calls record on the tape are in function-step.ts.
 
-/** What a custom function may give. */
+/** The results that a custom function may return. */
 export type FunctionResult = Tensor | readonly Tensor[] | readonly [Tensor, ...Tensor[]];
 
-/** What `backward` may give: one gradient for each tensor input, in order; null where there is none. */
+/** The result of `backward`: one gradient for each tensor input, in order; null where there is none. */
 export type FunctionGradients = Tensor | null | readonly (Tensor | null | undefined)[];
 
-/** What `forward` is given beside the inputs. */
+/** The context that `forward` gets as its first argument. */
 export interface ForwardContext {
-  /** For each argument, whether a gradient will be asked for it; false for what is no tensor. */
+  /** For each argument, whether it needs a gradient; false for arguments that are not tensors. */
   readonly needsInputGrad: readonly boolean[];
   /**
-   * Keeps tensors for `backward`, which finds them in `ctx.saved`. Inputs and results keep their part in the graph, so that
-   * second derivatives pass through them. Further calls add to what is saved.
-   * @throws TapegradError for what is no tensor, and for a tensor that requires a gradient and is no input
+   * Saves tensors for `backward`, which gets them in `ctx.saved`. Inputs and results keep their history, so that second
+   * derivatives flow through them. Further calls add tensors.
+   * @throws TapegradError for values that are not tensors, and for a tensor that requires a gradient and is not an input
    */
   saveForBackward(...tensors: Tensor[]): void;
   /**
-   * Says that results, or tensors that are saved, are constants: no gradient flows through them, as for masks and indices.
-   * @throws TapegradError for what is no tensor
+   * Marks results or saved tensors as constants: no gradient flows through them, as for masks and indices.
+   * @throws TapegradError for values that are not tensors
    */
   markNonDifferentiable(...tensors: Tensor[]): void;
 }
 
-/** What `backward` is given beside the gradients. */
+/** The context that `backward` gets as its first argument. */
 export interface BackwardContext<A extends readonly unknown[]> {
-  /** What `forward` saved. */
+  /** The tensors that `forward` saved. */
   readonly saved: readonly Tensor[];
-  /** For each argument, whether its gradient is asked for. */
+  /** For each argument, whether it needs a gradient. */
   readonly needsInputGrad: readonly boolean[];
-  /** The arguments that are no tensors, at their places; null at those of tensors, which are to be saved. */
+  /** The arguments that are not tensors, by position; null at the positions of tensors, which `forward` must save. */
   readonly args: { readonly [K in keyof A]: A[K] extends Tensor ? null : A[K] };
 }
 
@@ -48,14 +48,14 @@ export type FunctionInputs<F> = F extends (ctx: ForwardContext, ...inputs: infer
 export type FunctionTensors<R> = R extends readonly unknown[]
   ? Extract<{ -readonly [K in keyof R]: Tensor }, Tensor[]>
   : [Tensor];
-/** A tensor where the forward gives one, a tuple of tensors where it gives a tuple. */
+/** A tensor if the forward returns one, a tuple of tensors if it returns a tuple. */
 export type FunctionOutputs<R> = R extends readonly unknown[] ? FunctionTensors<R> : Tensor;
 
 /** A function and its gradient. */
 export interface CustomFunctionOptions<F extends FunctionForward> {
-  /** What errors and printed tensors call it. Default 'customFunction'. */
+  /** The name in errors and printed tensors. Default 'customFunction'. */
   name?: string;
-  /** Computes the result; nothing is recorded meanwhile. */
+  /** Computes the result; its operations are not recorded. */
   forward: F;
   /** Computes the gradients of the tensor inputs from those of the results. */
   backward: (
@@ -65,21 +65,21 @@ export interface CustomFunctionOptions<F extends FunctionForward> {
 }
 
 /**
- * Makes a differentiable function from a forward and a backward of your own, as torch.autograd.Function.
+ * Makes a differentiable function from a forward and a backward function, as torch.autograd.Function.
  *
- * `forward(ctx, ...inputs)` gives a tensor or an array of tensors. `backward(ctx, ...gradients)` takes one gradient for each
- * result, of its shape (zeros where none arrived), and gives one for each tensor input, of its shape: an array, or just the
- * gradient where there is one tensor input. null is for inputs without a gradient. As in PyTorch, null may also stand at the
- * places of arguments that are no tensors.
+ * `forward(ctx, ...inputs)` returns a tensor or an array of tensors. `backward(ctx, ...gradients)` gets one gradient for each
+ * result, of its shape (zeros if the result was not used), and returns one for each tensor input, of its shape: an array, or
+ * the gradient itself if there is one tensor input. null is for inputs without a gradient. As in PyTorch, the array may also
+ * have null at the positions of arguments that are not tensors.
  *
  * Second derivatives (`createGraph`) come from the operations that `backward` consists of, applied to the gradients and to
- * the inputs and results among `ctx.saved`. What forward computed on its way has no recorded history, so with `createGraph`
- * such a tensor in `ctx.saved` is refused, unless `ctx.markNonDifferentiable` says that it is a constant. Numbers that
- * `backward` takes from elsewhere, such as a variable around it, are constants, too.
+ * the inputs and results among `ctx.saved`. Other tensors that forward computed have no recorded history: with `createGraph`
+ * they are an error in `ctx.saved`, unless `ctx.markNonDifferentiable` marks them as constants. Numbers from elsewhere, such
+ * as a variable of the enclosing function, are constants, too.
  *
- * @param options `forward`, `backward`, and a `name` for messages
+ * @param options `forward`, `backward`, and a `name` for error messages
  * @returns a function of the inputs; its results are recorded like those of an operation
- * @throws TapegradError for options that are no functions; when it is called, for a forward that gives no tensors; from
+ * @throws TapegradError for options that are not functions; from a call, if forward does not return tensors; from
  *   the tensor's `backward`, for gradients of the wrong number, shape or device, and for a saved tensor that was changed in
  *   place
  * @see https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.Function
@@ -110,7 +110,7 @@ export function customFunction<F extends FunctionForward>(
   if (typeof options !== 'object' || options === null) fail(op, `the argument is ${describe(options)}`, example);
   checkOptions(op, options, ['name', 'forward', 'backward']);
   const { name = op } = options;
-  if (typeof name !== 'string' || name === '') fail(op, `name is ${describe(name)}`, 'pass a text, or leave it out');
+  if (typeof name !== 'string' || name === '') fail(op, `name is ${describe(name)}`, 'pass a string, or leave it out');
   for (const key of ['forward', 'backward'] as const)
     if (typeof options[key] !== 'function') fail(op, `${key} is ${describe(options[key])}`, example);
   const definition = options as unknown as Definition;
@@ -127,7 +127,7 @@ function run(name: string, definition: Definition, args: readonly unknown[]): Te
   const constants = new Set<Tensor>();
   const result = callForward(name, definition, args, inputs, needs, saved, constants);
   const given = checkResult(name, result);
-  // Fresh tensors, so that a forward may return an input or one tensor twice.
+  // New tensors, so that a forward may return an input or one tensor twice.
   const outs = given.map((t) => t.detach());
   const single = result instanceof Tensor;
   if (!needs.includes(true)) return single ? outs[0] : outs;
@@ -176,7 +176,7 @@ function callForward(
   let running = true;
   const check = (method: string, t: unknown): Tensor => {
     if (!running) fail(name, `ctx.${method} is called after forward`, 'call it inside forward');
-    if (!(t instanceof Tensor)) fail(name, `ctx.${method} is given ${describe(t)}`, 'pass tensors');
+    if (!(t instanceof Tensor)) fail(name, `an argument of ctx.${method} is ${describe(t)}`, 'pass tensors');
     return t;
   };
   const ctx: ForwardContext = Object.freeze({
@@ -187,7 +187,7 @@ function callForward(
         if (t.requiresGrad && !inputs.includes(t)) {
           fail(
             name,
-            `a tensor of shape ${show(t.dims)} is saved that requires a gradient and is no input, so none would reach it`,
+            `the saved tensor of shape ${show(t.dims)} requires a gradient and is not an input, so it would get none`,
             'pass it to the function as an argument, or save t.detach()',
             { shapes: [t.dims] },
           );
@@ -212,7 +212,7 @@ function checkResult(name: string, result: unknown): Tensor[] {
   if (result instanceof Tensor) return [result];
   refusePromise(name, 'forward', result);
   const remedy = 'return a tensor or an array of tensors';
-  if (!Array.isArray(result) || result.length === 0) return fail(name, `forward gave ${describe(result)}`, remedy);
+  if (!Array.isArray(result) || result.length === 0) return fail(name, `forward returned ${describe(result)}`, remedy);
   result.forEach((t: unknown, i) => {
     if (!(t instanceof Tensor)) fail(name, `result ${i} of forward is ${describe(t)}`, remedy);
   });

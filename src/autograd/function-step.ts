@@ -9,8 +9,8 @@ import type { BackwardContext, ForwardContext } from './custom.js';
 import { type Edge, Node } from './node.js';
 import { holdValue, letGo } from './recorder.js';
 
-// A call of a custom function is one step of the tape. The tape knows steps with one result, so where a function gives
-// several, each result has a step of its own that leaves its gradient with the call's step.
+// A call of a custom function is one step of the tape. A step has one result, so where a function returns
+// several, each has a step of its own that passes its gradient on to the call's step.
 
 export interface Definition {
   forward(ctx: ForwardContext, ...inputs: unknown[]): unknown;
@@ -24,29 +24,29 @@ export interface Saved {
   readonly lost: boolean;
 }
 
-/** What one call leaves for its gradient. */
+/** The values of one call that its gradient needs. */
 export interface Call {
   readonly name: string;
   readonly definition: Definition;
   readonly args: readonly unknown[];
   readonly needs: readonly boolean[];
-  /** The places of the tensors among the arguments. */
+  /** The positions of the tensors among the arguments. */
   readonly places: readonly number[];
   readonly backends: readonly Backend[];
-  /** The results, to make zeros where no gradient arrives. */
+  /** The results, to make zeros for results without a gradient. */
   readonly results: readonly { readonly dims: readonly number[]; readonly backend: Backend }[];
   saved: readonly Saved[];
 }
 
-/** Rules of these steps are never asked: `run` is overridden. */
+/** The rule of these steps is not used, because `run` is overridden. */
 const noRule = (name: string) => ({ name, backward: () => [] });
 
 /** The step of a call. */
 export class FunctionStep extends Node {
-  /** What the call left; null where a checkpoint did not keep it, or an earlier backward released it. */
+  /** The values of the call; null where a checkpoint did not keep it, or an earlier backward released it. */
   #call: Call | null;
   readonly #name: string;
-  /** Gradients of single results, with the pass that brought them. */
+  /** Gradients of single results, with the pass that computed them. */
   readonly #arrived: ({ readonly pass: number; readonly gradient: Tensor } | undefined)[] = [];
 
   constructor(call: Call, inputs: readonly Tensor[]) {
@@ -56,7 +56,7 @@ export class FunctionStep extends Node {
     this.#call = call;
   }
 
-  /** Takes what forward saved, once the results are steps of the graph. */
+  /** Saves the tensors of forward, once the results are steps of the graph. */
   keep(saved: readonly Saved[]): void {
     if (this.source === null) this.#call!.saved = saved;
     else this.#call = null;
@@ -86,7 +86,7 @@ export class FunctionStep extends Node {
     if (!keepsNothing) this.#call = null;
   }
 
-  /** Takes the gradient of result `i`. @returns what stands for it on the way through the tape */
+  /** Takes the gradient of result `i`. @returns its placeholder on the way through the tape */
   arrive(i: number, gradient: Tensor): Tensor {
     markEscaped(gradient.storage);
     this.#arrived[i] = { pass: this.visit, gradient };
@@ -99,7 +99,7 @@ export class FunctionStep extends Node {
       fail(
         'backward',
         `the values saved by ${name} were released by an earlier backward`,
-        'pass { retainGraph: true } to the first backward to go through the graph twice',
+        'pass { retainGraph: true } to the first backward to run through the graph twice',
       );
     }
     this.restore();
@@ -120,7 +120,7 @@ export class FunctionStep extends Node {
         fail(
           'backward',
           `second derivatives of ${name} would miss saved tensor ${i}, shape ${show(tensor.dims)}: how forward computed it from the inputs was not recorded`,
-          'save the inputs and compute it again in backward, or return it as a further result; if it is a constant such as a mask, say so with ctx.markNonDifferentiable',
+          'save the inputs and compute it again in backward, or return it as a further result; if it is a constant such as a mask, mark it with ctx.markNonDifferentiable',
           { shapes: [tensor.dims] },
         );
       }
@@ -131,7 +131,7 @@ export class FunctionStep extends Node {
       args: call.args as never,
     });
     for (const g of gradients) markEscaped(g.storage);
-    // What backward makes may be kept by it, so none of it belongs to the pass, which frees its own.
+    // backward may keep the tensors that it makes, so the pass, which frees its own, must not own them.
     const newest = newestId();
     const result = outside(() =>
       checkGradients(call, this, call.definition.backward(ctx, ...gradients)).map((g) => {
@@ -176,13 +176,13 @@ export class ResultStep extends Node {
 function checkGradients({ name, args, places, backends }: Call, step: Node, result: unknown): (Tensor | null)[] {
   refusePromise(name, 'backward', result);
   const wanted = `return one gradient for each tensor input (${places.length}), in their order, with null where there is none`;
-  if (result === undefined) fail(name, 'backward gave nothing', wanted);
+  if (result === undefined) fail(name, 'backward returned nothing', wanted);
   let list: unknown[] = Array.isArray(result) ? result : [result];
-  // As in PyTorch: null for the arguments that are no tensors, too.
+  // As in PyTorch: also null for the arguments that are not tensors.
   if (list.length === args.length && list.every((g, i) => g == null || places.includes(i)))
     list = places.map((i) => list[i]);
   if (list.length !== places.length)
-    fail(name, `backward gave ${list.length} gradient${list.length === 1 ? '' : 's'}`, wanted);
+    fail(name, `backward returned ${list.length} gradient${list.length === 1 ? '' : 's'}`, wanted);
   return list.map((g, i) => {
     if (g === null || g === undefined) return null;
     const where = `gradient ${i}, of argument ${places[i]}`;
@@ -202,10 +202,10 @@ function checkGradients({ name, args, places, backends }: Call, step: Node, resu
   });
 }
 
-/** Refuses what an async function gives. */
+/** Throws for the promise of an async function. */
 export function refusePromise(name: string, what: string, result: unknown): void {
   if (typeof (result as { then?: unknown } | null | undefined)?.then !== 'function') return;
-  // The refusal is the news; a rejection that nobody awaits would end the process.
+  // The error below is enough; an unhandled rejection would end the process.
   (result as PromiseLike<unknown>).then(null, () => {});
-  fail(name, `${what} is asynchronous`, 'await what it needs before the call');
+  fail(name, `${what} is asynchronous`, 'await its inputs before the call');
 }

@@ -6,23 +6,34 @@ import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import { Tensor } from '../tensor.js';
 import { backward } from './backward.js';
 
+/** Options of `gradcheck`. */
 export interface GradcheckOptions {
-  /** The step of the central differences. Default 1e-5. */
+  /** The step size of the central differences; above 0. Default 1e-5. */
   eps?: number;
-  /** Absolute tolerance. Default 1e-6. */
+  /** The absolute tolerance. Default 1e-6. */
   atol?: number;
-  /** Relative tolerance. Default 1e-4. */
+  /** The relative tolerance. Default 1e-4. */
   rtol?: number;
-  /** Check second derivatives too: the gradients of the gradients. Default false. */
+  /** Whether to check second derivatives, too: the gradients of the gradients. Default false. */
   secondOrder?: boolean;
 }
 
 /**
- * Compares the gradients of `fn` with central differences, both in double precision, as torch.autograd.gradcheck.
+ * Compares the gradients of `fn` with central differences, both in double precision. As
+ * [torch.autograd.gradcheck](https://docs.pytorch.org/docs/stable/generated/torch.autograd.gradcheck.gradcheck.html).
  *
- * @param fn makes one tensor of any shape from the inputs, by differentiable operations only
- * @param inputs where to check; those that require a gradient are varied. They are copied, not changed.
- * @throws TapegradError naming the input, the element, and both numbers where they differ
+ * @param fn computes one tensor of any shape from the inputs, by differentiable operations only
+ * @param inputs the point at which to check; inputs that require a gradient are varied. They are copied, not changed.
+ * @param options the tolerances, and whether to check second derivatives
+ * @returns true; a difference is an error
+ * @throws TapegradError if a gradient differs, with the input, the element and both numbers; also for invalid arguments
+ * @example
+ * ```ts
+ * import { gradcheck, tensor } from 'tapegrad';
+ *
+ * const x = tensor([0.5, -1, 2], { requiresGrad: true });
+ * gradcheck((x) => x.sigmoid().mul(x), [x], { secondOrder: true });
+ * ```
  */
 export function gradcheck(
   fn: (...inputs: Tensor[]) => Tensor,
@@ -51,7 +62,7 @@ export function gradcheck(
   return true;
 }
 
-/** Where the checks run: what `fn` makes without naming a device, or on that of an input, is in double precision too. */
+/** The backend of the checks; tensors that `fn` makes without a device, or on that of an input, are in double precision too. */
 let double: ReferenceBackend | null = null;
 
 interface Point {
@@ -67,7 +78,7 @@ function hostValues(t: Tensor): Floats {
   return t.peek()!;
 }
 
-/** A fixed, uneven weight for each element of a result, which makes one number of it. */
+/** Fixed, unequal weights of the elements of a result, which reduce it to one number. */
 function weights(shape: readonly number[], size: number): Tensor {
   return tensor(
     Float64Array.from({ length: size }, (_, i) => 0.5 + ((i * 0.6180339887) % 1)),
@@ -76,7 +87,7 @@ function weights(shape: readonly number[], size: number): Tensor {
 }
 
 function weigh(out: Tensor): Tensor {
-  if (!(out instanceof Tensor)) fail('gradcheck', `the function gave ${describe(out)}`, 'return one tensor');
+  if (!(out instanceof Tensor)) fail('gradcheck', `the function returned ${describe(out)}`, 'return one tensor');
   return out.mul(weights(out.shape, out.size)).sum();
 }
 

@@ -3,14 +3,14 @@ import { sameShape } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 import { holdValue, letGo, recorder, type ValueSource } from './recorder.js';
 
-/** How an operation's gradient is made; every row of the op table yields one. */
+/** The rule for the gradient of an operation; every row of the op table has one. */
 export interface BackwardRule {
   readonly name: string;
-  /** The gradients of the inputs, given that of the output; null where none is needed or there is none. */
+  /** The gradients of the inputs, given that of the output; null where none is needed or none exists. */
   backward(gradient: Tensor, node: Node): (Tensor | null)[];
 }
 
-/** What a gradient flows to: the step that made an input, a leaf that wants its gradient, or nothing. */
+/** The target of a gradient: the step that computed an input, a leaf that requires a gradient, or null. */
 export type Edge = Node | Tensor | null;
 
 /** One recorded operation. */
@@ -18,11 +18,11 @@ export class Node {
   static #count = 0;
   /** Later steps have higher numbers, so that descending order visits a step after all that used its result. */
   readonly sequence = Node.#count++;
-  /** The gradient that has reached this step in the running pass. */
+  /** The gradient accumulated so far in the running pass. */
   pending: Tensor | null = null;
-  /** The last pass that came by. */
+  /** The last pass that visited this step. */
   visit = 0;
-  /** Who computes the values again where a checkpoint did not keep them. */
+  /** The checkpoint that recomputes the values, if one did not keep them. */
   source: ValueSource | null = null;
   /** The inputs' values that the rule needs. */
   #inputs: readonly Tensor[] | null;
@@ -37,7 +37,7 @@ export class Node {
     readonly edges: readonly Edge[],
     inputs: readonly Tensor[],
     readonly outputShape: readonly number[],
-    /** What else the rule needs to know. */
+    /** The attributes of the call, for the rule. */
     readonly attributes: unknown,
     keepsInputs: boolean,
     output: Tensor | null,
@@ -73,7 +73,7 @@ export class Node {
     return this.#shapes;
   }
 
-  /** Whether the gradient of input i is wanted. */
+  /** Whether input i needs a gradient. */
   needs(i: number): boolean {
     return this.edges[i] !== null;
   }
@@ -95,7 +95,7 @@ export class Node {
       fail(
         'backward',
         `the values saved by ${name} were released by an earlier backward`,
-        'pass { retainGraph: true } to the first backward to go through the graph twice',
+        'pass { retainGraph: true } to the first backward to run through the graph twice',
       );
     }
     this.restore();
@@ -107,7 +107,7 @@ export class Node {
     const result = this.#output;
     if (result !== null && result.storage.version !== this.#outputVersion) this.#changed(result, 'the result');
     if (createGraph) {
-      // The gradient's own graph will hold what this one saved.
+      // The graph of the gradient will refer to the values that this one saved.
       if (saved !== null) for (const t of saved) t.hidden = false;
       if (result !== null) result.hidden = false;
     }
@@ -117,7 +117,7 @@ export class Node {
       if (g !== null && !sameShape(g.dims, this.shapes[i])) {
         fail(
           'backward',
-          `${name} gave a gradient of shape ${show(g.dims)} for input ${i} of shape ${show(this.shapes[i])}`,
+          `${name} computed a gradient of shape ${show(g.dims)} for input ${i} of shape ${show(this.shapes[i])}`,
           'this is a defect of tapegrad: please report it',
           { shapes: [g.dims, this.shapes[i]] },
         );
@@ -127,18 +127,18 @@ export class Node {
     return gradients;
   }
 
-  /** Whether no values are here. */
+  /** Whether there are no values. */
   protected get empty(): boolean {
     return this.#inputs === null && this.#output === null;
   }
 
-  /** Has the values computed again, if a checkpoint did not keep them. */
+  /** Recomputes the values, if a checkpoint did not keep them. */
   protected restore(): void {
-    // The source may hand its steps to sources of checkpoints inside.
+    // The source may assign its steps to the sources of nested checkpoints.
     while (this.source !== null && this.empty) this.source.recompute();
   }
 
-  /** Moves the values of the same step of a second run here; `name` gives them their place in this graph. */
+  /** Moves the values of the same step of a second run here; `name` maps tensors to those of this graph. */
   take(copy: Node, name: (t: Tensor) => Tensor): void {
     const named = (t: Tensor) => {
       const own = name(t);
@@ -153,13 +153,13 @@ export class Node {
     copy.#output = null;
   }
 
-  /** Forgets values that can be computed again. */
+  /** Drops values that can be recomputed. */
   forget(): void {
     if (this.#inputs !== null) for (const t of this.#inputs) letGo(t);
     if (this.#output !== null) letGo(this.#output);
     this.#inputs = null;
     this.#output = null;
-    // A checkpoint inside another one holds its inputs, which would live for as long as this step knew of it.
+    // A nested checkpoint refers to its inputs, which would stay in memory for as long as this step refers to it.
     if (this.source !== null) this.source = this.source.root;
   }
 
@@ -173,8 +173,8 @@ export class Node {
   }
 
   /**
-   * Lets go of the saved values, and frees those that nobody else can see. A step that saved nothing can be gone through
-   * again: a transpose made once serves in every training step, as in PyTorch.
+   * Drops the saved values, and frees those without other references. A step that saved nothing can run again: a transpose
+   * made once can be used in every training step, as in PyTorch.
    */
   release(): void {
     if (this.source !== null) {

@@ -1,42 +1,42 @@
 import type { Tensor } from '../tensor.js';
 import type { Node } from './node.js';
 
-// What a checkpoint and a recorded step know of each other. checkpoint.ts watches steps through this while it runs its
-// function, so that node.ts does not depend on checkpoints.
+// The interface between checkpoints and recorded steps. checkpoint.ts observes steps through it while it runs its function,
+// so that node.ts does not depend on checkpoints.
 
-/** Whoever can compute again what a step needs for its gradient. */
+/** Recomputes the values that a step needs for its gradient. */
 export interface ValueSource {
-  /** The outermost source around this one, which is there for as long as the graph; this one, if none is around it. */
+  /** The outermost source around this one, which exists as long as the graph; this one if it is not nested. */
   readonly root: ValueSource;
-  /** Runs the function again and fills its steps, or gives them sources of their own that do. */
+  /** Runs the function again and fills its steps, or assigns the steps of nested checkpoints to their sources. */
   recompute(): void;
 }
 
-/** Watches steps while they are recorded. */
+/** Observes steps while they are recorded. */
 export interface Recorder {
-  /** Sees a new step. @returns where its values come from later; null if the step shall keep them itself */
+  /** Gets a new step. @returns the source of its values in the backward pass; null if the step keeps them itself */
   note(node: Node, inputs: readonly Tensor[]): ValueSource | null;
 }
 
-/** Who watches now. */
+/** The current observer. */
 export let recorder: Recorder | null = null;
 
-/** Puts another watcher in its place; returns who was there before. */
+/** Replaces the observer; returns the previous one. */
 export function setRecorder(next: Recorder | null): Recorder | null {
   const before = recorder;
   recorder = next;
   return before;
 }
 
-/** How many steps hold a tensor that nobody but they can see. */
+/** How many steps refer to a tensor that has no other references. */
 const holders = new WeakMap<Tensor, number>();
 
-/** Counts one more step that holds a computed value. */
+/** Counts one more step that refers to a computed value. */
 export function holdValue(t: Tensor): void {
   if (t.hidden) holders.set(t, (holders.get(t) ?? 0) + 1);
 }
 
-/** One step less; the last one frees what nobody else can see. */
+/** Counts one step less; the last one frees the tensor if it has no other references. */
 export function letGo(t: Tensor): void {
   if (!t.hidden) return;
   const left = (holders.get(t) ?? 1) - 1;

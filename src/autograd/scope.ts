@@ -19,18 +19,18 @@ interface Entry {
 }
 
 /**
- * A state that holds while a function runs: the synchronous part counts in `depth`. What the function awaits runs later,
- * among other people's code, so there the answer follows the asynchronous context instead of a global flag. It ends when
- * the function's promise settles; a task that outlives it is outside again, whoever else is inside meanwhile.
+ * A state that applies while a function runs: `depth` counts the synchronous parts. The parts after an await interleave with
+ * unrelated code, so there the asynchronous context decides instead of a global flag. The state ends when the function's
+ * promise settles; a task that outlives it is outside, whatever other calls are inside then.
  */
 export class Scope {
   /** How many calls are running their synchronous part. */
   depth = 0;
-  /** How many promises are waited for. At 0 nobody needs to ask for the context, which costs time. */
+  /** The number of pending promises. At 0 the context, which is slow to read, need not be read. */
   pending = 0;
   #context: AsyncLocalStorage<Entry> | null | undefined;
 
-  /** @param op what users call it, for error messages */
+  /** @param op its public name, for error messages */
   constructor(readonly op: string) {}
 
   /** Whether the running code is inside. */
@@ -44,7 +44,7 @@ export class Scope {
     return entry !== undefined;
   }
 
-  /** Runs `fn` inside. Promises and generators that it returns are followed; any other object comes back as it is. */
+  /** Runs `fn` inside. Promises and generators that it returns are followed; any other object is returned unchanged. */
   run<T>(fn: () => T): T {
     if (this.#context === undefined) {
       const hooks = builtin('node:async_hooks');
@@ -98,12 +98,12 @@ export class Scope {
   #refuse(what: string): never {
     fail(
       this.op,
-      `the function is ${what}, which this environment cannot follow`,
+      `the function is ${what}, which needs AsyncLocalStorage, and this environment has none`,
       `await first and use ${this.op} around the synchronous part`,
     );
   }
 
-  /** A generator whose steps run inside: the body of a generator function runs when it is asked for the next value. */
+  /** A generator whose steps run inside: the body of a generator function runs when the next value is requested. */
   #stepwise<T extends Steps>(generator: T): T {
     const queued = Symbol.asyncIterator in generator;
     let before: Promise<unknown> = Promise.resolve();

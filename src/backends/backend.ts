@@ -3,33 +3,35 @@ import type { ElementType, Storage } from './storage.js';
 
 export type { Storage } from './storage.js';
 
-// A backend stores numbers and runs kernels on them. It knows nothing of tensors, gradients or modules. It promises:
+// A backend stores numbers and runs kernels on them. It does not depend on tensors, gradients or modules. It guarantees:
 //  - calls take effect in the order in which they are made;
-//  - a result is a fresh storage that aliases no input; only `write`, `put` and kernels that say so change a storage,
-//    and only the named one; each change counts up its version;
+//  - a result is a new storage that aliases no input; only `write`, `put` and kernels with `changes` change a storage,
+//    and only the named one; each change increments its version;
 //  - results do not depend on the number of threads;
-//  - a storage stays readable for as long as anybody holds it and nobody freed it: memory is the backend's care.
+//  - a storage stays readable while there is a reference to it and it has not been freed: the backend manages memory.
 
-/** The places where a tensor can live; `reference` runs plain JavaScript, as an oracle for the others. */
+/** The device of a tensor. `reference` is plain JavaScript, the oracle of the tests. */
 export type Device = 'cpu' | 'gpu' | 'reference';
 
-/** What `useDevice` chose, and why. */
+/** The device that `useDevice` selected, and why. */
 export interface DeviceInfo {
+  /** The device, as `Tensor.device` has it. */
   readonly type: Device;
-  /** The implementation at work, such as 'wasm-simd' or 'reference'. */
+  /** The active implementation, such as 'wasm-simd', 'webgpu' or 'reference'. */
   readonly backend: string;
-  /** The hardware, as far as it can be told. */
+  /** The hardware, as far as the environment reveals it. */
   readonly name: string;
+  /** Why this implementation was selected, for example why there is no GPU. */
   readonly reason: string;
 }
 
-/** What a backend holds now. */
+/** The memory that a backend uses now. */
 export interface MemoryInfo {
-  /** Storages that live inside the backend's own memory. */
+  /** The number of storages in the backend's own memory. */
   readonly blocks: number;
-  /** Their bytes. */
+  /** Their size in bytes. */
   readonly bytes: number;
-  /** On the GPU: how many kernels have been compiled; one for each operation and layout, not for each shape. */
+  /** On the GPU: the number of compiled kernels; one for each operation and layout, not for each shape. */
   readonly compilations?: number;
 }
 
@@ -72,14 +74,14 @@ export interface MatmulPlan {
   readonly offsetsB: readonly number[];
 }
 
-/** A kernel that does at once what several operations would do. Backends find their code for it by its name. */
+/** A kernel that replaces several operations. Backends look up their code for it by its name. */
 export interface FusedKernel {
   readonly name: string;
   /** The operands that it changes in place, by position; it makes no new storage then. */
   readonly changes: readonly number[];
   /**
-   * By how many elements each operand, and then the result, goes on for every unit of work; the first loop bound counts the
-   * units. null where units depend on each other.
+   * The number of elements by which each operand, and then the result, advances for every unit of work; the first loop bound
+   * is the number of units. null where units depend on each other.
    */
   steps(bounds: readonly number[]): readonly number[] | null;
   /** About how many floating-point operations a call takes; for profile(). */
@@ -90,11 +92,11 @@ export interface FusedKernel {
 
 /** Operations that can be run again. */
 export interface Capture {
-  /** What the captured call gave. */
+  /** The results of the captured call. */
   readonly results: readonly Storage[];
-  /** What the same operations give for inputs of the same sizes. */
+  /** The results of the same operations for inputs of the same sizes. */
   replay(inputs: readonly Storage[]): Storage[];
-  /** Gives its memory back. */
+  /** Frees its memory. */
   free(): void;
 }
 
@@ -113,9 +115,9 @@ export interface Backend {
   read(x: Storage): Promise<Floats>;
   /** Absent where the host cannot wait for the device. */
   readSync?(x: Storage): Floats;
-  /** Where there is no readSync: the numbers, if the host has them anyway, as of what was uploaded and not changed since. */
+  /** Where there is no readSync: the numbers, if the host has a copy: those of uploads that were not changed since. */
   hostCopy?(x: Storage): Floats | null;
-  /** Where there is no readSync: brings the numbers of all living storages to where `hostCopy` finds them. */
+  /** Where there is no readSync: copies the numbers of all storages in use to where `hostCopy` finds them. */
   fetchAll?(): Promise<void>;
   free(x: Storage): void;
   memory(): MemoryInfo;
@@ -145,7 +147,7 @@ export interface Backend {
    * @param size the number of elements of the result, which is a new storage; 0 for a kernel that changes operands
    * @param bounds the loop bounds that the kernel takes
    * @param numbers the other numbers that it takes
-   * @param guard one number on a device whose numbers the host cannot look at: unless it is 0, the operands keep their bits
+   * @param guard one number on a device that the host cannot read: unless it is 0, the operands do not change
    * @returns the result, or the first operand that was changed; null where the backend has no kernel of that name: the
    *   caller composes the result from other operations
    */
@@ -160,13 +162,13 @@ export interface Backend {
 
   /**
    * Runs `fn` with copies of the inputs and captures what it calls, so that all of it can be run again in one submission,
-   * with other inputs and on the present numbers of every other storage that it used. Absent where nothing is gained by it.
+   * with other inputs and with the current numbers of all other storages that it used. Absent where it would not be faster.
    * @param fn returns the results; only those and what it changes in place outlive it
-   * @throws TapegradError for what cannot be captured: reads, numbers from the host, storages that are left behind
+   * @throws TapegradError for what cannot be captured: reads, numbers from the host, new storages that outlive the call without being results
    */
   capture?(inputs: readonly Storage[], fn: (inputs: readonly Storage[]) => readonly Storage[]): Capture;
-  /** Why the device is gone, where it can be lost. */
+  /** Why the device was lost; null or absent if it was not. */
   readonly lost?: string | null;
-  /** How many threads may take part in one operation; absent where that is not for the host to say. */
+  /** How many threads may take part in one operation; absent where the host does not determine it. */
   threads?: number;
 }

@@ -39,7 +39,7 @@ class Cells extends Storage {
 
 const cells = (x: Storage): Floats => (x as Cells).values;
 
-/** The oracle and last fallback: plain loops over typed arrays, which the garbage collector looks after. */
+/** The oracle of the tests, and the last fallback: plain loops over typed arrays, which the garbage collector frees. */
 export class ReferenceBackend implements Backend {
   readonly #arithmetic: Arithmetic;
 
@@ -64,7 +64,7 @@ export class ReferenceBackend implements Backend {
     try {
       values = this.type === 'float64' ? new Float64Array(size) : new Float32Array(size);
     } catch (cause) {
-      fail('alloc', `no memory for ${size} elements`, 'drop tensors that are no longer needed, or use smaller ones', {
+      fail('alloc', `no memory for ${size} elements`, 'dispose of tensors that are not needed, or use smaller ones', {
         cause,
       });
     }
@@ -94,7 +94,7 @@ export class ReferenceBackend implements Backend {
   }
 
   free(): void {
-    // The garbage collector frees the array with its last holder.
+    // The garbage collector frees the array.
   }
 
   memory(): MemoryInfo {
@@ -150,7 +150,7 @@ export class ReferenceBackend implements Backend {
     return this.#make(1, (out) => out.fill(operands.every((x) => allFinite(cells(x))) ? 0 : Number.NaN));
   }
 
-  /** No fused kernels: the oracle runs the compositions that other backends' kernels must agree with. */
+  /** No fused kernels: the oracle runs the compositions with which tests compare the kernels of other backends. */
   fused(): null {
     return null;
   }

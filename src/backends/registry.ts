@@ -14,7 +14,7 @@ let current: Device = 'cpu';
 const starters: Record<Device, () => Backend> = {
   cpu: startCpu,
   gpu: () => fail('device', 'the GPU has not been started', "await useDevice('gpu') first"),
-  reference: () => new ReferenceBackend('reference', 'the plain-JavaScript oracle was asked for'),
+  reference: () => new ReferenceBackend('reference', 'the plain-JavaScript reference was requested'),
 };
 
 const devices = Object.keys(starters) as Device[];
@@ -23,9 +23,9 @@ let chosenThreads: number | null = null;
 
 function threadsWanted(): number {
   if (chosenThreads !== null) return chosenThreads;
-  const asked = permitted(() => (typeof process === 'object' ? process.env?.TAPEGRAD_THREADS : undefined));
-  if (asked !== undefined && asked !== '')
-    return checkThreads('TAPEGRAD_THREADS', /^\d+$/.test(asked) ? Number(asked) : asked);
+  const setting = permitted(() => (typeof process === 'object' ? process.env?.TAPEGRAD_THREADS : undefined));
+  if (setting !== undefined && setting !== '')
+    return checkThreads('TAPEGRAD_THREADS', /^\d+$/.test(setting) ? Number(setting) : setting);
   const cores =
     permitted(() => builtin('node:os')?.availableParallelism()) ?? globalThis.navigator?.hardwareConcurrency ?? 1;
   return Math.min(cores, MAX_THREADS);
@@ -49,14 +49,13 @@ export function setNumThreads(n: number): void {
   if (backend?.threads !== undefined) backend.threads = n;
 }
 
-/** How many threads may take part in one operation on the CPU; 1 where there is no shared memory for more. */
+/** How many threads may take part in one operation on the CPU; 1 where shared memory is not available. */
 export function getNumThreads(): number {
   return backendOf('cpu').threads ?? 1;
 }
 
 /**
- * The best CPU implementation that runs here: WebAssembly, or else plain JavaScript with the reason said, to the console
- * as well.
+ * The fastest CPU implementation that runs here: WebAssembly, or else plain JavaScript, with a warning on the console.
  */
 export function startCpu(choice: { build: Build } | { obstacle: string } = chooseBuild()): Backend {
   if ('obstacle' in choice) return startSlow(choice.obstacle);
@@ -64,7 +63,7 @@ export function startCpu(choice: { build: Build } | { obstacle: string } = choos
   try {
     return new CpuBackend(choice.build, threads);
   } catch (error) {
-    // Chromium, Firefox and Safari have no words in common here.
+    // The messages of Chromium, Firefox and Safari differ.
     if (/Content Security Policy|\bCSP\b|unsafe-eval/i.test(String(error))) {
       return startSlow(
         "the page's Content-Security-Policy forbids WebAssembly, as it does unless its script-src has 'wasm-unsafe-eval'",
@@ -91,19 +90,19 @@ export function backendOf(device: Device): Backend {
   return backend;
 }
 
-/** The backends that are running, the current one at least. */
+/** The backends that are running, including the current one. */
 export function startedBackends(): Backend[] {
   currentBackend();
   return [...started.values()];
 }
 
-/** Puts another implementation in a device's place; for tests of fallbacks. @internal */
+/** Replaces the implementation of a device; for tests of fallbacks. @internal */
 export function replaceBackend(device: Device, backend: Backend): void {
   started.set(device, backend);
 }
 
 /**
- * Runs a synchronous function with another implementation of a device, which is also the current one meanwhile.
+ * Runs a synchronous function with another implementation of a device, which is also the current backend.
  * @internal
  */
 export function withBackend<T>(device: Device, backend: Backend, fn: () => T): T {
@@ -119,26 +118,26 @@ export function withBackend<T>(device: Device, backend: Backend, fn: () => T): T
   }
 }
 
-/** Where tensors are made unless they say otherwise. */
+/** The backend of tensors that are made without a device. */
 export function currentBackend(): Backend {
   return backendOf(current);
 }
 
 /**
- * What a device holds now, apart from what the garbage collector looks after: blocks of memory (buffers on the GPU) and
- * their bytes; on the GPU also how many kernels have been compiled so far.
+ * The memory in use on a device, without memory that the garbage collector manages: the number of blocks (buffers on the
+ * GPU) and their bytes; on the GPU also the number of kernels compiled so far.
  *
- * @param device default: the one that useDevice chose
+ * @param device default: the one that useDevice selected
  * @throws TapegradError for the GPU before it has been started
  */
 export function memory(device: Device = current): MemoryInfo {
   return backendOf(device).memory();
 }
 
-/** The start of the GPU, once it has been asked for. */
+/** The start of the GPU, once it has been requested. */
 let starting: Promise<Backend> | null = null;
 
-/** The running GPU, started anew if its device was lost. */
+/** The running GPU, restarted if its device was lost. */
 async function startGpu(): Promise<Backend> {
   const running = started.get('gpu');
   if (running !== undefined && running.lost == null) return running;
@@ -154,16 +153,17 @@ async function startGpu(): Promise<Backend> {
   return starting;
 }
 
-/** Counts calls of useDevice: of several at once the last one decides. */
+/** The number of calls of useDevice: of concurrent calls the last one decides. */
 let calls = 0;
 
 /**
- * Chooses where tensors live that do not name a device, and says what was chosen and why. Tensors that exist stay where
- * they are. When it leaves the GPU it first brings to the host what lives there (what was put there and what was changed in
- * place, such as parameters; not what was computed), so that `model.to('cpu')` and `x.to('cpu')` work from then on.
+ * Selects the default device of new tensors. Existing tensors stay on their devices. A change from the GPU to another device
+ * first copies the tensors on the GPU that were uploaded or changed in place, such as parameters, to the host, but not
+ * results of operations, so that `model.to('cpu')` and `x.to('cpu')` work from then on.
  *
- * @param device 'auto' takes the GPU if one answers, and else the CPU; 'cpu' and 'gpu' insist
- * @throws TapegradError if the device cannot be used, with what is missing
+ * @param device 'auto' selects the GPU if there is one, else the CPU; with 'cpu' and 'gpu' another device is an error
+ * @returns the selected device, and the reason
+ * @throws TapegradError if the device is not available, with the reason
  */
 export async function useDevice(device: 'auto' | Device): Promise<DeviceInfo> {
   checkChoice('useDevice', 'device', device, ['auto', ...devices]);

@@ -1,36 +1,36 @@
 import type { Backend } from './backend.js';
 
 /**
- * How the elements of a storage are represented. Tensors that people see are 'float32'; 'float64' serves gradient checks.
- * Types of weights at rest, such as 'bfloat16', belong here, with their size below.
+ * The element type of a storage. Public tensors are 'float32'; 'float64' is for gradient checks. Types for stored weights,
+ * such as 'bfloat16', would be added here, with their size below.
  */
 export type ElementType = 'float32' | 'float64';
 
 /** The bytes of one element. */
 export const BYTES_PER_ELEMENT: { readonly [T in ElementType]: number } = { float32: 4, float64: 8 };
 
-/** More references than there can be: what a storage gets that code outside the library can reach. */
+/** More references than can occur: the count of a storage to which code outside the library may have a reference. */
 export const ESCAPED = 2 ** 28;
 
 let lastId = 0;
 
-/** The number of the storage that was made last. */
+/** The serial number of the last storage. */
 export function newestId(): number {
   return lastId;
 }
 
-/** Numbers that belong to one backend; what every backend's storage has. */
+/** The base class of the storages of all backends. */
 export abstract class Storage {
   abstract readonly backend: Backend;
   /** The number of elements. */
   abstract readonly size: number;
-  /** Counts the changes in place, so that autograd can tell that a saved value is no longer what it was. */
+  /** The number of changes in place, by which autograd detects that a saved value has changed. */
   version = 0;
-  /** How many retain it, as far as the library counts them; see lifetime.ts. */
+  /** The number of references that the library counts; see lifetime.ts. */
   references = 0;
   /** How many tensors have been made on it. */
   tensors = 0;
-  /** Storages made later have higher numbers. */
+  /** Serial numbers ascend in the order in which storages are made. */
   readonly id = ++lastId;
 
   get type(): ElementType {

@@ -1,8 +1,8 @@
-// Without these lines a program would only be slow, and nobody would know why.
+// Warnings about fallbacks, without which a program would be slow for no visible reason.
 
 const said = new Set<string>();
 
-/** Writes to the console that something is much slower than it need be; each `subject` once in a process or page. */
+/** Warns on the console that something is much slower than necessary; once for each `subject` in a process or page. */
 export function warnOnce(subject: string, text: string): void {
   if (said.has(subject)) return;
   said.add(subject);

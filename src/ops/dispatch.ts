@@ -1,25 +1,25 @@
 import { activeDetector } from '../autograd/detector.js';
 import { isGradEnabled, setRecording } from '../autograd/mode.js';
-import { type Edge, Node } from '../autograd/node.js';
+import { type BackwardRule, type Edge, Node } from '../autograd/node.js';
 import { describe, fail } from '../errors.js';
 import { freeTemporaries, temporaryCount } from '../lifetime.js';
 import { Tensor } from '../tensor.js';
-import type { GeneralRow, NamedGeneral, Operation } from './row.js';
+import { type Dispatchable, type GeneralRow, type NamedGeneral, Operation } from './row.js';
 
 /**
- * Runs an operation: the one way from the methods of a tensor to a backend. It checks that the operands are tensors of one
- * device, calls the row's forward, frees the copies that this made, and records the step if a gradient may be asked for.
+ * Runs an operation; every method of a tensor reaches the backend through here. It checks that the operands are tensors on
+ * one device, calls the row's forward, frees the temporary copies, and records the step if an operand requires a gradient.
  */
-export function dispatch<A>(row: Operation<A>, inputs: readonly Tensor[], attributes: A): Tensor {
-  checkTensors(row.name, inputs);
-  // Without an operation around it, whatever there is was left by one that failed.
+export function dispatch<A>({ operation }: Dispatchable<A>, inputs: readonly Tensor[], attributes: A): Tensor {
+  checkTensors(operation.name, inputs);
+  // Outside of other operations, temporaries that exist already are left over from one that threw.
   const count = nesting === 0 ? 0 : temporaryCount();
-  const out = row.forward(inputs, attributes);
+  const out = operation.forward(inputs, attributes);
   if (temporaryCount() > count) freeTemporaries(count);
-  if (row.backward !== null && isGradEnabled()) {
+  if (operation.backward !== null && isGradEnabled()) {
     for (let i = 0; i < inputs.length; i++) {
       if (inputs[i].requiresGrad) {
-        record(row, inputs, out, attributes);
+        record(operation, inputs, out, attributes);
         break;
       }
     }
@@ -27,21 +27,21 @@ export function dispatch<A>(row: Operation<A>, inputs: readonly Tensor[], attrib
   return out;
 }
 
-function record<A>(row: Operation<A>, inputs: readonly Tensor[], out: Tensor, attributes: A): void {
+function record<A>(operation: Operation<A>, inputs: readonly Tensor[], out: Tensor, attributes: A): void {
   const n = inputs.length;
   const edges = new Array<Edge>(n);
   for (let i = 0; i < n; i++) {
     const t = inputs[i];
     edges[i] = t.node ?? (t.requiresGrad ? t : null);
   }
-  const { saves } = row;
+  const { saves } = operation;
   const keep = saves === 'inputs' || saves === 'both';
   const own = saves === 'output' || saves === 'both' ? out : null;
-  out.node = new Node(row as NamedGeneral<A>, edges, inputs, out.dims, attributes, keep, own);
+  out.node = new Node(operation as BackwardRule, edges, inputs, out.dims, attributes, keep, own);
   activeDetector()?.trace(out.node, out);
 }
 
-/** Requires tensors that live in one place. */
+/** Requires tensors on one device. */
 export function checkTensors(op: string, inputs: readonly unknown[]): void {
   for (let i = 0; i < inputs.length; i++) {
     const t = inputs[i];
@@ -60,15 +60,16 @@ export function checkTensors(op: string, inputs: readonly unknown[]): void {
   }
 }
 
-/** Completes a row with its name and with what autograd calls. */
+/** Completes a row with its name and the backward rule for autograd. */
 export function generalRow<A>(name: string, row: GeneralRow<A>): NamedGeneral<A> {
-  return { ...row, name, backward: (g, node) => row.grad(g, node, node.attributes as A) };
+  const backward: BackwardRule['backward'] = (g, node) => row.grad(g, node, node.attributes as A);
+  return { ...row, name, operation: new Operation(name, row.saves, row.forward, backward) };
 }
 
 /** How many operations are running whose forward is a composition of others. */
 let nesting = 0;
 
-/** Runs a composition of operations as the inside of one: nothing is recorded. */
+/** Runs operations as parts of another operation: they are not recorded. */
 export function unrecorded<T>(fn: () => T): T {
   const before = setRecording(false);
   nesting++;

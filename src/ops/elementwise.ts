@@ -2,26 +2,49 @@ import type { Tensor } from '../tensor.js';
 import { applyBinary, binaryRows, compareRows, unaryRows } from './families.js';
 import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
 
+/** Element-wise functions of one tensor. */
 export interface UnaryMethods {
-  /** -x, element by element. Derivative -1. */
+  /**
+   * -x, element by element. Derivative -1.
+   * @returns a tensor of the same shape
+   */
   neg(): Tensor;
-  /** e^x, element by element. Derivative y. */
+  /**
+   * y = e^x, element by element. Derivative y.
+   * @returns a tensor of the same shape
+   */
   exp(): Tensor;
-  /** Natural logarithm, element by element; -Infinity at 0, NaN below. Derivative 1 / x. */
+  /**
+   * The natural logarithm, element by element. Derivative 1 / x.
+   * @returns a tensor of the same shape; -Infinity where x is 0, NaN where it is negative
+   */
   log(): Tensor;
-  /** Square root, element by element; NaN below 0. Derivative 1 / (2 y). */
+  /**
+   * The square root y, element by element. Derivative 1 / (2 y).
+   * @returns a tensor of the same shape; NaN where x is negative
+   */
   sqrt(): Tensor;
-  /** Absolute value, element by element. Derivative the sign of x, 0 at 0. */
+  /**
+   * The absolute value, element by element. Derivative: the sign of x, 0 at 0.
+   * @returns a tensor of the same shape
+   */
   abs(): Tensor;
-  /** max(x, 0), element by element. Derivative 1 above 0, else 0. */
+  /**
+   * max(x, 0), element by element. Derivative 1 where x > 0, else 0.
+   * @returns a tensor of the same shape; NaN where x is NaN
+   */
   relu(): Tensor;
-  /** The logistic function 1 / (1 + e^-x), element by element. Derivative y (1 - y). */
+  /**
+   * The logistic function y = 1 / (1 + e^-x), element by element. Derivative y (1 - y).
+   * @returns a tensor of the same shape
+   */
   sigmoid(): Tensor;
-  /** Hyperbolic tangent, element by element. Derivative 1 - y². */
+  /**
+   * The hyperbolic tangent y, element by element. Derivative 1 - y².
+   * @returns a tensor of the same shape
+   */
   tanh(): Tensor;
 }
-
-const specials = [0, -0, 1, -1, Infinity, -Infinity, NaN];
 
 export const unary = /* @__PURE__ */ unaryRows({
   neg: {
@@ -29,81 +52,101 @@ export const unary = /* @__PURE__ */ unaryRows({
     gpu: '-x',
     saves: 'nothing',
     grad: (g) => g.neg(),
-    domain: [-5, 5],
-    edges: specials,
   },
   exp: {
     f: Math.exp,
     gpu: 'expOf(x)',
     saves: 'output',
     grad: (g, _, y) => g.mul(y),
-    domain: [-10, 10],
-    edges: [...specials, 88.72, 88.73, 100, -87.3, -100, -103.9, -105, 1e-30],
   },
   log: {
     f: Math.log,
     gpu: 'logOf(x)',
     saves: 'inputs',
     grad: (g, x) => g.div(x),
-    domain: [0.1, 10],
-    edges: [...specials, 1e-40, 1.1754944e-38, 3.4e38, 0.99999994, 1.0000001],
   },
   sqrt: {
     f: Math.sqrt,
     gpu: 'Math.sqrt(x)',
     saves: 'output',
     grad: (g, _, y) => g.div(y.mul(2)),
-    domain: [0.1, 10],
-    edges: [...specials, 1e-40, 3.4e38],
   },
   abs: {
     f: Math.abs,
     gpu: 'Math.abs(x)',
     saves: 'inputs',
     grad: (g, x) => g.mul(x.detach().gt(0).sub(x.detach().lt(0))),
-    domain: [-5, 5],
-    edges: specials,
   },
   relu: {
     f: (x) => (x < 0 ? 0 : x),
     gpu: 'x < 0 ? 0 : x',
     saves: 'output',
     grad: (g, _, y) => reluGrad(g, y),
-    domain: [-5, 5],
-    edges: specials,
   },
   sigmoid: {
     f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
     gpu: 'x >= 0 ? 1 / (1 + expOf(-x)) : expOf(x) / (1 + expOf(x))',
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y.neg().add(1))),
-    domain: [-10, 10],
-    edges: [...specials, 100, -87, -100, -104, 20, -20],
   },
   tanh: {
     f: Math.tanh,
     gpu: 'tanhOf(x)',
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y).neg().add(1)),
-    domain: [-4, 4],
-    edges: [...specials, 0.625, 0.6249999, -0.625, 9, 100, -100, 1e-30],
   },
 } satisfies Record<keyof UnaryMethods, UnaryRow>);
 
+/** Element-wise functions of two tensors a and b; shapes broadcast as in NumPy. */
 export interface BinaryMethods {
-  /** a + b, element by element under broadcasting. Derivatives 1 and 1. @throws TapegradError for shapes that do not go together */
+  /**
+   * a + b, element by element. Derivatives 1 and 1.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   add(other: Tensor | number): Tensor;
-  /** a - b, element by element under broadcasting. Derivatives 1 and -1. @throws TapegradError for shapes that do not go together */
+  /**
+   * a - b, element by element. Derivatives 1 and -1.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   sub(other: Tensor | number): Tensor;
-  /** a b, element by element under broadcasting. Derivatives b and a. @throws TapegradError for shapes that do not go together */
+  /**
+   * a b, element by element. Derivatives b and a.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   mul(other: Tensor | number): Tensor;
-  /** a / b, element by element under broadcasting. Derivatives 1 / b and -y / b. @throws TapegradError for shapes that do not go together */
+  /**
+   * y = a / b, element by element. Derivatives 1 / b and -y / b.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   div(other: Tensor | number): Tensor;
-  /** a^b, element by element under broadcasting; NaN for a negative a with a fractional b. Derivatives b a^(b-1) and y ln a (0 where a is 0). @throws TapegradError for shapes that do not go together */
+  /**
+   * y = a^b, element by element. Derivatives b a^(b-1) and y ln a (0 where a is 0).
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape; NaN for a negative a with a b that is not an integer
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   pow(other: Tensor | number): Tensor;
-  /** The larger of a and b under broadcasting; NaN if one is NaN. The gradient goes to the larger, halved between equals. @throws TapegradError for shapes that do not go together */
+  /**
+   * The larger of a and b, element by element. The derivative is 1 for the larger, 1/2 for both where they are equal.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape; NaN where a or b is NaN
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   maximum(other: Tensor | number): Tensor;
-  /** The smaller of a and b under broadcasting; NaN if one is NaN. The gradient goes to the smaller, halved between equals. @throws TapegradError for shapes that do not go together */
+  /**
+   * The smaller of a and b, element by element. The derivative is 1 for the smaller, 1/2 for both where they are equal.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape; NaN where a or b is NaN
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   minimum(other: Tensor | number): Tensor;
 }
 
@@ -114,9 +157,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'nothing',
     gradA: (g) => g,
     gradB: (g) => g,
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
   sub: {
     f: (a, b) => a - b,
@@ -124,9 +164,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'nothing',
     gradA: (g) => g,
     gradB: (g) => g.neg(),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
   mul: {
     f: (a, b) => a * b,
@@ -134,9 +171,6 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, _, b) => g.mul(b),
     gradB: (g, a) => g.mul(a),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
   div: {
     f: (a, b) => a / b,
@@ -144,44 +178,32 @@ export const binary = /* @__PURE__ */ binaryRows({
     saves: 'both',
     gradA: (g, _, b) => g.div(b),
     gradB: (g, _, b, y) => g.mul(y).div(b).neg(),
-    domainA: [-5, 5],
-    domainB: [0.5, 5],
-    edges: specials,
   },
   pow: {
     f: (a, b) => (a === 1 || b === 0 ? 1 : a === -1 && Math.abs(b) === Infinity ? 1 : a ** b),
     gpu: 'powOf(a, b)',
     saves: 'both',
-    // a^0 has the gradient 0 even where a^-1 is infinite, and 0^b does not move with b > 0, although ln 0 is infinite.
+    // The gradient of a^0 is 0, although a^-1 may be infinite; that of 0^b with respect to b > 0 is 0, although ln 0 is infinite.
     gradA: (g, a, b) => g.mul(b).mul(a.pow(b.sub(1).mul(b.detach().eq(0).neg().add(1)))),
     gradB: (g, a, _, y) => g.mul(y).mul(a.add(a.detach().eq(0)).log()),
-    domainA: [0.2, 3],
-    domainB: [-2, 3],
-    edges: [0, 1, -1, 2, 0.5, -2, Infinity, NaN],
   },
   maximum: {
     f: Math.max,
     gpu: 'b > a ? b : a === a ? (b === b ? a : b) : a',
     saves: 'inputs',
-    gradA: (g, a, b) => g.mul(wins(a, b, 'gt')),
-    gradB: (g, a, b) => g.mul(wins(b, a, 'gt')),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
+    gradA: (g, a, b) => g.mul(share(a, b, 'gt')),
+    gradB: (g, a, b) => g.mul(share(b, a, 'gt')),
   },
   minimum: {
     f: Math.min,
     gpu: 'b < a ? b : a === a ? (b === b ? a : b) : a',
     saves: 'inputs',
-    gradA: (g, a, b) => g.mul(wins(a, b, 'lt')),
-    gradB: (g, a, b) => g.mul(wins(b, a, 'lt')),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
+    gradA: (g, a, b) => g.mul(share(a, b, 'lt')),
+    gradB: (g, a, b) => g.mul(share(b, a, 'lt')),
   },
 } satisfies Record<keyof BinaryMethods, BinaryRow>);
 
-/** Parts of gradients that are worth a kernel of their own. */
+/** Parts of gradients that have kernels of their own, for speed. */
 export const gradients = /* @__PURE__ */ binaryRows({
   /** a where b > 0 or is NaN, else 0: the gradient through relu for its result b, a constant. */
   reluGrad: {
@@ -190,9 +212,6 @@ export const gradients = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, _, b) => reluGrad(g, b),
     gradB: (_, __, b) => b.detach().mul(0),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: specials,
   },
 } satisfies Record<string, BinaryRow>);
 
@@ -201,23 +220,39 @@ export function reluGrad(g: Tensor, y: Tensor): Tensor {
   return applyBinary(gradients.reluGrad, g, y.detach());
 }
 
-/** 1 where a wins against b, 1/2 where they are equal, 0 elsewhere; a constant. */
-function wins(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
+/** 1 where a is larger than b ('gt') or smaller ('lt'), 1/2 where they are equal, else 0; a constant. */
+function share(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
   const [x, y] = [a.detach(), b.detach()];
   return x[how](y).add(x.eq(y).mul(0.5));
 }
 
+/** Element-wise comparisons of two tensors a and b; shapes broadcast. The results are constants: they have no gradient. */
 export interface CompareMethods {
-  /** 1 where a = b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
+  /**
+   * 1 where a = b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   eq(other: Tensor | number): Tensor;
-  /** 1 where a > b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
+  /**
+   * 1 where a > b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   gt(other: Tensor | number): Tensor;
-  /** 1 where a < b, else 0, under broadcasting. A constant: no gradient reaches it. @throws TapegradError for shapes that do not go together */
+  /**
+   * 1 where a < b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
   lt(other: Tensor | number): Tensor;
 }
 
 export const compare = /* @__PURE__ */ compareRows({
-  eq: { f: (a, b) => (a === b ? 1 : 0), gpu: 'a === b ? 1 : 0', differentiable: false, edges: specials },
-  gt: { f: (a, b) => (a > b ? 1 : 0), gpu: 'a > b ? 1 : 0', differentiable: false, edges: specials },
-  lt: { f: (a, b) => (a < b ? 1 : 0), gpu: 'a < b ? 1 : 0', differentiable: false, edges: specials },
+  eq: { f: (a, b) => (a === b ? 1 : 0), gpu: 'a === b ? 1 : 0', differentiable: false },
+  gt: { f: (a, b) => (a > b ? 1 : 0), gpu: 'a > b ? 1 : 0', differentiable: false },
+  lt: { f: (a, b) => (a < b ? 1 : 0), gpu: 'a < b ? 1 : 0', differentiable: false },
 } satisfies Record<keyof CompareMethods, CompareRow>);

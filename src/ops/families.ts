@@ -1,4 +1,5 @@
 import type { Node } from '../autograd/node.js';
+import type { BinaryKernel, ReduceKernel } from '../backends/backend.js';
 import type { Storage } from '../backends/storage.js';
 import { checkOptions, describe, fail, show } from '../errors.js';
 import { denseLike, Layout } from '../layout.js';
@@ -7,23 +8,24 @@ import { broadcastShapes, normalizeDims, reducedShape, SCALAR, sizeOf } from '..
 import { Tensor } from '../tensor.js';
 import { dispatch } from './dispatch.js';
 import { dense, pair } from './operand.js';
-import type {
-  BinaryRow,
-  CompareRow,
-  NamedBinary,
-  NamedCompare,
-  NamedReduce,
-  NamedUnary,
-  ReduceRow,
-  Reduction,
-  Saves,
-  UnaryRow,
+import {
+  type BinaryRow,
+  type CompareRow,
+  type NamedBinary,
+  type NamedCompare,
+  type NamedReduce,
+  type NamedUnary,
+  Operation,
+  type ReduceRow,
+  type Reduction,
+  type Saves,
+  type UnaryRow,
 } from './row.js';
 import { broadcastTo, reshapeTo, sumTo } from './view.js';
 
-/** Whether a reduction leaves the dimensions that it goes over as 1. */
+/** Options of reductions. */
 export interface KeepdimOptions {
-  /** Default false. */
+  /** Whether the result keeps the reduced dimensions as 1. Default false. */
   keepdim?: boolean;
 }
 
@@ -38,94 +40,79 @@ function withNames<T extends Record<string, object>, R>(
   ) as Named<T, R>;
 }
 
-/** Completes rows with their names, their forward, and what autograd calls. */
+/** Completes rows with their names, their forward, and the backward rule for autograd. */
 export function unaryRows<T extends Record<string, UnaryRow>>(rows: T): Named<T, NamedUnary> {
   return withNames<T, NamedUnary>(rows, (row, name) => {
-    const complete: NamedUnary = {
-      ...row,
-      name,
-      forward: ([x]) => {
-        const storage = x.size === 0 ? x.backend.fill(0, 0) : x.backend.unary(complete, dense(x));
-        return new Tensor(denseLike(x.layout), storage);
-      },
-      backward: (g, node) => [row.grad(g, saved(node, 0, row.saves), node.output)],
+    const kernel = { ...row, name };
+    const forward = ([x]: readonly Tensor[]) => {
+      const storage = x.size === 0 ? x.backend.fill(0, 0) : x.backend.unary(kernel, dense(x));
+      return new Tensor(denseLike(x.layout), storage);
     };
-    return complete;
+    const operation = new Operation<null>(name, row.saves, forward, (g, node) => [
+      row.grad(g, saved(node, 0, row.saves), node.output),
+    ]);
+    return { ...kernel, operation };
   });
 }
 
-function binaryForward(row: NamedBinary | NamedCompare, a: Tensor, b: Tensor): Tensor {
-  const shape = broadcastShapes(row.name, a.dims, b.dims);
+function binaryForward(kernel: BinaryKernel, a: Tensor, b: Tensor): Tensor {
+  const shape = broadcastShapes(kernel.name, a.dims, b.dims);
   const size = sizeOf(shape);
   const { backend } = a;
   if (size === 0) return new Tensor(Layout.rowMajor(shape), backend.fill(0, 0));
   const operands = pair(a, b, shape);
-  const storage = backend.binary(row, operands.a, operands.b, operands.loops, size);
+  const storage = backend.binary(kernel, operands.a, operands.b, operands.loops, size);
   return new Tensor(denseLike(a.layout, shape), storage);
 }
 
 export function binaryRows<T extends Record<string, BinaryRow>>(rows: T): Named<T, NamedBinary> {
   return withNames<T, NamedBinary>(rows, (row, name) => {
-    const complete: NamedBinary = {
-      ...row,
-      name,
-      forward: ([a, b]) => binaryForward(complete, a, b),
-      backward: (g, node) => {
-        const a = saved(node, 0, row.saves);
-        const b = saved(node, 1, row.saves);
-        return [
-          node.needs(0) ? sumTo(row.gradA(g, a, b, node.output), node.shapes[0]) : null,
-          node.needs(1) ? sumTo(row.gradB(g, a, b, node.output), node.shapes[1]) : null,
-        ];
-      },
-    };
-    return complete;
+    const kernel = { ...row, name };
+    const forward = ([a, b]: readonly Tensor[]) => binaryForward(kernel, a, b);
+    const operation = new Operation<null>(name, row.saves, forward, (g, node) => {
+      const a = saved(node, 0, row.saves);
+      const b = saved(node, 1, row.saves);
+      return [
+        node.needs(0) ? sumTo(row.gradA(g, a, b, node.output), node.shapes[0]) : null,
+        node.needs(1) ? sumTo(row.gradB(g, a, b, node.output), node.shapes[1]) : null,
+      ];
+    });
+    return { ...kernel, operation };
   });
 }
 
 export function compareRows<T extends Record<string, CompareRow>>(rows: T): Named<T, NamedCompare> {
   return withNames<T, NamedCompare>(rows, (row, name) => {
-    const complete: NamedCompare = {
-      ...row,
-      name,
-      forward: ([a, b]) => binaryForward(complete, a, b),
-      saves: 'nothing',
-      // A mask is a constant: no gradient reaches its operands.
-      backward: null,
-    };
-    return complete;
+    const kernel = { ...row, name };
+    // A mask is a constant: no gradient reaches its operands.
+    const operation = new Operation<null>(name, 'nothing', ([a, b]) => binaryForward(kernel, a, b), null);
+    return { ...kernel, operation };
   });
 }
 
 export function reduceRows<T extends Record<string, ReduceRow>>(rows: T): Named<T, NamedReduce> {
   return withNames<T, NamedReduce>(rows, (row, name) => {
-    const { grad } = row;
-    const complete: NamedReduce = {
-      ...row,
-      name,
-      forward: ([x], reduction) => reduceForward(complete, x, reduction),
-      backward:
-        grad === undefined
-          ? null
-          : (g, node) => {
-              const { kept } = node.attributes as Reduction;
-              const n = sizeOf(node.shapes[0]) / sizeOf(kept);
-              const y = row.saves === 'both' || row.saves === 'output' ? reshapeTo(node.output, kept) : node.output;
-              return [broadcastTo(grad(reshapeTo(g, kept), saved(node, 0, row.saves), y, n), node.shapes[0])];
-            },
+    const { grad, saves } = row;
+    const kernel = { ...row, name };
+    const forward = ([x]: readonly Tensor[], reduction: Reduction) => reduceForward(kernel, x, reduction);
+    const backward = (g: Tensor, node: Node) => {
+      const { kept } = node.attributes as Reduction;
+      const n = sizeOf(node.shapes[0]) / sizeOf(kept);
+      const y = saves === 'both' || saves === 'output' ? reshapeTo(node.output, kept) : node.output;
+      return [broadcastTo(grad!(reshapeTo(g, kept), saved(node, 0, saves), y, n), node.shapes[0])];
     };
-    return complete;
+    return { ...kernel, operation: new Operation(name, saves, forward, grad === undefined ? null : backward) };
   });
 }
 
-function reduceForward(row: NamedReduce, x: Tensor, { dims, shape }: Reduction): Tensor {
+function reduceForward(row: ReduceKernel, x: Tensor, { dims, shape }: Reduction): Tensor {
   const n = dims.length;
   let length = 1;
   let inner = 1;
   for (let i = 0; i < n; i++) length *= x.dims[dims[i]];
   if (row.result === 'index') checkIndices(row.name, length, x.dims);
   if (x.size === 0) return reduceNothing(row, x, length, shape);
-  // Dimensions that follow each other are reduced as one; otherwise they are brought to the end first.
+  // Adjacent dimensions are reduced as one; other ones are moved to the end first.
   const adjacent = n === 0 || dims[n - 1] - dims[0] === n - 1;
   let source: Storage;
   if (adjacent) {
@@ -147,13 +134,18 @@ function reduceForward(row: NamedReduce, x: Tensor, { dims, shape }: Reduction):
   return new Tensor(Layout.rowMajor(shape), x.backend.reduce(row, source, x.size / length / inner, length, inner));
 }
 
-/** Reduces a tensor without elements: a sum of nothing is 0, a mean NaN, and there is no largest element. */
-function reduceNothing(row: NamedReduce, x: Tensor, length: number, shape: readonly number[]): Tensor {
+/** Reduces a tensor without elements: the sum is 0, the mean NaN, and a maximum does not exist. */
+function reduceNothing(row: ReduceKernel, x: Tensor, length: number, shape: readonly number[]): Tensor {
   const size = sizeOf(shape);
   if (size > 0 && !Number.isFinite(row.init)) {
-    fail(row.name, `a tensor of shape ${show(x.dims)} has no elements to choose from`, 'check x.size first', {
-      shapes: [x.dims],
-    });
+    fail(
+      row.name,
+      `a tensor of shape ${show(x.dims)} has no elements, so no maximum or minimum`,
+      'check x.size first',
+      {
+        shapes: [x.dims],
+      },
+    );
   }
   return new Tensor(Layout.rowMajor(shape), x.backend.fill(size, row.finish(row.init, length)));
 }
@@ -174,8 +166,8 @@ function checkIndices(op: string, length: number, shape: readonly number[]): voi
   if (length > 2 ** 24)
     fail(
       op,
-      `${length} elements of shape [${shape.join(', ')}] have indices that float32 cannot hold`,
-      'reduce at most 2^24 elements at once: reshape to [rows, columns], and go along one dimension after the other',
+      `${length} elements of shape [${shape.join(', ')}] have indices that float32 cannot represent`,
+      'reduce at most 2^24 elements at once: reshape to [rows, columns], and reduce one dimension after the other',
       { shapes: [shape] },
     );
 }

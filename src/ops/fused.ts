@@ -9,8 +9,8 @@ import { writeTensor } from './inplace.js';
 import { dense } from './operand.js';
 import type { GeneralRow, NamedGeneral } from './row.js';
 
-// Fused operations: each has a kernel, found by the row's name, in the backends where that is worth it. Where a backend has
-// none, the composition `equals` runs instead, which tests hold every kernel against.
+// Fused operations: each has a kernel, found by the row's name, in the backends where that is faster. Where a backend has
+// none, the composition `equals` runs instead; tests compare every kernel with it.
 
 /** A row whose forward is one call of the kernel with the row's name. */
 export interface FusedRow<A> extends Omit<GeneralRow<A>, 'forward'>, Omit<FusedKernel, 'name' | 'changes'> {
@@ -48,18 +48,18 @@ export function fusedRow<A>(name: string, row: FusedRow<A>): NamedGeneral<A> {
   });
 }
 
-/** A function of its own, so that the common case makes no closure. */
+/** A separate function, so that the common case allocates no closure. */
 function composed<A>(row: FusedRow<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   return unrecorded(() => row.equals(inputs, attributes));
 }
 
-/** One parameter's turn in an optimizer's step, as a kernel that changes some of its operands in place. */
+/** The update of one parameter in an optimizer's step, as a kernel that changes some of its operands in place. */
 export interface UpdateRow extends FusedKernel {
   /** The new values of the operands that change, from other operations. */
   equals(operands: readonly (Tensor | null)[], numbers: readonly number[]): readonly (Tensor | null)[];
 }
 
-/** Completes the row of an optimizer whose operands go on together, element by element. */
+/** Completes the row of an optimizer that updates its operands element by element. */
 export function updateRow(row: {
   readonly name: string;
   readonly changes: readonly number[];
@@ -69,18 +69,18 @@ export function updateRow(row: {
 }): UpdateRow {
   return {
     ...row,
-    steps: () => TOGETHER,
+    steps: () => ELEMENTWISE,
     flops: ([n], numbers) => n * row.flops(numbers),
-    // As long as the memory takes.
+    // The time of the memory accesses.
     cost: () => 0.3,
   };
 }
 
-const TOGETHER: readonly number[] = [1, 1, 1, 1, 1, 1];
+const ELEMENTWISE: readonly number[] = [1, 1, 1, 1, 1, 1];
 
 /**
- * Updates tensors in place. The operands have one shape or are left out; single numbers come last.
- * @param guard one number on a device that the host cannot read: unless it is 0, all operands keep their bits
+ * Updates tensors in place. The operands have one shape or are null; scalars come last.
+ * @param guard a scalar on a device that the host cannot read: unless it is 0, no operand changes
  */
 export function update(
   row: UpdateRow,
@@ -104,7 +104,7 @@ export function update(
   if (done === null) compose(row, operands, numbers, guard);
 }
 
-/** The same where operands are not dense: they are copied, and what has changed is written back. */
+/** The same for operands that are not dense: they are copied, and the changed copies are written back. */
 function updateViews(
   row: UpdateRow,
   operands: readonly (Tensor | null)[],
@@ -136,9 +136,9 @@ function compose(
   });
 }
 
-/** The new values where the guard is 0, else the old ones; a product with a mask would let NaN through. */
+/** The new values if the guard is 0, else the old ones; a product with a mask would propagate NaN. */
 function guarded(old: Tensor, value: Tensor, guard: Tensor | null): Tensor {
   if (guard === null) return value;
-  const sound = guard.eq(0);
-  return reluGrad(value, sound).add(reluGrad(old, sound.neg().add(1)));
+  const finite = guard.eq(0);
+  return reluGrad(value, finite).add(reluGrad(old, finite.neg().add(1)));
 }

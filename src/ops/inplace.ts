@@ -4,14 +4,14 @@ import { Layout, rowMajorCopy } from '../layout.js';
 import { sameShape } from '../shape.js';
 import { Tensor } from '../tensor.js';
 
-// Changes in place. They go through the layout of a view to the storage that it shares, whose version counts up, so that
-// autograd sees that a saved value is no longer what it was.
+// Changes in place. A view writes to the storage that it shares, whose version is incremented, so that autograd detects
+// that a saved value has changed.
 
 /** Writes the elements of a source of the same shape and device into a tensor, in place. */
 export function writeTensor(target: Tensor, source: Tensor): void {
   const { storage, layout } = target;
   if (target.size === 0) return;
-  // A source that shares the storage would change while it is read.
+  // A source that shares the storage must be copied: it would change while it is read.
   const direct = source.layout.dense && source.storage !== storage;
   const from = direct ? source.storage : rowMajorCopy(source.storage, source.layout);
   storage.backend.put(storage, from, layout.shape, layout.strides, layout.offset);
@@ -37,7 +37,7 @@ export function copyFrom(target: Tensor, source: Tensor): void {
   const shapes = { shapes: [target.dims, source.dims] };
   if (target.layout.overlaps) {
     const remedy = 'copy it first: x.contiguous()';
-    fail(op, `several elements of the target of shape ${show(target.dims)} share one number`, remedy, shapes);
+    fail(op, `several elements of the target of shape ${show(target.dims)} share one number in memory`, remedy, shapes);
   }
   if (isGradEnabled() && (target.requiresGrad || source.requiresGrad)) {
     const which = target.requiresGrad ? 'target' : 'source';
@@ -45,7 +45,7 @@ export function copyFrom(target: Tensor, source: Tensor): void {
       which === 'target'
         ? 'change parameters inside noGrad(() => …)'
         : 'pass source.detach(), or call inside noGrad(() => …)';
-    fail(op, `the ${which} requires a gradient, and none flows through a change in place`, remedy, shapes);
+    fail(op, `the ${which} requires a gradient, and copyFrom is not differentiable`, remedy, shapes);
   }
   const lead = target.ndim - source.ndim;
   if (lead < 0 || source.dims.some((d, i) => d !== 1 && d !== target.dims[i + lead])) {

@@ -8,10 +8,10 @@ import { fusedRow } from './fused.js';
 import { dense } from './operand.js';
 import type { BinaryRow, NamedGeneral } from './row.js';
 
-/** Nanoseconds for an element that costs no more than its memory. */
+/** Nanoseconds for an element of a kernel that is limited by memory bandwidth. */
 const CHEAP = 0.3;
 
-/** What a kernel with one exponential for each element of [rows, cols] takes. */
+/** The work of a kernel with one exponential for each element of [rows, cols]. */
 const softmaxWork = {
   flops: ([rows, cols]: readonly number[]) => 5 * rows * cols,
   cost: ([, cols]: readonly number[]) => 1.2 * cols,
@@ -29,31 +29,22 @@ export const losses = /* @__PURE__ */ binaryRows({
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sub(b)).mul(2),
     gradB: (g, a, b) => g.mul(b.sub(a)).mul(2),
-    domainA: [-5, 5],
-    domainB: [-5, 5],
-    edges: [0, -0, 1, Infinity, NaN],
   },
-  /** -(b ln a + (1 - b) ln(1 - a)) for a probability a, the logarithms kept above -100. */
+  /** -(b ln a + (1 - b) ln(1 - a)) for a probability a, with logarithms of at least -100. */
   binaryCrossEntropy: {
     f: (a, b) => -(b * floored(Math.log(a)) + (1 - b) * floored(Math.log1p(-a))),
     gpu: '-(b * (logOf(a) < -100 ? -100 : logOf(a)) + (1 - b) * (log1pOf(-a) < -100 ? -100 : log1pOf(-a)))',
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sub(b)).div(a.mul(a.neg().add(1)).maximum(DENOMINATOR_FLOOR)),
     gradB: (g, a) => g.mul(a.neg().add(1).log().maximum(LOG_FLOOR).sub(a.log().maximum(LOG_FLOOR))),
-    domainA: [0.05, 0.95],
-    domainB: [0.05, 0.95],
-    edges: [0, 1, 0.5],
   },
-  /** The same for a logit a, without the detour that would lose its digits. */
+  /** The same for a logit a, without the loss of precision of sigmoid and logarithm. */
   binaryCrossEntropyWithLogits: {
     f: (a, b) => Math.max(a, 0) - a * b + Math.log1p(Math.exp(-Math.abs(a))),
     gpu: '(a < 0 ? 0 : a) - a * b + log1pOf(expOf(-Math.abs(a)))',
     saves: 'inputs',
     gradA: (g, a, b) => g.mul(a.sigmoid().sub(b)),
     gradB: (g, a) => g.mul(a).neg(),
-    domainA: [-5, 5],
-    domainB: [0, 1],
-    edges: [0, -0, 1, 100, -100],
   },
 } satisfies Record<string, BinaryRow>);
 
@@ -69,7 +60,6 @@ export const gather: NamedGeneral<null> = /* @__PURE__ */ generalRow('gather', {
   },
   saves: 'inputs',
   grad: (g, node) => [dispatch(scatter, [g, node.input(1)], node.shapes[0][1]), null],
-  examples: [{ shapes: [[4, 3], [4]], attributes: null, values: { 1: [2, 0, 1, 1] } }],
 });
 
 /** out[r, index[r]] = x[r], 0 elsewhere; the attribute is the number of columns. */
@@ -81,7 +71,6 @@ export const scatter: NamedGeneral<number> = /* @__PURE__ */ generalRow('scatter
   },
   saves: 'inputs',
   grad: (g, node) => [dispatch(gather, [g, node.input(1)], null), null],
-  examples: [{ shapes: [[4], [4]], attributes: 3, values: { 1: [2, 0, 1, 1] } }],
 });
 
 /** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
@@ -99,10 +88,6 @@ export const squaredError: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squa
     return [node.needs(0) ? gradient(a, b) : null, node.needs(1) ? gradient(b, a) : null];
   },
   equals: ([a, b], scale) => a.sub(b).pow(2).sum().mul(scale),
-  examples: [
-    { shapes: [[3, 7], [3, 7]], attributes: 0.5 }, // biome-ignore format: one line
-    { shapes: [[300], [300]], attributes: 1 / 300 }, // biome-ignore format: one line
-  ],
 });
 
 /** 2 scale g (a - b) for a scalar g. */
@@ -133,10 +118,7 @@ export const squaredErrorGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('
       .sub(b)
       .mul(g)
       .mul(2 * scale),
-  examples: [{ shapes: [[3, 7], [3, 7], []], attributes: 0.5 }],
 });
-
-const someLabels = { 1: [2, 0, 1, 1] };
 
 /** -log softmax(x)[r, index[r]] for every row of x [rows, cols]; index [rows]. */
 export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossEntropy', {
@@ -151,18 +133,17 @@ export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossE
     const slope = x.softmax(1).sub(dispatch(scatter, [ones(index), index], x.dims[1]));
     return [slope.mul(g.reshape([-1, 1])), null];
   },
-  // Adding 0 makes 0 of -0.
+  // Adding 0 turns -0 into 0.
   equals: ([x, index]) =>
     dispatch(gather, [x.logSoftmax(1), index], null)
       .neg()
       .add(0),
-  examples: [{ shapes: [[4, 3], [4]], attributes: null, values: someLabels }],
 });
 
-/** What becomes of the rows' losses. */
+/** The reduction of the losses of the rows. */
 type Reduction = 'mean' | 'sum';
 
-/** The same losses as one number. */
+/** The same losses, reduced to a scalar. */
 export const crossEntropyTotal: NamedGeneral<Reduction> = /* @__PURE__ */ generalRow('crossEntropyTotal', {
   forward: (inputs, reduction) =>
     unrecorded(() => {
@@ -179,10 +160,6 @@ export const crossEntropyTotal: NamedGeneral<Reduction> = /* @__PURE__ */ genera
     dispatch(gather, [x.logSoftmax(1), index], null)
       [reduction]()
       .neg(),
-  examples: [
-    { shapes: [[4, 3], [4]], attributes: 'sum', values: someLabels },
-    { shapes: [[4, 3], [4]], attributes: 'mean', values: someLabels },
-  ],
 });
 
 /** scale g (softmax(x) - onehot(index)) for a scalar g. */
@@ -209,7 +186,6 @@ export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('
     const hits = dispatch(scatter, [ones(index), index], x.dims[1]);
     return x.softmax(1).sub(hits).mul(g).mul(scale);
   },
-  examples: [{ shapes: [[4, 3], [4], []], attributes: 0.25, values: someLabels }],
 });
 
 function ones(like: Tensor): Tensor {

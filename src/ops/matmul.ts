@@ -8,16 +8,19 @@ import { dense, type MatrixOperand, matrices } from './operand.js';
 import type { NamedGeneral } from './row.js';
 import { reshapeTo, sumTo } from './view.js';
 
+/** Matrix products. */
 export interface MatmulMethods {
   /**
-   * The matrix product, as torch.matmul: [m,k]·[k,n] gives [m,n], [k]·[k] a scalar, [m,k]·[k] gives [m], [k]·[k,n]
-   * gives [n], and leading dimensions are broadcast: [..,m,k]·[..,k,n] gives [..,m,n]. Derivatives g·bᵀ and aᵀ·g.
-   * @throws TapegradError for inner dimensions that differ, leading ones that do not go together, and scalars
+   * The matrix product a·b. Derivatives g·bᵀ and aᵀ·g. As torch.matmul.
+   * @param other b: [k, n], [k], or [.., k, n]; leading dimensions broadcast
+   * @returns [m, k]·[k, n] is [m, n]; [k]·[k] a scalar; [m, k]·[k] is [m]; [k]·[k, n] is [n]; [.., m, k]·[.., k, n] is [.., m, n]
+   * @throws TapegradError for inner dimensions that differ, leading dimensions that do not broadcast, scalars, and tensors on
+   *   different devices
    */
   matmul(other: Tensor): Tensor;
 }
 
-/** Which operand is read transposed. */
+/** Which operands are transposed. */
 export interface Transposes {
   readonly a: boolean;
   readonly b: boolean;
@@ -52,9 +55,9 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const batch = broadcastShapes('matmul', batchA, batchB);
     const layout = Layout.rowMajor([...batch, m, n]);
     const size = sizeOf(layout.shape);
-    // A sum of no products is 0.
+    // An empty sum is 0.
     if (size === 0 || k === 0) return new Tensor(layout, backend.fill(size, 0));
-    // One matrix for all: the rows of a are one long matrix.
+    // One matrix b for the whole batch: the matrices of a are one long matrix.
     const merge = batch.length > 0 && sizeOf(batchB) === 1 && !transA && a.layout.dense;
     const plan = {
       m: merge ? sizeOf(batch) * m : m,
@@ -73,7 +76,7 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
     const a = node.input(0);
     const b = node.input(1);
     const gradientB = () => {
-      // One matrix for the whole batch: its gradient is one product of long matrices, not one for each and their sum.
+      // One matrix b for the whole batch: its gradient is one product of long matrices, not a sum of products.
       const single = a.ndim > 2 && sizeOf(b.dims.slice(0, -2)) === 1;
       if (single && !ta) {
         const [left, right] = tb ? [rows(g), rows(a)] : [rows(a), rows(g)];
@@ -86,78 +89,13 @@ export const product: NamedGeneral<Transposes> = /* @__PURE__ */ generalRow('mat
       node.needs(1) ? gradientB() : null,
     ];
   },
-  examples: [
-    {
-      shapes: [
-        [3, 4],
-        [4, 5],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [4, 3],
-        [4, 5],
-      ],
-      attributes: { a: true, b: false },
-    },
-    {
-      shapes: [
-        [3, 4],
-        [5, 4],
-      ],
-      attributes: { a: false, b: true },
-    },
-    {
-      shapes: [
-        [4, 3],
-        [5, 4],
-      ],
-      attributes: { a: true, b: true },
-    },
-    {
-      shapes: [
-        [2, 3, 4],
-        [4, 2],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [2, 1, 3, 4],
-        [3, 4, 2],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [17, 33],
-        [33, 9],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [1, 7],
-        [7, 5],
-      ],
-      attributes: { a: false, b: false },
-    },
-    {
-      shapes: [
-        [6, 7],
-        [7, 1],
-      ],
-      attributes: { a: false, b: false },
-    },
-  ],
 });
 
 function times(a: Tensor, b: Tensor, ta: boolean, tb: boolean): Tensor {
   return dispatch(product, [a, b], { a: ta, b: tb });
 }
 
-/** Where the matrices of one operand begin, in the order of the batch. */
+/** The offsets of the matrices of one operand, in the order of the batch. */
 function offsets(x: Tensor, batch: readonly number[], { strides, offset }: MatrixOperand): readonly number[] {
   const own = x.ndim - 2;
   const steps = broadcastStrides(x.dims.slice(0, own), batch, strides.slice(0, own));
@@ -171,7 +109,7 @@ function offsets(x: Tensor, batch: readonly number[], { strides, offset }: Matri
 function mismatch(a: readonly number[], b: readonly number[], k: number, k2: number): never {
   fail(
     'matmul',
-    `shapes ${show(a)} and ${show(b)} do not go together: the inner dimensions are ${k} and ${k2}`,
+    `shapes ${show(a)} and ${show(b)} cannot be multiplied: the inner dimensions are ${k} and ${k2}`,
     'the last dimension of the first must equal the second to last of the second; transpose one operand',
     { shapes: [a, b] },
   );
@@ -197,12 +135,12 @@ export function applyMatmul(a: Tensor, b: Tensor): Tensor {
   return reshapeTo(out, shape);
 }
 
-/** Whether a linear layer's negative results become 0. */
+/** Whether relu follows the linear layer. */
 export interface LinearAttributes {
   readonly relu: boolean;
 }
 
-/** x·weightᵀ + bias, with relu if asked for: x [.., in], weight [out, in], bias [out] if there is one. */
+/** x·weightᵀ + bias, with relu if the attribute is true: x [.., in], weight [out, in], bias [out] if there is one. */
 export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow('linear', {
   forward: (inputs, { relu }) => {
     checkLinear(inputs);
@@ -240,30 +178,9 @@ export const linear: NamedGeneral<LinearAttributes> = /* @__PURE__ */ generalRow
     const y = bias ? product.add(bias) : product;
     return relu ? y.relu() : y;
   },
-  examples: [
-    { shapes: [[3, 4], [5, 4], [5]], attributes: { relu: false } },
-    {
-      shapes: [
-        [3, 4],
-        [5, 4],
-      ],
-      attributes: { relu: false },
-    },
-    { shapes: [[4], [5, 4], [5]], attributes: { relu: false } },
-    { shapes: [[2, 3, 4], [5, 4], [5]], attributes: { relu: false } },
-    { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: false } },
-    { shapes: [[17, 33], [9, 33], [9]], attributes: { relu: true } },
-    {
-      shapes: [
-        [2, 3, 4],
-        [5, 4],
-      ],
-      attributes: { relu: true },
-    },
-  ],
 });
 
-/** A linear layer without inputs, or without samples: what is left is the bias. */
+/** A linear layer without input features or samples: the result is the bias. */
 function withoutProducts(x: Tensor, layout: Layout, size: number, bias: Tensor | undefined, relu: boolean): Tensor {
   const zeros = new Tensor(layout, x.backend.fill(size, 0));
   const y = bias ? unrecorded(() => zeros.add(bias)) : zeros;
@@ -278,7 +195,7 @@ function rows(t: Tensor): Tensor {
 const PLAIN: LinearAttributes = { relu: false };
 const RELU: LinearAttributes = { relu: true };
 
-/** As torch.nn.functional.linear, with relu after it if asked for. */
+/** As torch.nn.functional.linear, followed by relu if `relu` is true. */
 export function applyLinear(x: Tensor, weight: Tensor, bias: Tensor | null, relu = false): Tensor {
   return dispatch(linear, bias ? [x, weight, bias] : [x, weight], relu ? RELU : PLAIN);
 }

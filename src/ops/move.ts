@@ -4,10 +4,19 @@ import { Tensor } from '../tensor.js';
 import { dispatch, generalRow } from './dispatch.js';
 import type { NamedGeneral } from './row.js';
 
+/** Copies, also to other devices. */
 export interface MoveMethods {
-  /** A copy of its own, through which gradients flow. Same shape. */
+  /**
+   * A copy. Derivative 1. As torch.clone.
+   * @returns a tensor of the same shape with a storage of its own
+   */
   clone(): Tensor;
-  /** The same numbers on another device; this tensor itself if it is there already. Gradients flow back. @throws TapegradError if the device cannot be used */
+  /**
+   * A copy on another device. Derivative 1: the gradient is copied back. As torch.Tensor.to.
+   * @param device 'cpu', 'gpu' or 'reference'
+   * @returns a tensor of the same shape on that device; this tensor itself if it is there already
+   * @throws TapegradError if the device is not available, or if the host cannot read the numbers without waiting
+   */
   to(device: Device): Tensor;
 }
 
@@ -15,17 +24,15 @@ export const clone: NamedGeneral<null> = /* @__PURE__ */ generalRow('clone', {
   forward: ([x]) => new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout)),
   saves: 'nothing',
   grad: (g) => [g],
-  examples: [{ shapes: [[2, 3]], attributes: null }],
 });
 
-/** The attributes: from where, to where. */
+/** The attributes: the backend of x, and that of the result. */
 export const move: NamedGeneral<readonly [Backend, Backend]> = /* @__PURE__ */ generalRow('to', {
   forward: ([x], [, to]) => {
     return new Tensor(Layout.rowMajor(x.dims), to.upload(x.peek() ?? x.hostValues('to')));
   },
   saves: 'nothing',
   grad: (g, _, [from, to]) => [dispatch(move, [g], [to, from])],
-  examples: [],
 });
 
 export function applyClone(x: Tensor): Tensor {

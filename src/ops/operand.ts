@@ -4,15 +4,15 @@ import { temporary } from '../lifetime.js';
 import { broadcastStrides, collapse, type LoopNest, loopNest } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 
-// What kernels read. Most want their operands dense: a storage that holds just the elements, in row-major order. A view
-// that is not is copied for the time of the operation, unless the kernel reads it where it lies.
+// The operands of kernels. Most kernels require dense operands: a storage of exactly the elements, in row-major order. Other
+// views are copied for the duration of the operation, unless the kernel supports strides.
 
-/** The elements of x as a dense storage. A copy lives until the operation ends. */
+/** The elements of x as a dense storage. A copy is freed when the operation ends. */
 export function dense(x: Tensor): Storage {
   return x.layout.dense ? x.storage : temporary(rowMajorCopy(x.storage, x.layout));
 }
 
-/** Two operands, and the loops that walk them under broadcasting to `shape`. */
+/** Two operands, and the loops that iterate over them under broadcasting to `shape`. */
 export interface Pair {
   readonly a: Storage;
   readonly b: Storage;
@@ -29,16 +29,16 @@ export function pair(a: Tensor, b: Tensor, shape: readonly number[]): Pair {
       broadcastStrides(b.dims, shape, lb.strides),
     );
     const inner = loops.sizes.length - 1;
-    // Kernels walk the innermost loop in vectors, or repeat one number.
+    // In the innermost loop kernels read consecutive elements as vectors, or repeat one number.
     if (loops.a[inner] <= 1 && loops.b[inner] <= 1) return { a: a.storage, b: b.storage, loops };
   }
   return { a: dense(a), b: dense(b), loops: loopNest(a.dims, b.dims, shape) };
 }
 
-/** A matrix operand as products read it: in its storage, or a copy. */
+/** A matrix operand of a product: its storage, or a copy. */
 export interface MatrixOperand {
   readonly storage: Storage;
-  /** Whether the last two dimensions lie exchanged. */
+  /** Whether the matrices are stored transposed. */
   readonly transposed: boolean;
   readonly offset: number;
   /** Of all dimensions; empty for a single matrix. */
@@ -47,7 +47,7 @@ export interface MatrixOperand {
 
 const NO_STRIDES: readonly number[] = [];
 
-/** x with at least two dimensions. Each of its matrices must lie in one piece, row by row or column by column. */
+/** x with at least two dimensions. A copy is made unless each of its matrices is contiguous, row-major or column-major. */
 export function matrices(x: Tensor): MatrixOperand {
   const { layout } = x;
   const transposed = layout.dense ? false : orderOf(layout);
@@ -58,14 +58,14 @@ export function matrices(x: Tensor): MatrixOperand {
   return { storage: x.storage, transposed, offset: layout.offset, strides };
 }
 
-/** Whether the matrices of a layout lie column by column; null if they do not lie in one piece. */
+/** Whether the matrices of a layout are column-major; null if they are not contiguous. */
 function orderOf({ shape, strides, offset }: Layout): boolean | null {
   const n = shape.length;
   const lies = (outer: number, inner: number) =>
     (shape[outer] === 1 || strides[outer] === shape[inner]) && (shape[inner] === 1 || strides[inner] === 1);
   const transposed = lies(n - 2, n - 1) ? false : lies(n - 1, n - 2) ? true : null;
   const size = shape[n - 2] * shape[n - 1];
-  // The GPU's kernels count whole matrices.
+  // GPU kernels address matrices by their number.
   const whole = offset % size === 0 && strides.every((s, i) => i >= n - 2 || s % size === 0);
   return whole ? transposed : null;
 }

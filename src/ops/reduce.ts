@@ -6,16 +6,48 @@ import { addition } from './view.js';
 
 // `keepdim` is a flag or an option: x.sum(0, true) and x.sum(0, { keepdim: true }) are the same.
 
+/** Reductions over dimensions. */
 export interface ReduceMethods {
-  /** The sum over `dim` (all dimensions by default), which keepdim leaves as 1. Derivative 1. @throws TapegradError for a dimension that is not there */
+  /**
+   * The sum over `dim`. Derivative 1. As torch.sum.
+   * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
+   * @param keepdim whether the result keeps the reduced dimensions as 1; default false
+   * @returns a tensor without the dimensions `dim`, or with 1 in their place; 0 for no elements
+   * @throws TapegradError for a dimension that does not exist or is given twice
+   */
   sum(dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
-  /** The mean over `dim` (all dimensions by default), which keepdim leaves as 1. Derivative 1 / n. @throws TapegradError for a dimension that is not there */
+  /**
+   * The mean over `dim`. Derivative 1 / n for n elements. As torch.mean.
+   * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
+   * @param keepdim whether the result keeps the reduced dimensions as 1; default false
+   * @returns a tensor without the dimensions `dim`, or with 1 in their place; NaN for no elements
+   * @throws TapegradError for a dimension that does not exist or is given twice
+   */
   mean(dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
-  /** The largest over `dim` (all by default); NaN if one is NaN. Equal maxima share the gradient, as torch.amax. @throws TapegradError for a dimension that is not there */
+  /**
+   * The maximum over `dim`. The derivative is 1 for the maximum; equal maxima share it evenly. As torch.amax.
+   * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
+   * @param keepdim whether the result keeps the reduced dimensions as 1; default false
+   * @returns a tensor without the dimensions `dim`, or with 1 in their place; NaN where an element is NaN
+   * @throws TapegradError for a dimension that does not exist or is given twice, and for no elements
+   */
   max(dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
-  /** The smallest over `dim` (all by default); NaN if one is NaN. Equal minima share the gradient, as torch.amin. @throws TapegradError for a dimension that is not there */
+  /**
+   * The minimum over `dim`. The derivative is 1 for the minimum; equal minima share it evenly. As torch.amin.
+   * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
+   * @param keepdim whether the result keeps the reduced dimensions as 1; default false
+   * @returns a tensor without the dimensions `dim`, or with 1 in their place; NaN where an element is NaN
+   * @throws TapegradError for a dimension that does not exist or is given twice, and for no elements
+   */
   min(dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
-  /** The index of the first largest element along one dimension, or in row-major order without `dim`. NaN counts as the largest. A constant: no gradient reaches it. @throws TapegradError for a dimension that is not there, more than one, or more than 2^24 elements, whose indices float32 cannot hold */
+  /**
+   * The index of the first maximum along a dimension; NaN counts as the maximum. As torch.argmax.
+   * @param dim one dimension; a negative one counts from the end. Default: indices are those of the elements in row-major order
+   * @param keepdim whether the result keeps the reduced dimensions as 1; default false
+   * @returns a tensor without the dimension `dim`, or with 1 in its place; a constant, without a gradient
+   * @throws TapegradError for a dimension that does not exist, several dimensions, no elements, and more than 2^24 elements,
+   *   whose indices float32 cannot represent
+   */
   argmax(dim?: number, keepdim?: boolean | KeepdimOptions): Tensor;
 }
 
@@ -67,7 +99,7 @@ export const reduce = /* @__PURE__ */ reduceRows({
   },
 } satisfies Record<keyof ReduceMethods, ReduceRow>);
 
-/** Requires what argmax takes: one dimension, or none. */
+/** Requires the argument of argmax: one dimension, or none. */
 export function checkOneDim(op: string, dim: unknown): number | undefined {
   if (dim !== undefined && typeof dim !== 'number')
     fail(op, `dim is ${describe(dim)}`, 'pass one dimension as a number, or none');

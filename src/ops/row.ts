@@ -2,34 +2,38 @@ import type { BackwardRule, Node } from '../autograd/node.js';
 import type { BinaryKernel, ReduceKernel, UnaryKernel } from '../backends/backend.js';
 import type { Tensor } from '../tensor.js';
 
-// What a row of the op table must answer. Shared code asks a row for a property and never which op it is.
+// The types of the rows of the op table. Shared code depends on the properties of a row, never on its name.
 
 /** Which values are kept for the gradient. */
 export type Saves = 'inputs' | 'output' | 'both' | 'nothing';
 
-/** What every row is when it is complete. */
-export interface Operation<A> {
+/** What dispatch and autograd read of a row. It is a class, so that V8 reads its fields in the same way for every row. */
+export class Operation<A> {
+  constructor(
+    readonly name: string,
+    readonly saves: Saves,
+    /** Computes the result with backend calls. */
+    readonly forward: (inputs: readonly Tensor[], attributes: A) => Tensor,
+    /** null for a result that is a constant: no gradient reaches its inputs. */
+    readonly backward: BackwardRule['backward'] | null,
+  ) {}
+}
+
+/** A complete row, which can be dispatched. */
+export interface Dispatchable<A> {
   readonly name: string;
-  /** Computes the result with backend calls. */
-  forward(inputs: readonly Tensor[], attributes: A): Tensor;
-  readonly saves: Saves;
-  /** null for a result that is a constant: no gradient reaches its inputs. */
-  readonly backward: BackwardRule['backward'] | null;
+  readonly operation: Operation<A>;
 }
 
 /** y = f(x), element by element. */
 export interface UnaryRow {
   /** The scalar reference. */
   f(x: number): number;
-  /** The same as an expression in x for gpu.js. What it shall do for NaN and ±Infinity must be spelled out. */
+  /** The same as an expression in x for gpu.js. It must handle NaN and ±Infinity explicitly. */
   gpu: string;
   saves: Saves;
-  /** The gradient of x; x and y are there if the row saves them. */
+  /** The gradient of x; x and y are defined if the row saves them. */
   grad(g: Tensor, x: Tensor, y: Tensor): Tensor;
-  /** Where generated tests draw x from. */
-  domain: readonly [number, number];
-  /** Further values that generated tests try. */
-  edges: readonly number[];
 }
 
 /** y = f(a, b), element by element under broadcasting. */
@@ -40,17 +44,13 @@ export interface BinaryRow {
   saves: Saves;
   gradA(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
   gradB(g: Tensor, a: Tensor, b: Tensor, y: Tensor): Tensor;
-  domainA: readonly [number, number];
-  domainB: readonly [number, number];
-  edges: readonly number[];
 }
 
-/** A 0/1 mask from two operands: a constant, which no gradient reaches. */
+/** A 0/1 mask of two operands: a constant, whose operands get no gradient. */
 export interface CompareRow {
   f(a: number, b: number): number;
   gpu: string;
   differentiable: false;
-  edges: readonly number[];
 }
 
 /** A reduction over dimensions. */
@@ -68,14 +68,6 @@ export interface ReduceRow {
   saves: Saves;
 }
 
-/** One way to call a general row, for the generated tests. */
-export interface Example<A> {
-  readonly shapes: readonly (readonly number[])[];
-  readonly attributes: A;
-  /** Inputs whose values are not free, by position. */
-  readonly values?: { readonly [input: number]: readonly number[] };
-}
-
 /** An operation with a shape rule of its own. */
 export interface GeneralRow<A> {
   /** Computes the result with backend calls. */
@@ -85,18 +77,17 @@ export interface GeneralRow<A> {
   grad(g: Tensor, node: Node, attributes: A): (Tensor | null)[];
   /** The same result from simpler operations, for rows that fuse them. */
   equals?(inputs: readonly Tensor[], attributes: A): Tensor;
-  examples: readonly Example<A>[];
 }
 
-export type NamedUnary = UnaryRow & UnaryKernel & Operation<null> & BackwardRule;
-export type NamedBinary = BinaryRow & BinaryKernel & Operation<null> & BackwardRule;
-export type NamedCompare = CompareRow & BinaryKernel & Operation<null>;
-export type NamedReduce = ReduceRow & ReduceKernel & Operation<Reduction>;
-export type NamedGeneral<A> = GeneralRow<A> & Operation<A> & BackwardRule;
+export type NamedUnary = UnaryRow & UnaryKernel & Dispatchable<null>;
+export type NamedBinary = BinaryRow & BinaryKernel & Dispatchable<null>;
+export type NamedCompare = CompareRow & BinaryKernel & Dispatchable<null>;
+export type NamedReduce = ReduceRow & ReduceKernel & Dispatchable<Reduction>;
+export type NamedGeneral<A> = GeneralRow<A> & Dispatchable<A>;
 
-/** What a reduction goes over. */
+/** The attributes of a reduction. */
 export interface Reduction {
-  /** The dimensions, ascending. */
+  /** The reduced dimensions, ascending. */
   readonly dims: readonly number[];
   /** The shape of the result with the reduced dimensions as 1. */
   readonly kept: readonly number[];

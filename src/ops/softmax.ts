@@ -6,10 +6,21 @@ import { dense } from './operand.js';
 import type { NamedGeneral } from './row.js';
 import { applyTranspose } from './view.js';
 
+/** Softmax and its logarithm. */
 export interface SoftmaxMethods {
-  /** e^x divided by its sum along `dim`, shifted so that nothing overflows. Same shape. Derivative (g - Σ g y) y. @throws TapegradError for a dimension that is not there */
+  /**
+   * y = e^x / Σ e^x along `dim`, computed from x - max x, so that it does not overflow. Gradient (g - Σ g y) y. As torch.softmax.
+   * @param dim the dimension; a negative one counts from the end
+   * @returns a tensor of the same shape whose elements sum to 1 along `dim`
+   * @throws TapegradError for a dimension that does not exist
+   */
   softmax(dim: number): Tensor;
-  /** The logarithm of softmax along `dim`, without its rounding. Same shape. Derivative g - e^y Σ g. @throws TapegradError for a dimension that is not there */
+  /**
+   * y = log softmax(x) along `dim`, more accurate than the two steps. Gradient g - e^y Σ g. As torch.log_softmax.
+   * @param dim the dimension; a negative one counts from the end
+   * @returns a tensor of the same shape
+   * @throws TapegradError for a dimension that does not exist
+   */
   logSoftmax(dim: number): Tensor;
 }
 
@@ -19,12 +30,6 @@ function overLast(x: Tensor, log: boolean): Tensor {
   const storage = x.size === 0 ? backend.fill(0, 0) : backend.softmax(dense(x), x.size / cols, cols, log);
   return new Tensor(denseLike(x.layout), storage);
 }
-
-const examples = [
-  { shapes: [[3, 5]], attributes: null },
-  { shapes: [[2, 3, 17]], attributes: null },
-  { shapes: [[7]], attributes: null },
-];
 
 /** Over the last dimension. */
 export const softmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('softmax', {
@@ -38,7 +43,6 @@ export const softmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('softmax',
     const e = x.sub(x.detach().max(-1, true)).exp();
     return e.div(e.sum(-1, true));
   },
-  examples,
 });
 
 /** Over the last dimension. */
@@ -50,7 +54,6 @@ export const logSoftmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('logSof
     const z = x.sub(x.detach().max(-1, true));
     return z.sub(z.exp().sum(-1, true).log());
   },
-  examples,
 });
 
 export function applySoftmax(row: typeof softmax, x: Tensor, dim: number): Tensor {

@@ -16,13 +16,13 @@ import type { NamedGeneral } from './row.js';
 import { logSoftmax, softmax } from './softmax.js';
 import { contiguous, expand, narrow, narrowBackward, permute, reshape, unbroadcast } from './view.js';
 
-/** Every operation there is, by family. The tests walk this table, so that a row is tested by being in it. */
+/** All operations, by family. The tests iterate over this table, so a row in it is tested. */
 export const table = {
   unary,
   binary: { ...binary, ...losses, ...gradients },
   compare,
   reduce,
-  // A list of rows with different attributes: each is only ever called with its own.
+  // The rows have different types of attributes; each row is called only with its own type.
   general: [
     product,
     linear,

@@ -17,58 +17,89 @@ import { dispatch, generalRow } from './dispatch.js';
 import { dense } from './operand.js';
 import type { NamedGeneral } from './row.js';
 
-// Operations that give the same numbers another layout. All but `contiguous`, and `reshape` where it must, return views:
-// they share the storage of x, and with it every later change of its numbers.
+// Operations that give the same elements another layout. They return views, which share the storage of x, except
+// `contiguous`, and `reshape` where the layout does not allow a view.
 
+/** Changes of shape. All but `contiguous` and some cases of `reshape` return views, which share the storage of this tensor. */
 export interface ShapeMethods {
   /**
-   * The same elements in row-major order under another shape: a view where the layout allows it, else a copy.
-   * @param shape dimensions with the same product; one may be -1 and is worked out
+   * The same elements in row-major order under another shape: a view where the layout allows it, else a copy. As
+   * torch.reshape.
+   * @param shape dimensions with the same product; one may be -1, and is computed from the others
+   * @returns a tensor of that shape
    * @throws TapegradError if the number of elements differs
    */
   reshape(shape: readonly number[]): Tensor;
-  /** The same as `reshape`, under PyTorch's other name. @throws TapegradError if the number of elements differs */
+  /**
+   * The same as `reshape`, by the name of torch.Tensor.view.
+   * @param shape dimensions with the same product; one may be -1, and is computed from the others
+   * @returns a tensor of that shape
+   * @throws TapegradError if the number of elements differs
+   */
   view(shape: readonly number[]): Tensor;
   /**
-   * A view with two dimensions exchanged: [.., a, .., b, ..] becomes [.., b, .., a, ..]. Negative ones count from the end.
-   * @throws TapegradError for a dimension that is not there
+   * A view with two dimensions exchanged. As torch.transpose.
+   * @param d0 a dimension; a negative one counts from the end
+   * @param d1 another dimension
+   * @returns [.., b, .., a, ..] for a tensor of shape [.., a, .., b, ..]
+   * @throws TapegradError for a dimension that does not exist
    */
   transpose(d0: number, d1: number): Tensor;
-  /** A view that is the transpose of a matrix, [m, n] to [n, m]. @throws TapegradError unless there are two dimensions */
+  /**
+   * The transpose of a matrix, as a view. As torch.t.
+   * @returns [n, m] for a matrix [m, n]
+   * @throws TapegradError for a tensor that does not have two dimensions
+   */
   t(): Tensor;
   /**
-   * A view with the dimensions in another order, as torch.permute.
+   * A view with the dimensions in another order. As torch.permute.
    * @param dims every dimension once; negative ones count from the end
-   * @throws TapegradError if a dimension is missing, or comes twice
+   * @returns a tensor whose dimension i is dimension dims[i] of this one
+   * @throws TapegradError if a dimension is missing or given twice
    */
   permute(dims: readonly number[]): Tensor;
   /**
-   * A view of `length` elements along one dimension, from `start` on; a negative start counts from the end. As torch.narrow.
-   * @throws TapegradError for a dimension that is not there, or a range that is not within it
+   * A view of a range of one dimension. As torch.narrow.
+   * @param dim the dimension; a negative one counts from the end
+   * @param start the first index; a negative one counts from the end
+   * @param length the number of indices
+   * @returns a tensor with `length` in the place of dimension `dim`
+   * @throws TapegradError for a dimension that does not exist, and a range that exceeds it
    */
   narrow(dim: number, start: number, length: number): Tensor;
   /**
-   * A view of one element along a dimension, which goes away; a negative index counts from the end. As torch.select.
-   * @throws TapegradError for a dimension or an index that is not there
+   * A view of one index of a dimension. As torch.select.
+   * @param dim the dimension; a negative one counts from the end
+   * @param index the index; a negative one counts from the end
+   * @returns a tensor without the dimension `dim`
+   * @throws TapegradError for a dimension or an index that does not exist
    */
   select(dim: number, index: number): Tensor;
   /**
-   * A view that repeats dimensions of one element, and adds leading ones, as broadcasting does. As torch.Tensor.expand.
-   * @param shape -1 keeps a dimension as it is
-   * @throws TapegradError for a shape that x does not broadcast to
+   * A view that repeats dimensions of one element and adds leading ones, as broadcasting does. As torch.Tensor.expand.
+   * @param shape the new dimensions; -1 keeps one as it is
+   * @returns a tensor of that shape; its gradient is summed over the repeated dimensions
+   * @throws TapegradError for a shape that this one does not broadcast to
    */
   expand(shape: readonly number[]): Tensor;
   /**
-   * A view without dimensions of one element: all of them by default, or those given if they have one element.
-   * @throws TapegradError for a dimension that is not there
+   * A view without dimensions of one element. As torch.squeeze.
+   * @param dim a dimension or several, which are removed if they have one element. Default: all
+   * @returns a tensor without these dimensions
+   * @throws TapegradError for a dimension that does not exist
    */
   squeeze(dim?: number | readonly number[]): Tensor;
   /**
-   * A view with a dimension of one element put in before `dim`; -1 puts it at the end.
-   * @throws TapegradError for a dimension out of range
+   * A view with a new dimension of one element. As torch.unsqueeze.
+   * @param dim the position of the new dimension; -1 is the end
+   * @returns a tensor with 1 at position `dim`
+   * @throws TapegradError for a position out of range
    */
   unsqueeze(dim: number): Tensor;
-  /** x itself if its elements follow each other in row-major order, else a copy in which they do. */
+  /**
+   * The same elements with a dense, row-major layout. As torch.Tensor.contiguous.
+   * @returns this tensor if its layout is row-major, else a copy of the same shape
+   */
   contiguous(): Tensor;
 }
 
@@ -85,10 +116,6 @@ export const reshape: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
   },
   saves: 'nothing',
   grad: (g, node) => [reshapeTo(g, node.shapes[0])],
-  examples: [
-    { shapes: [[2, 6]], attributes: [3, 4] },
-    { shapes: [[]], attributes: [1, 1] },
-  ],
 });
 
 /** Dimension i of the result is dimension order[i] of x. */
@@ -110,13 +137,6 @@ export const permute: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalR
     for (let i = 0; i < order.length; i++) inverse[order[i]] = i;
     return [dispatch(permute, [g], inverse)];
   },
-  examples: [
-    { shapes: [[3, 4]], attributes: [1, 0] },
-    { shapes: [[2, 3, 4]], attributes: [2, 1, 0] },
-    { shapes: [[2, 3, 4]], attributes: [1, 0, 2] },
-    { shapes: [[2, 3, 4]], attributes: [2, 0, 1] },
-    { shapes: [[2, 5, 6]], attributes: [0, 2, 1] },
-  ],
 });
 
 /** A range of one dimension. */
@@ -134,11 +154,6 @@ export const narrow: NamedGeneral<Range> = /* @__PURE__ */ generalRow('narrow', 
   },
   saves: 'nothing',
   grad: (g, node, { dim, start }) => [dispatch(narrowBackward, [g], { dim, start, length: node.shapes[0][dim] })],
-  examples: [
-    { shapes: [[5, 3]], attributes: { dim: 0, start: 1, length: 2 } },
-    { shapes: [[2, 5, 3]], attributes: { dim: 1, start: 3, length: 2 } },
-    { shapes: [[4, 6]], attributes: { dim: 1, start: 0, length: 1 } },
-  ],
 });
 
 /** Zeros with g at `start` of a dimension of `length` elements: the gradient of narrow. */
@@ -152,10 +167,6 @@ export const narrowBackward: NamedGeneral<Range> = /* @__PURE__ */ generalRow('n
   },
   saves: 'nothing',
   grad: (gg, node, { dim, start }) => [dispatch(narrow, [gg], { dim, start, length: node.shapes[0][dim] })],
-  examples: [
-    { shapes: [[2, 3]], attributes: { dim: 0, start: 1, length: 5 } },
-    { shapes: [[2, 2, 3]], attributes: { dim: 1, start: 3, length: 5 } },
-  ],
 });
 
 /** Repeats x along new or one-element dimensions, as broadcasting does. */
@@ -163,14 +174,9 @@ export const expand: NamedGeneral<readonly number[]> = /* @__PURE__ */ generalRo
   forward: ([x], shape) => viewOf(x, shape, broadcastStrides(x.dims, shape, x.layout.strides)),
   saves: 'nothing',
   grad: (g, node) => [sumTo(g, node.shapes[0])],
-  examples: [
-    { shapes: [[3, 1]], attributes: [2, 3, 4] },
-    { shapes: [[]], attributes: [5] },
-    { shapes: [[4]], attributes: [3, 4] },
-  ],
 });
 
-/** Addition over a dimension, as a kernel: what the sum row and the gradients of broadcasting share. */
+/** Addition over a dimension, as a kernel: for the sum row and for the gradients of broadcasting. */
 export const addition: Omit<ReduceKernel, 'name'> = {
   init: 0,
   combine: (acc, x) => acc + x,
@@ -190,7 +196,7 @@ export const unbroadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ gene
     if (shape.length === 1 && shape[0] === last) {
       return new Tensor(layout, x.backend.reduce(sumKernel, dense(x), 1, x.size / last, last));
     }
-    // Neighbouring dimensions that are all repeated, or all not, are one dimension here.
+    // Adjacent dimensions that are all repeated, or all not repeated, are merged.
     const loops = collapse(x.dims, broadcastStrides(shape, x.dims), stridesOf(x.dims));
     let storage = dense(x);
     let { sizes } = loops;
@@ -203,19 +209,12 @@ export const unbroadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ gene
   },
   saves: 'nothing',
   grad: (g, node) => [broadcastTo(g, node.shapes[0])],
-  examples: [
-    { shapes: [[2, 3, 4]], attributes: [3, 1] },
-    { shapes: [[2, 3, 4]], attributes: [4] },
-    { shapes: [[2, 3, 4]], attributes: [] },
-    { shapes: [[4, 3, 2]], attributes: [4, 1, 2] },
-  ],
 });
 
 export const contiguous: NamedGeneral<null> = /* @__PURE__ */ generalRow('contiguous', {
   forward: ([x]) => new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout)),
   saves: 'nothing',
   grad: (g) => [g],
-  examples: [{ shapes: [[2, 3]], attributes: null }],
 });
 
 export function reshapeTo(x: Tensor, shape: readonly number[]): Tensor {
@@ -258,7 +257,7 @@ export function applyNarrow(x: Tensor, dim: number, start: number, length: numbe
   const from = checkInteger('narrow', 'start', start, -Infinity) < 0 ? start + size : start;
   if (from < 0 || length < 0 || from + length > size) {
     const what = `start ${start} and length ${length} for dimension ${d} of shape ${show(x.dims)}`;
-    fail('narrow', what, `stay within its ${size} elements`, { shapes: [x.dims] });
+    fail('narrow', what, `choose a range within its ${size} elements`, { shapes: [x.dims] });
   }
   return dispatch(narrow, [x], { dim: d, start: from, length });
 }

@@ -6,10 +6,12 @@ import { dense } from '../ops/operand.js';
 import { SCALAR } from '../shape.js';
 
 /**
- * A scalar on the tensors' device: 0 if every number of every tensor is finite, else NaN. Nothing is read back, so that the
- * device never waits, and no gradient flows through it. `optimizer.step({ guard })` obeys it; added to a loss it marks it.
+ * A scalar that is 0 if every element of every tensor is finite, else NaN. It is computed on the device of the tensors, and
+ * the host does not wait for it. It is a constant: no gradient flows through it. `optimizer.step({ guard })` changes nothing
+ * unless it is 0; added to a loss it makes the loss NaN.
  *
- * @param values such as a loss and its gradients; all on one device
+ * @param values tensors on one device, such as a loss and its gradients
+ * @returns a scalar tensor on the device of the values
  * @throws TapegradError for no tensors, and for tensors on several devices
  */
 export function finiteGuard(values: readonly Tensor[]): Tensor {
@@ -36,7 +38,7 @@ export function finiteGuard(values: readonly Tensor[]): Tensor {
   }
 }
 
-/** What a guard says: 'go', 'stop', or the guard itself where only its device knows. @internal */
+/** The value of a guard: 'go' for 0, 'stop' otherwise, or the guard itself if the host cannot read it. @internal */
 export function verdictOf(op: string, guard: Tensor): 'go' | 'stop' | Tensor {
   if (!(guard instanceof Tensor) || guard.size !== 1) {
     const what = guard instanceof Tensor ? `of shape [${guard.shape.join(', ')}]` : describe(guard);

@@ -1,6 +1,7 @@
 export { finiteGuard } from './guard.js';
 export {
   type AnyOptimizer,
+  type CheckRule,
   Optimizer,
   type ParameterState,
   type ParamGroup,

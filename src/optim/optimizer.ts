@@ -6,25 +6,35 @@ import { verdictOf } from './guard.js';
 import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
 import { announceStep } from './step-listeners.js';
 
-/** Parameters with numbers of their own, as they are passed to an optimizer. */
-export type ParamGroupOptions<O> = Partial<O> & { params: Iterable<Tensor> | Tensor };
+/** A param group as it is passed to an optimizer: parameters, and hyperparameters of their own. */
+export type ParamGroupOptions<O> = Partial<O> & {
+  /** The parameters: leaf tensors. */
+  params: Iterable<Tensor> | Tensor;
+};
 
-/** Parameters that are updated by the same numbers, which may be changed between steps. */
-export type ParamGroup<O> = Required<O> & { readonly params: readonly Tensor[] };
+/** A param group: parameters that are updated with the same hyperparameters, which may be changed between steps. */
+export type ParamGroup<O> = Required<O> & {
+  /** The parameters, each once. */
+  readonly params: readonly Tensor[];
+};
 
-/** Requires an optimizer's numbers, and fills in the defaults; takes whole groups, too. */
+/**
+ * Validates the hyperparameters of an optimizer and fills in the defaults. Gets whole param groups, too: it must accept the
+ * key `params`.
+ */
 export type CheckRule<O> = (op: string, options: O) => Required<O>;
 
-/** What an optimizer remembers of one parameter: tensors by name. */
+/** The state of one parameter: tensors by name, such as its velocity. */
 export type ParameterState = Map<string, Tensor>;
 
-/** The tensors that an optimizer may remember of a parameter: of the parameter's shape, or single numbers. */
+/** The tensors that the state of a parameter may have, by name: 'like parameter' has its shape, 'scalar' the shape []. */
 export type StateNames = { readonly [name: string]: 'like parameter' | 'scalar' };
 
+/** Options of `Optimizer.step`. */
 export interface StepOptions {
   /**
-   * A scalar tensor such as finiteGuard(values). Unless it is 0, parameters and state keep their bits. On the GPU the device
-   * decides, and nothing waits for it.
+   * A scalar tensor such as finiteGuard(values). Unless it is 0, parameters and state do not change. On the GPU the device
+   * tests it, and the host does not wait for the result.
    */
   guard?: Tensor;
 }
@@ -46,26 +56,51 @@ export interface AnyOptimizer {
 const NO_OPTIONS: StepOptions = {};
 
 /**
- * The base of all optimizers: parameters in groups, their state as named tensors, and what is saved of them. A subclass
- * names its numbers and its state, and updates one parameter. As torch.optim.Optimizer.
+ * The base class of optimizers: param groups, the state of each parameter as named tensors, and the state dict. A subclass
+ * defines its hyperparameters and its state, and updates one parameter. As
+ * [torch.optim.Optimizer](https://docs.pytorch.org/docs/stable/optim.html#torch.optim.Optimizer).
+ *
+ * @example
+ * ```ts
+ * import { noGrad, ones, optim, Tensor } from 'tapegrad';
+ *
+ * // θ ← θ - lr sign(∇J)
+ * class SignDescent extends optim.Optimizer<{ lr: number }> {
+ *   constructor(parameters: Iterable<Tensor>, options: { lr: number }) {
+ *     super('SignDescent', (_op, { lr }) => ({ lr }), {}, parameters, options);
+ *   }
+ *   protected override update(p: Tensor, g: Tensor, _state: optim.ParameterState, { lr }: { lr: number }): void {
+ *     noGrad(() => p.copyFrom(p.sub(g.gt(0).sub(g.lt(0)).mul(lr))));
+ *   }
+ * }
+ *
+ * const w = ones([2], { requiresGrad: true });
+ * const optimizer = new SignDescent([w], { lr: 0.1 });
+ * w.mul(w).sum().backward();
+ * optimizer.step();
+ * console.log(w.toArraySync()); // about [0.9, 0.9]
+ * ```
  */
 export abstract class Optimizer<O extends { lr: number }> implements AnyOptimizer {
-  /** The parameters with their numbers, one group unless there were more; `group.lr` may be changed between steps. */
+  /** The param groups; one if the parameters were passed as a list. `group.lr` may be changed between steps. */
   readonly paramGroups: readonly ParamGroup<O>[] = [];
-  /** What is remembered of each parameter; nothing before its first step. */
+  /** The state of each parameter; a parameter has none before its first step. */
   protected readonly state = new Map<Tensor, ParameterState>();
   /** The optimizer's name, for errors. @internal */
   protected readonly op: string;
   readonly #defaults: Partial<O>;
   readonly #check: CheckRule<O>;
   readonly #names: StateNames;
-  /** The groups' numbers as they were checked last. */
+  /** The hyperparameters of the groups as they were last validated. */
   readonly #checked: Required<O>[] = [];
 
   /**
    * @param op the optimizer's name, for errors
-   * @param check requires the numbers of a group, and fills in the defaults
-   * @param names the tensors that `state` may hold for a parameter
+   * @param check validates the hyperparameters of a group and fills in the defaults
+   * @param names the tensors that `state` may have for a parameter
+   * @param parameters leaf tensors, or param groups
+   * @param options the hyperparameters of groups that do not have their own
+   * @throws TapegradError for no parameters, tensors that are not leaves, and invalid hyperparameters
    */
   protected constructor(
     op: string,
@@ -98,9 +133,10 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
   }
 
   /**
-   * Adds parameters, such as those of layers that shall be trained from now on. Numbers that are not given are those that
-   * the optimizer was made with.
-   * @throws TapegradError for results in the place of leaves, parameters of another group, and wrong numbers
+   * Adds a param group, for example the parameters of layers that are unfrozen during training. As
+   * [add_param_group](https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.add_param_group.html).
+   * @param group the parameters and their hyperparameters; the ones left out are those of the constructor
+   * @throws TapegradError for tensors that are not leaves, parameters of another group, and invalid hyperparameters
    */
   addParamGroup(group: ParamGroupOptions<O>): void {
     const { op } = this;
@@ -120,7 +156,7 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
     (this.paramGroups as ParamGroup<O>[]).push({ params: list, ...rule });
   }
 
-  /** Checks the numbers of a group where they are not those of the step before. */
+  /** Validates the hyperparameters of a group if they have changed since the last step. */
   #checkRule(index: number): void {
     const group = this.paramGroups[index];
     const known = this.#checked[index];
@@ -129,9 +165,10 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
   }
 
   /**
-   * Updates every parameter that has a gradient, in place; nothing if none has.
-   * @throws TapegradError for numbers of a group that are wrong, and for a guard or a gradient that is somewhere else than
-   *   its parameter; nothing is changed then
+   * Updates every parameter that has a gradient, in place.
+   * @param options `guard`: a scalar tensor; unless it is 0, nothing changes
+   * @throws TapegradError for invalid hyperparameters, for a gradient of another shape or device than its parameter, and for
+   *   a guard on another device; nothing changes then
    */
   step(options: StepOptions = NO_OPTIONS): void {
     const op = `${this.op}.step`;
@@ -156,8 +193,11 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
 
   /**
    * Updates one parameter and its state, in place.
-   * @param rule the checked numbers of its group
-   * @param guard null, or one number on a device that the host cannot read: unless it is 0, nothing may change
+   * @param parameter the parameter
+   * @param gradient its gradient, of the same shape
+   * @param state the state of the parameter; empty at its first step
+   * @param rule the validated hyperparameters of its group
+   * @param guard null, or a scalar on a device that the host cannot read: unless it is 0, nothing may change
    */
   protected abstract update(
     parameter: Tensor,
@@ -167,7 +207,7 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
     guard: Tensor | null,
   ): void;
 
-  /** What is remembered of a parameter, where the parameter is. */
+  /** The state of a parameter, on the device of the parameter. */
   #stateOf(p: Tensor): ParameterState {
     let state = this.state.get(p);
     if (state === undefined) {
@@ -184,7 +224,7 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
     return JSON.stringify([count, this.paramGroups.map(({ params, ...numbers }) => [params.length, numbers])]);
   }
 
-  /** Requires gradients that fit their parameters, and the guard where its numbers are needed. */
+  /** Requires gradients of the shape and device of their parameters, and a guard on a device where it can be read. */
   #checkPlaces(op: string, guard: Tensor | undefined): void {
     for (const { params } of this.paramGroups) {
       for (let i = 0; i < params.length; i++) {
@@ -210,15 +250,18 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
     }
   }
 
-  /** Forgets the gradients of all parameters. */
+  /**
+   * Sets the gradients of all parameters to null. As
+   * [zero_grad](https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html).
+   */
   zeroGrad(): void {
     for (const { params } of this.paramGroups) for (const p of params) p.grad = null;
   }
 
   /**
-   * A copy of everything that the next step depends on beside parameters and gradients, as tensors by name, for `save`:
-   * 'velocity.3' is the state `velocity` of parameter 3, in the order of the groups; 'paramGroups' is the JSON of the groups'
-   * numbers, byte by byte.
+   * A copy of the optimizer's state, for `save`.
+   * @returns tensors by name: 'velocity.3' is the state `velocity` of parameter 3, counted in the order of the groups;
+   *   'paramGroups' is the JSON of the hyperparameters of the groups, one byte for each element
    */
   stateDict(): StateDict {
     const groups = this.paramGroups.map((group) => ({ params: group.params.length, ...this.#check(this.op, group) }));
@@ -230,15 +273,15 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
   }
 
   /**
-   * Continues from a saved state: what stateDict() gave, also by way of a file. The groups keep their parameters and get the
-   * state's numbers. Nothing is changed if it does not fit.
-   * @throws TapegradError if it belongs to other parameters, or is damaged
+   * Restores a state. The groups keep their parameters and get the hyperparameters of the state.
+   * @param state a result of stateDict(), also one that was saved and loaded
+   * @throws TapegradError if it belongs to other parameters, or is damaged; nothing changes then
    */
   loadStateDict(state: StateDict): void {
     this.restore(unpackGroups(`${this.op}.loadStateDict`, state), state);
   }
 
-  /** Puts in the numbers of groups and the named tensors of a state. @internal */
+  /** Restores the hyperparameters of the groups and the tensors of a state. @internal */
   protected restore(groups: readonly GroupNumbers[], tensors: StateDict): void {
     const op = `${this.op}.loadStateDict`;
     const sizes = groups.map(({ params }) => params);
@@ -262,18 +305,21 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
     if (unknown.size > 0) {
       fail(op, `the state has ${[...unknown].join(', ')}`, `load the state of an ${this.op} over the same parameters`);
     }
-    // The groups stay the same objects: schedules hold them.
+    // The group objects are kept, because schedulers refer to them.
     this.paramGroups.forEach((group, i) => void Object.assign(group, rules[i]));
     this.all.forEach((p, i) => void this.state.set(p, states[i]));
   }
 
-  /** Refuses: JSON.stringify would drop what the optimizer remembers. @throws TapegradError always */
+  /**
+   * Always throws: JSON.stringify would lose the state of the parameters.
+   * @throws TapegradError always
+   */
   toJSON(): never {
     fail(this.op, 'an optimizer cannot be written as JSON', 'use save(optimizer.stateDict(), path)');
   }
 }
 
-/** Whether a group has just these numbers beside its parameters. */
+/** Whether a group has exactly these hyperparameters. */
 function sameNumbers(numbers: Record<string, unknown>, group: Record<string, unknown>): boolean {
   let own = 0;
   for (const key in numbers) {
@@ -289,7 +335,7 @@ function isGroup(value: unknown): value is { params: unknown } {
   return typeof value === 'object' && value !== null && !(value instanceof Tensor) && 'params' in value;
 }
 
-/** Requires something to iterate over. */
+/** Requires an iterable. */
 function checkIterable<T>(op: string, value: unknown): Iterable<T> {
   if (typeof value === 'object' && value !== null && Symbol.iterator in value) return value as Iterable<T>;
   const remedy =

@@ -5,22 +5,25 @@ import type { StateDict } from '../nn/module.js';
 import { update, updateRow } from '../ops/fused.js';
 import { Optimizer, type ParameterState, type ParamGroup, type ParamGroupOptions } from './optimizer.js';
 
+/** The hyperparameters of `SGD`. */
 export interface SGDOptions {
-  /** The learning rate α of θ ← θ - α ∇J. */
+  /** The learning rate α of θ ← θ - α ∇J; at least 0. */
   lr: number;
-  /** How much of the last update goes on. Default 0. */
+  /** The factor of the last velocity in the new one; at least 0. Default 0. */
   momentum?: number;
-  /** How much of the gradient is held back from the momentum. Default 0. */
+  /** The gradient enters the velocity with the factor 1 - dampening. Default 0. */
   dampening?: number;
-  /** The L2 penalty, added to the gradient as weightDecay θ. Default 0. */
+  /** The L2 penalty, added to the gradient as weightDecay θ; at least 0. Default 0. */
   weightDecay?: number;
-  /** Look ahead along the momentum. Needs momentum and no dampening. Default false. */
+  /** Nesterov momentum. Requires a momentum above 0 and no dampening. Default false. */
   nesterov?: boolean;
 }
 
-/** A state as versions before param groups saved it. */
+/** The format of a state in versions before param groups. */
 export interface SGDState {
+  /** The hyperparameters. */
   options: Required<SGDOptions>;
+  /** The velocity of each parameter, of its shape; null before its first step with momentum. */
   velocities: (Tensor | null)[];
 }
 
@@ -29,8 +32,8 @@ const KNOWN = ['params', ...KEYS];
 
 /**
  * One update: d = g + weightDecay p; v = momentum v + (1 - dampening) d, or d at first; p -= lr (nesterov ? d + momentum v :
- * v). Operands: p, g, v (null without momentum); numbers: lr, momentum, dampening, weightDecay, nesterov, first step. A
- * fourth operand says where only the device knows whether there was a step: one number, 0 as long as there was none.
+ * v). Operands: p, g, v (null without momentum); numbers: lr, momentum, dampening, weightDecay, nesterov, first step. The
+ * fourth operand is used where only the device knows whether there was a step: one number, 0 before the first step.
  */
 const row = /* @__PURE__ */ updateRow({
   name: 'sgd',
@@ -45,25 +48,45 @@ const row = /* @__PURE__ */ updateRow({
 });
 
 /**
- * Stochastic gradient descent, with momentum as in torch.optim.SGD: d = g + weightDecay θ; v ← momentum v + (1 -
- * dampening) d, d at first; θ ← θ - lr (nesterov ? d + momentum v : v). Parameters without a gradient stay.
+ * Stochastic gradient descent, with momentum as in
+ * [torch.optim.SGD](https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html): d = g + weightDecay θ;
+ * v ← momentum v + (1 - dampening) d, in the first step v ← d; θ ← θ - lr (nesterov ? d + momentum v : v). Parameters without
+ * a gradient do not change.
+ *
+ * @example
+ * ```ts
+ * import { nn, optim, randn, zeros } from 'tapegrad';
+ *
+ * const model = new nn.Linear(3, 1);
+ * const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
+ * for (let step = 0; step < 10; step++) {
+ *   optimizer.zeroGrad();
+ *   nn.functional.mseLoss(model.forward(randn([8, 3])), zeros([8, 1])).backward();
+ *   optimizer.step();
+ * }
+ * ```
  */
 export class SGD extends Optimizer<SGDOptions> {
   /**
-   * @param parameters leaves such as model.parameters(), or groups of them, [{ params, lr … }]; those without a gradient
-   *   stay as they are, and one that comes twice in a list counts once
-   * @throws TapegradError for no parameters, results in the place of leaves, a parameter in two groups, and numbers that are
-   *   not finite or negative
+   * @param parameters leaf tensors such as model.parameters(); one that occurs twice counts once
+   * @param options the hyperparameters; `lr` is required
+   * @throws TapegradError for no parameters, tensors that are not leaves, and hyperparameters that are negative or not finite
    */
   constructor(parameters: Iterable<Tensor>, options: SGDOptions);
+  /**
+   * @param groups param groups: [{ params, lr … }]
+   * @param options the hyperparameters of groups that do not have their own
+   * @throws TapegradError for no parameters, tensors that are not leaves, a parameter in two groups, and hyperparameters that
+   *   are negative or not finite
+   */
   constructor(groups: Iterable<ParamGroupOptions<SGDOptions>>, options?: Partial<SGDOptions>);
   constructor(parameters: Iterable<Tensor> | Iterable<ParamGroupOptions<SGDOptions>>, options?: Partial<SGDOptions>) {
     super('SGD', checkRule, { velocity: 'like parameter', started: 'scalar' }, parameters, options);
   }
 
   /**
-   * The numbers of the one group; what is assigned here counts from the next step on.
-   * @throws TapegradError with several groups, each of which has numbers of its own
+   * The only param group. Hyperparameters assigned here apply from the next step on.
+   * @throws TapegradError if there are several groups
    */
   get options(): ParamGroup<SGDOptions> {
     const { paramGroups } = this;
@@ -72,6 +95,7 @@ export class SGD extends Optimizer<SGDOptions> {
     return paramGroups[0];
   }
 
+  /** One step of SGD for one parameter. */
   protected override update(
     p: Tensor,
     g: Tensor,
@@ -85,8 +109,8 @@ export class SGD extends Optimizer<SGDOptions> {
       first = !state.has('velocity');
       if (first) {
         state.set('velocity', zeros(p.shape, { device: p.device }));
-        // Without dampening a velocity of 0 leads to the same first step as none. With it somebody must know whether a step
-        // that a guard on the device may have refused was the first.
+        // Without dampening a velocity of 0 leads to the same first step as none. With it the
+        // device must record whether there was a step, because only the device knows what the guard decided.
         if (guard !== null && dampening !== 0) state.set('started', zeros([], { device: p.device }));
       }
       operands[2] = state.get('velocity')!;
@@ -100,8 +124,10 @@ export class SGD extends Optimizer<SGDOptions> {
   }
 
   /**
-   * As Optimizer.stateDict. Programs written for earlier versions find `velocities` too, by parameter, null before the first
-   * step; it is not enumerable, so that files and loops see each tensor once.
+   * As Optimizer.stateDict.
+   * @returns tensors by name; 'velocity.i' is the velocity of parameter i. For programs written for earlier versions the
+   *   property `velocities` has them by parameter, null before the first step; it is not enumerable, so that `save` and loops
+   *   get each tensor once.
    */
   override stateDict(): StateDict {
     const state = super.stateDict();
@@ -110,9 +136,9 @@ export class SGD extends Optimizer<SGDOptions> {
   }
 
   /**
-   * Continues from a saved state: what stateDict() gave, also by way of a file, here or in a version before param groups.
-   * The groups keep their parameters and get the state's numbers. Nothing is changed if it does not fit.
-   * @throws TapegradError if it belongs to other parameters, or is damaged
+   * Restores a state. The groups keep their parameters and get the hyperparameters of the state.
+   * @param state a result of stateDict(), also one that was saved and loaded, or made by a version before param groups
+   * @throws TapegradError if it belongs to other parameters, or is damaged; nothing changes then
    */
   override loadStateDict(state: StateDict | SGDState): void {
     if (!isFormer(state)) {
@@ -128,7 +154,7 @@ function isFormer(state: StateDict | SGDState): state is SGDState {
   return typeof state === 'object' && state !== null && Array.isArray(state.velocities) && !('paramGroups' in state);
 }
 
-/** A state of before as one of today. */
+/** Converts a state from the format before param groups. */
 function fromFormer(op: string, { options, velocities }: SGDState, count: number) {
   if (velocities.length !== count) {
     fail(

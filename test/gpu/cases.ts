@@ -5,6 +5,7 @@ import { applyBinary, applyReduce } from '../../src/ops/families.js';
 import { table } from '../../src/ops/table.js';
 import { sizeOf } from '../../src/shape.js';
 import { difference } from '../close.js';
+import { examples } from '../examples-of-ops.js';
 import { sample, sampleTensor } from '../samples.js';
 
 // Walks the op table on the GPU: every row forward and backward against the reference. Runs in Node and in browsers, so it
@@ -90,24 +91,26 @@ const products: [number, number, number][] = [
   [128, 512, 96],
 ];
 
-const unary = Object.entries(table.unary).flatMap(([name, row]) => [
-  ...[1, 3, 17, 33, 513].map((n) =>
-    same(
-      `${name} of ${n}`,
-      (device) => [sampleTensor([n], row.domain, 1, device, true)],
-      (x) => dispatch(row, [x], null),
+const unary = Object.entries(table.unary).flatMap(([name, row]) => {
+  const { domain, edges: all } = examples.unary[name as keyof typeof table.unary];
+  const special = all.filter(normal);
+  return [
+    ...[1, 3, 17, 33, 513].map((n) =>
+      same(
+        `${name} of ${n}`,
+        (device) => [sampleTensor([n], domain, 1, device, true)],
+        (x) => dispatch(row, [x], null),
+      ),
     ),
-  ),
-  edges(name, Float32Array.from(row.edges.filter(normal)).map(row.f), () =>
-    dispatch(row, [onGpu(row.edges.filter(normal))], null),
-  ),
-]);
+    edges(name, Float32Array.from(special).map(row.f), () => dispatch(row, [onGpu(special)], null)),
+  ];
+});
 
 const binary = [...Object.entries(table.binary), ...Object.entries(table.compare)].flatMap(([name, row]) => {
-  const grad = 'domainA' in row;
-  const [domainA, domainB] = (grad ? [row.domainA, row.domainB] : [[-2, 2], [-2, 2]]) as [number, number][]; // biome-ignore format: one line
-  const a = Float32Array.from(row.edges.flatMap((v) => row.edges.map(() => v)));
-  const b = Float32Array.from(row.edges.flatMap(() => row.edges));
+  const grad = 'gradA' in row;
+  const { domainA, domainB, edges: e } = { ...examples.binary, ...examples.compare }[name as keyof typeof table.binary];
+  const a = Float32Array.from(e.flatMap((v) => e.map(() => v)));
+  const b = Float32Array.from(e.flatMap(() => e));
   return [
     ...pairs.map(([left, right]) =>
       same(
@@ -146,7 +149,7 @@ const reduce = Object.entries(table.reduce).flatMap(([name, row]) => [
 ]);
 
 const general = table.general.flatMap((row) =>
-  row.examples.map(({ shapes, attributes, values = {} }) =>
+  examples.general[row.name].map(({ shapes, attributes, values = {} }) =>
     same(
       `${row.name} of ${JSON.stringify(shapes)}, ${JSON.stringify(attributes)}`,
       (device) =>
@@ -162,7 +165,7 @@ const general = table.general.flatMap((row) =>
 
 /** The same with what is not finite among the numbers of the first input. */
 const generalSpecials = table.general.flatMap((row) =>
-  row.examples.map(({ shapes, attributes, values = {} }) =>
+  examples.general[row.name].map(({ shapes, attributes, values = {} }) =>
     same(
       `${row.name} of ${JSON.stringify(shapes)}, ${JSON.stringify(attributes)} with NaN and infinities`,
       (device) =>

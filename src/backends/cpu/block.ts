@@ -4,22 +4,22 @@ import { Storage } from '../storage.js';
 /** A piece of the heap. */
 export interface Segment {
   readonly ptr: number;
-  /** 0 for a segment that was joined to another. */
+  /** 0 for a segment that was merged into another. */
   bytes: number;
   block: Block | null;
   prev: Segment | null;
   next: Segment | null;
 }
 
-/** The numbers that a rematerialization needs, which stay the same whatever becomes of the block that they came from. */
-export interface Loan {
+/** An operand of a rematerialization: a block with the same numbers, also after the original was changed or freed. */
+export interface Snapshot {
   block: Block;
 }
 
-/** How to compute a block's numbers again: PyTorch calls it recomputation, compilers rematerialization. */
+/** How to recompute the numbers of a block; compilers call it rematerialization. */
 export class Rematerialization {
-  /** In place of the operands, from the first eviction on. */
-  loans: Loan[] | null = null;
+  /** Replaces the operands from the first eviction on. */
+  snapshots: Snapshot[] | null = null;
   readonly #versions: readonly number[];
   #operands: readonly Block[];
 
@@ -31,13 +31,13 @@ export class Rematerialization {
     this.#versions = operands.map((x) => x.version);
   }
 
-  /** Borrows the operands' numbers; false if they are not there, or no longer the same. */
-  borrow(): boolean {
-    if (this.loans !== null) return true;
+  /** Takes snapshots of the operands; false if they were freed or changed. */
+  takeSnapshots(): boolean {
+    if (this.snapshots !== null) return true;
     if (!this.#operands.every((x, i) => x.holdsNumbers && x.version === this.#versions[i])) return false;
-    this.loans = this.#operands.map((x) => {
-      x.loan ??= { block: x };
-      return x.loan;
+    this.snapshots = this.#operands.map((x) => {
+      x.snapshot ??= { block: x };
+      return x.snapshot;
     });
     this.#operands = [];
     return true;
@@ -50,10 +50,10 @@ export class Block extends Storage {
   /** The numbers of an evicted block. @internal */
   host: Float32Array | number[] | null = null;
   /** @internal */ recompute: Rematerialization | null = null;
-  /** @internal */ loan: Loan | null = null;
-  /** The operation for whose duration the block must stay where it is. @internal */
+  /** @internal */ snapshot: Snapshot | null = null;
+  /** The operation during which the block must not move. @internal */
   pin = 0;
-  /** How many hold the block at its address across operations. @internal */
+  /** The number of pins that hold the block at its address across operations. @internal */
   pins = 0;
 
   constructor(

@@ -11,7 +11,7 @@ const LAST = 8;
 /** Steps of k in one chain: kernels/wasm/chain.ts. */
 const CHAIN = 2048;
 
-// By how much the arguments of the kernels rise with every unit of work; see kernels/wasm/gemm.ts.
+// The increments of the kernels' arguments for every unit of work; see kernels/wasm/gemm.ts.
 const PACK_STEPS = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const TILE_STEPS = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const TILE_CHUNKS = [0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -31,7 +31,7 @@ export function gemm(
   const transA = plan.transA ? 1 : 0;
   const transB = plan.transB ? 1 : 0;
   const relu = plan.relu ? 1 : 0;
-  // A vector lies the same with its transpose.
+  // A vector and its transpose have the same layout.
   if (n === 1 && (m === 1 || !transA)) rowProducts(pool, a, b, c, m, k, bias, relu);
   else if (m === 1 && transB) turnedProducts(kernels, pool, a, b, c, n, k, bias, relu, scratch);
   else if (m === 1) columnProducts(kernels, pool, a, b, c, n, k, bias, relu, scratch);

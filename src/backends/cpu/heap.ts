@@ -2,32 +2,32 @@ import { fail } from '../../errors.js';
 import { builtin } from '../../node.js';
 import type { Backend, MemoryInfo } from '../backend.js';
 import { BYTES_PER_ELEMENT } from '../storage.js';
-import { Block, type Loan, type Segment } from './block.js';
+import { Block, type Segment, type Snapshot } from './block.js';
 
 // The WebAssembly memory is a write-back cache in front of garbage-collected Float32Arrays. A block is resident (it has
 // a segment) or evicted (its numbers are in `host`), and comes back when a kernel needs it. The heap holds resident
-// blocks strongly and evicted ones not at all, so whatever nobody else holds is collected like any object once it has
-// been evicted: nobody has to free anything, even in a loop that never yields. Segments are kept in address order;
-// allocation goes round them like the hand of a clock and evicts what stands in the way. Eviction costs a copy, so what
-// the library itself knows to be dead is freed at once: its segment goes to a bin of its size, from which the next
-// allocation of that size takes the last one, still warm in the processor's caches.
+// blocks strongly and evicted ones not at all, so a block without other references is garbage-collected once it has been
+// evicted: explicit frees are optional, even in a loop that never yields. Segments are kept in address order; allocation
+// evicts them in turn (the clock algorithm). Eviction costs a copy, so blocks that the library itself knows to be unused are
+// freed at once: tcopy segments go to bins by size, from which the next allocation of that size takes the last one, which is
+// still in the processor's caches.
 //
-// A large result that takes no longer to compute than to copy is rematerialized: it is evicted by forgetting its numbers,
-// since most such results are dead by then, and the others are computed again when an operation needs them. What that takes
-// is lent by the operands. A lent block keeps its numbers when it is evicted, and leaves them to its borrowers when it is changed or freed.
+// A large result that takes no longer to compute than to copy is rematerialized: its numbers are dropped on eviction, since
+// most such results are unused by then, and recomputed when an operation needs them. The rematerialization has snapshots of
+// its operands: they keep tcopy numbers when they are evicted, and are copied when they are changed.
 
 const PAGE = 65536;
 const ALIGN = 64;
-/** Room behind the last block, into which kernels may read while they load whole vectors. */
+/** Space behind the last block, into which kernels may read when they load whole vectors. */
 const MARGIN = 64;
 const INITIAL_BYTES = 16 * 2 ** 20;
 /** The arena grows by itself up to this size; beyond it only for an operation that does not fit otherwise. */
 const COMFORT_BYTES = 2 ** 30;
 const MAX_PAGES = 65536;
 
-/** Up to so many numbers are cheaper to collect as an ordinary array than as one with a buffer. */
+/** Up to this size an ordinary array is cheaper to collect than a typed array. */
 const SMALL = 256;
-/** From so many on, Node's buffers without zeroes pay: they save a pass over memory that has never been touched. */
+/** From this size on, Node's uninitialized buffers are faster: they save a pass over new memory. */
 const LARGE = 4096;
 const unfilled = /* @__PURE__ */ (() => builtin('node:buffer')?.Buffer.allocUnsafeSlow)();
 
@@ -58,7 +58,7 @@ export class Heap {
   readonly #freedWhilePinned = new Set<Block>();
   #hand: Segment;
 
-  /** @param from the address at which the heap begins: what lies below belongs to others */
+  /** @param from the address at which the heap begins: the memory below is not part of it */
   constructor(
     private readonly memory: WebAssembly.Memory,
     from: number,
@@ -71,7 +71,7 @@ export class Heap {
     this.#hand = this.#first;
   }
 
-  /** Begins an operation: blocks pinned for the one before may move again, its own operands stay. */
+  /** Begins an operation: blocks that were pinned for the previous one may move again. */
   begin(a?: Block | null, b?: Block | null, c?: Block | null): void {
     const operation = ++this.#operation;
     if (a) a.pin = operation;
@@ -86,21 +86,21 @@ export class Heap {
     return block;
   }
 
-  /** The address of a block, which is brought back if it was evicted, and pinned. */
+  /** The address of a block, which is restored if it was evicted, and pinned. */
   pointer(block: Block): number {
     if (block.segment === null) this.#restore(block);
     block.pin = this.#operation;
     return block.segment!.ptr;
   }
 
-  /** Holds a block at its address, beyond the running operation, until it is unpinned as often; returns the address. */
+  /** Pins a block at its address beyond the running operation, until the matching unpin; returns the address. */
   pin(block: Block): number {
     const address = this.pointer(block);
     block.pins++;
     return address;
   }
 
-  /** Lets a pinned block move again, or frees it if it was to be freed meanwhile. */
+  /** Undoes a pin. Without pins the block may move again, or is freed if free was called meanwhile. */
   unpin(block: Block): void {
     if (block.pins === 0) fail('unpin', 'this storage is not pinned', 'call unpin once for every pin');
     block.pins--;
@@ -109,10 +109,10 @@ export class Heap {
 
   #restore(block: Block): void {
     const { host, recompute } = block;
-    if (host === null && !recompute?.loans) {
+    if (host === null && !recompute?.snapshots) {
       fail('storage', 'this storage has been freed', 'do not use a tensor after dispose()');
     }
-    const operands = host === null ? recompute!.loans!.map((loan) => loan.block) : [];
+    const operands = host === null ? recompute!.snapshots!.map((snapshot) => snapshot.block) : [];
     for (const x of operands) this.pointer(x);
     this.#place(block);
     if (host !== null) {
@@ -133,13 +133,13 @@ export class Heap {
   change(block: Block): number {
     const at = this.pointer(block);
     block.recompute = null;
-    if (block.loan !== null) {
+    if (block.snapshot !== null) {
       const copy = new Block(block.backend, block.size);
       this.#place(copy);
       this.floats.copyWithin(copy.segment!.ptr >>> 2, at >>> 2, (at >>> 2) + block.size);
-      copy.loan = block.loan;
-      copy.loan.block = copy;
-      block.loan = null;
+      copy.snapshot = block.snapshot;
+      copy.snapshot.block = copy;
+      block.snapshot = null;
     }
     return at;
   }
@@ -163,10 +163,10 @@ export class Heap {
       return;
     }
     block.recompute = null;
-    const { segment: seg, host, loan } = block;
+    const { segment: seg, host, snapshot } = block;
     block.host = null;
-    if (loan !== null) {
-      this.#inherit(block, seg, host, loan);
+    if (snapshot !== null) {
+      this.#moveToSnapshot(block, seg, host, snapshot);
       return;
     }
     if (seg === null) return;
@@ -176,16 +176,16 @@ export class Heap {
     else bin.push(seg);
   }
 
-  /** Moves what was a lent block's to a new one for those who borrowed it. */
-  #inherit(block: Block, segment: Segment | null, host: Block['host'], loan: Loan): void {
-    const heir = new Block(block.backend, block.size);
-    heir.segment = segment;
-    heir.host = host;
-    heir.loan = loan;
-    loan.block = heir;
-    if (segment !== null) segment.block = heir;
+  /** Moves the numbers of a block with a snapshot to a new block. */
+  #moveToSnapshot(block: Block, segment: Segment | null, host: Block['host'], snapshot: Snapshot): void {
+    const copy = new Block(block.backend, block.size);
+    copy.segment = segment;
+    copy.host = host;
+    copy.snapshot = snapshot;
+    snapshot.block = copy;
+    if (segment !== null) segment.block = copy;
     block.segment = null;
-    block.loan = null;
+    block.snapshot = null;
   }
 
   info(): MemoryInfo {
@@ -206,7 +206,7 @@ export class Heap {
     const bin = this.#bins.get(bytes);
     if (bin === undefined) return null;
     for (let seg = bin.pop(); seg !== undefined; seg = bin.pop()) {
-      // The hand may have come by since, and joined the segment to another or given it away.
+      // Allocation may have merged the segment into another or reused it since.
       if (seg.block === null && seg.bytes === bytes) return seg;
     }
     return null;
@@ -214,7 +214,7 @@ export class Heap {
 
   #makeRoom(bytes: number): Segment {
     if (this.#restoredThisTurn > this.#arenaBytes / 2 && this.#arenaBytes < COMFORT_BYTES) {
-      // More comes back than passes through: the working set does not fit.
+      // More than half of the arena was restored in this turn: the working set does not fit.
       this.#extend(Math.max(this.#arenaBytes, bytes), false);
     }
     return this.#sweep(bytes) ?? this.#sweepLarger(bytes);
@@ -227,7 +227,7 @@ export class Heap {
     return segment;
   }
 
-  /** Goes round once, evicting, until `bytes` lie free in one piece; null if pinned blocks leave no such piece. */
+  /** One turn of the clock: evicts until `bytes` are free in one piece; null if pinned blocks leave no such piece. */
   #sweep(bytes: number): Segment | null {
     if (bytes > this.#arenaBytes) return null;
     let seg = this.#hand;
@@ -241,7 +241,7 @@ export class Heap {
         }
         this.#evict(seg.block);
       }
-      // `seg` is free: join what is free or can be evicted behind it until it is large enough.
+      // `seg` is free: merge the following segments that are free or can be evicted until it is large enough.
       while (seg.bytes < bytes && seg.next !== null) {
         const next: Segment = seg.next;
         if (next.block !== null) {
@@ -275,8 +275,8 @@ export class Heap {
 
   #evict(block: Block): void {
     const seg = block.segment!;
-    // A lent block keeps its numbers, so that no rematerialization depends on another.
-    if (block.loan !== null || !block.recompute?.borrow()) this.#copyAside(block, seg.ptr >>> 2);
+    // A block with a snapshot keeps its numbers, so that no rematerialization depends on another.
+    if (block.snapshot !== null || !block.recompute?.takeSnapshots()) this.#copyAside(block, seg.ptr >>> 2);
     this.#vacate(seg);
   }
 
@@ -285,7 +285,7 @@ export class Heap {
     try {
       block.host = copyOf(this.floats, from, block.size);
     } catch (cause) {
-      fail('alloc', `no memory to move ${block.size} elements aside`, 'drop tensors that are no longer needed', {
+      fail('alloc', `no memory to move ${block.size} elements aside`, 'dispose of tensors that are not needed', {
         cause,
       });
     }
@@ -313,7 +313,7 @@ export class Heap {
     seg.bytes = bytes;
   }
 
-  /** Adds room at the end of the arena; if there is not so much, as much as `least`, or nothing where it is optional. */
+  /** Extends the arena by `wanted` bytes, or by at least `least`; if neither is possible, throws if it is required. */
   #extend(wanted: number, required: boolean, least = wanted): void {
     const end = this.memory.buffer.byteLength;
     const max = MAX_PAGES * PAGE;
@@ -342,8 +342,8 @@ export class Heap {
     if (!this.#tryGrowTo(bytes)) {
       fail(
         'alloc',
-        `the system gave no memory for ${bytes} bytes`,
-        'drop tensors that are no longer needed, or use smaller ones',
+        `the system refused to allocate ${bytes} bytes`,
+        'dispose of tensors that are not needed, or use smaller ones',
       );
     }
   }

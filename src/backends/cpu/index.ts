@@ -20,20 +20,19 @@ import { type KernelLibrary, Libraries } from './library.js';
 import { MAX_THREADS, Pool } from './pool.js';
 import { type Build, instantiate, type Kernels } from './wasm.js';
 
-/** Where the scratch space begins: what lies below belongs to the compiled module and to the pool. */
+/** The address of the scratch space; the memory below belongs to the compiled module and to the pool. */
 const RESERVED = 65536;
 
-/** Elements from which on an operation may be worth several threads. */
+/** The number of elements from which an operation may be faster on several threads. */
 const LARGE = 8192;
 
-/** Nanoseconds an element takes in kernels that are slower than memory. */
+/** Nanoseconds for an element in kernels that are not limited by memory bandwidth. */
 const COST: { readonly [kernel: string]: number } = { exp: 1, log: 1.5, tanh: 2, sigmoid: 1.5 };
 const CHEAP = 0.3;
 const MAP_STEPS = [4, 4];
 
 /**
- * WebAssembly SIMD128 on as many threads as there are. A row that has no kernel of its own runs its scalar function over
- * the same memory.
+ * WebAssembly SIMD128 on all threads. A row without a kernel runs its scalar function on the same memory.
  */
 export class CpuBackend implements Backend {
   readonly device = 'cpu';
@@ -334,7 +333,7 @@ export class CpuBackend implements Backend {
     const { sizes, a: steps } = collapse(shape, strides, strides);
     const inner = sizes[sizes.length - 1];
     if (steps[sizes.length - 1] === 1) {
-      // Runs of numbers that lie together.
+      // Runs of consecutive numbers.
       const places = { sizes: [...sizes.slice(0, -1), 1, 1], a: [...steps.slice(0, -1), 0, 0] };
       outerLoops({ ...places, b: places.a }, (at, _, n) => {
         floats.copyWithin(to + at, from + n * inner, from + (n + 1) * inner);
@@ -376,20 +375,20 @@ export class CpuBackend implements Backend {
     return this.fill(1, verdict);
   }
 
-  /** Runs a scalar loop over the operands' numbers where they lie. */
+  /** Runs a scalar loop over the operands in the WebAssembly memory. */
   #scalar(inputs: Storage[], out: Block, loop: (out: Float32Array, ...inputs: Float32Array[]) => void): void {
-    // Fetching an operand can make the memory grow, which replaces every view: first fetch all, then look.
+    // Restoring an operand can grow the memory, which detaches every view: restore all of them first.
     for (const x of inputs) this.#at(x);
     loop(this.#heap.view(out), ...inputs.map((x) => this.#heap.view(x as Block)));
   }
 }
 
-/** Calls a kernel with twelve arguments, one by one: a spread would take longer than small kernels do. */
+/** Calls a kernel with twelve arguments, one by one: a spread takes longer than a small kernel. */
 function callWith(run: (...args: number[]) => unknown, a: readonly number[]): void {
   run(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]);
 }
 
-/** Whether all loops but the last two walk whole matrices one after the other. */
+/** Whether the loops but the last two iterate over consecutive matrices. */
 function isBatch(sizes: readonly number[], step: readonly number[]): boolean {
   const i = sizes.length - 2;
   const own = stridesOf(sizes);

@@ -3,8 +3,7 @@ export type Kernel = (...args: number[]) => number;
 
 /**
  * Kernels for one instruction set, which work on the heap's memory. A kernel is called 'unary_exp', 'binary_add',
- * 'reduce_sum', or as its fused row. What one library lacks the next one is asked for, and at last the row's scalar function
- * runs.
+ * 'reduce_sum', or as its fused row. Libraries are searched in order; if none has a kernel, the row's scalar function runs.
  */
 export interface KernelLibrary {
   find(name: string): Kernel | undefined;
@@ -12,7 +11,7 @@ export interface KernelLibrary {
 
 /** A kernel that was found. */
 export interface Found {
-  /** As the library calls it. */
+  /** Its name in the library. */
   readonly name: string;
   readonly run: Kernel;
   /** Whether worker threads have it, too. */
@@ -21,7 +20,7 @@ export interface Found {
 
 type Family = 'unary' | 'binary' | 'reduce' | 'fused';
 
-/** The libraries in the order in which they are asked. What was found is kept: names are put together and looked up once. */
+/** The libraries in the order of the search. Results are cached, so that names are concatenated and looked up once. */
 export class Libraries {
   readonly #found: Record<Family, Map<object, Found | null>> = {
     unary: new Map(),
@@ -31,7 +30,7 @@ export class Libraries {
   };
 
   /**
-   * @param first asked before the others
+   * @param first searched before the others
    * @param shared the library that worker threads have as well
    */
   constructor(

@@ -4,20 +4,20 @@ import { warnOnce } from '../warn.js';
 import type { Kernels } from './wasm.js';
 import { ARGS, CONTROL, MAX_ARGS, SLOT, STEPS, workerSource } from './worker.js';
 
-/** The most threads that setNumThreads takes, which is also the most chunks that a job is cut into. */
+/** The largest argument of setNumThreads, and the largest number of chunks of a job. */
 export const MAX_THREADS = 64;
 
-/** How much work, in nanoseconds of one thread, is worth being shared, and how much of it a chunk should have. */
+/** The work, in nanoseconds of one thread, from which a job is distributed, and the work of one chunk. */
 const WORTHWHILE = 15_000;
 const CHUNK = 4_000;
-/** How much work worth sharing must have passed before workers are started: programs with little never pay for them. */
+/** The total of such work after which workers are started, so that short programs do not pay for their start. */
 const WARM_UP = 5e7;
-/** Chunks for each thread, so that one that is held up leaves work to the others. */
+/** Chunks for each thread, so that the others take over the work of a delayed one. */
 const CHUNKS = 4;
-/** How often to look for the last chunks before going to sleep; some 150 microseconds. */
+/** How often the caller polls for the last chunks before it sleeps; about 150 microseconds. */
 const SPINS = 20_000;
 
-/** What a browser's silence means when a worker does not start, and what to do about it. */
+/** The usual reason why a browser does not start a worker, and the remedy. */
 const BLOCKED =
   "a worker thread was blocked, as it is by the page's Content-Security-Policy unless that has blob: in its worker-src";
 
@@ -30,23 +30,23 @@ export interface Job {
   readonly kernel: string;
   /** The arguments of the first chunk. */
   readonly args: number[];
-  /** By how much an argument rises for every unit. */
+  /** The increments of the arguments for every unit. */
   readonly perUnit: readonly number[];
-  /** By how much an argument rises for every chunk. */
+  /** The increments of the arguments for every chunk. */
   readonly perChunk?: readonly number[];
-  /** Which argument counts the units. */
+  /** The position of the argument that is the number of units. */
   readonly counted: number;
   readonly units: number;
-  /** Units that stay together, where chunks must begin at multiples of something. */
+  /** Chunks begin at multiples of this number of units. */
   readonly grain: number;
-  /** About how many nanoseconds a unit takes. */
+  /** The approximate time of a unit, in nanoseconds. */
   readonly cost: number;
 }
 
 /**
- * Fork and join over workers that share the WebAssembly memory. The calling thread works too, and takes what no worker
- * has taken, so it waits for nobody to start or wake up. What is split are outputs, never sums: results do not depend on
- * the number of threads.
+ * Fork and join over workers that share the WebAssembly memory. The calling thread works, too, and takes the chunks that no
+ * worker has taken, so it does not wait for workers to start or wake up. Outputs are split, but not sums: results do not
+ * depend on the number of threads.
  */
 export class Pool {
   readonly #workers = new Set<Worker>();
@@ -60,7 +60,7 @@ export class Pool {
 
   /**
    * @param module what workers instantiate
-   * @param patience how long a chunk that a worker has taken may last, in milliseconds
+   * @param patience the time limit for a chunk of a worker, in milliseconds
    */
   constructor(
     private readonly kernels: Kernels,
@@ -74,37 +74,37 @@ export class Pool {
     for (const name of Object.keys(kernels)) this.#index.set(name, this.#index.size);
     this.#obstacle = isShared(memory)
       ? null
-      : 'there is no shared memory here (in browsers it needs cross-origin isolation)';
+      : 'shared memory is not available (in browsers it needs cross-origin isolation)';
   }
 
-  /** How many threads take part at most, this one included. */
+  /** The maximum number of threads, including the calling one. */
   get threads(): number {
     return this.#obstacle === null ? this.#threads : 1;
   }
 
   set threads(n: number) {
     this.#threads = n;
-    // With one thread they sleep, and are there at once if there shall be more again.
+    // With one thread the workers sleep, so that they are available at once when the number is raised again.
     if (n > 1 && this.#workers.size > n - 1) this.#retire();
   }
 
-  /** Why there is only one thread, if something stands in the way of more. */
+  /** Why there is only one thread; null if there may be more. */
   get obstacle(): string | null {
     return this.#obstacle;
   }
 
-  /** How many workers have come up. */
+  /** The number of workers that have started. */
   get up(): number {
     return this.#workers.size === 0 ? 0 : Math.min(this.#workers.size, Atomics.load(this.#ints, SLOT.up));
   }
 
-  /** Starts the workers, which join when they are up. Called by itself once enough work has passed. */
+  /** Starts the workers, which take part once they run. Called automatically after enough work. */
   start(): void {
     if (this.#obstacle !== null || this.#workers.size >= this.#threads - 1) return;
     try {
       while (this.#workers.size < this.#threads - 1) this.#workers.add(this.#spawn());
     } catch (error) {
-      this.#fewer(`a worker thread did not start: ${String(error)}`);
+      this.#fallBack(`a worker thread did not start: ${String(error)}`);
     }
   }
 
@@ -157,10 +157,10 @@ export class Pool {
       Atomics.add(ints, SLOT.done, 1);
     }
     if (Atomics.load(ints, SLOT.done) < chunks) this.#join(kernel, chunks);
-    if (ints[SLOT.failed] !== 0) this.#lose(kernel, 'failed');
+    if (ints[SLOT.failed] !== 0) this.#failJob(kernel, 'failed');
   }
 
-  /** Waits for the chunks that workers have taken: at first in a loop, which is quick, then asleep, which leaves them the processor. */
+  /** Waits for the chunks of the workers: at first it polls, which has a low latency, then it sleeps, which frees the core. */
   #join(kernel: string, chunks: number): void {
     const ints = this.#ints;
     for (let spins = 0; spins < SPINS; spins++) if (Atomics.load(ints, SLOT.done) === chunks) return;
@@ -168,17 +168,17 @@ export class Pool {
     Atomics.store(ints, SLOT.joining, 1);
     for (let done = Atomics.load(ints, SLOT.done); done < chunks; done = Atomics.load(ints, SLOT.done)) {
       if (mayWait) Atomics.wait(ints, SLOT.done, done, 10);
-      if (performance.now() - since > this.patience) this.#lose(kernel, 'died or stands still');
+      if (performance.now() - since > this.patience) this.#failJob(kernel, 'ended or hangs');
     }
     Atomics.store(ints, SLOT.joining, 0);
   }
 
-  #lose(kernel: string, how: string): never {
+  #failJob(kernel: string, how: string): never {
     this.#giveUp(`a worker thread ${how} in the middle of ${kernel}`);
     fail(
       'threads',
       `a worker thread ${how} in the middle of ${kernel}, whose result is lost`,
-      'run the step again: from here on there is one thread',
+      'run the step again; it will use one thread',
     );
   }
 
@@ -188,7 +188,7 @@ export class Pool {
     this.#retire();
   }
 
-  /** Lets all workers end between two chunks. */
+  /** Ends all workers after their current chunks. */
   #retire(): void {
     this.#workers.clear();
     Atomics.add(this.#ints, SLOT.epoch, 1);
@@ -202,28 +202,28 @@ export class Pool {
     if (threads) {
       const worker = new threads.Worker(workerSource, { eval: true, workerData: data, env: {}, execArgv: [] });
       worker.unref();
-      worker.on('error', (error) => this.#gone(worker, String(error)));
-      worker.on('exit', () => this.#gone(worker, 'it ended'));
+      worker.on('error', (error) => this.#ended(worker, String(error)));
+      worker.on('exit', () => this.#ended(worker, 'exit'));
       return worker;
     }
     const url = URL.createObjectURL(new Blob([workerSource], { type: 'text/javascript' }));
     const worker = new globalThis.Worker(url);
     worker.onerror = (event) => {
-      // An error without a word is no error of a script: the browser did not load it.
-      if (event.message) this.#gone(worker, event.message);
-      else if (this.#workers.has(worker)) this.#fewer(BLOCKED);
+      // An error without a message is not an error of the script: the browser did not load it.
+      if (event.message) this.#ended(worker, event.message);
+      else if (this.#workers.has(worker)) this.#fallBack(BLOCKED);
     };
     worker.postMessage(data);
     return worker;
   }
 
-  /** A worker ended by itself: between jobs nothing is lost. */
-  #gone(worker: Worker, why: string): void {
-    if (this.#workers.has(worker)) this.#fewer(`a worker thread is gone: ${why}`);
+  /** Called when a worker has ended; between jobs no result is lost. */
+  #ended(worker: Worker, why: string): void {
+    if (this.#workers.has(worker)) this.#fallBack(`a worker thread ended: ${why}`);
   }
 
-  /** Goes on with one thread, where nobody gets an error that says so. */
-  #fewer(obstacle: string): void {
+  /** Continues with one thread and warns, because no error is thrown. */
+  #fallBack(obstacle: string): void {
     this.#giveUp(obstacle);
     warnOnce('threads', `operations run on one thread instead of ${this.#threads}, because ${obstacle}`);
   }

@@ -9,7 +9,7 @@ export interface Kernels {
   readonly [name: string]: ((...args: number[]) => number) | undefined;
 }
 
-/** A module of one function () -> () with the given body, which validates only where its instructions are known. */
+/** A module of one function () -> () with the given body, which validates only if the engine supports its instructions. */
 function knows(...body: number[]): boolean {
   const code = [0, ...body, 11];
   const header = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0];
@@ -20,7 +20,7 @@ const zero = [0xfd, 12, ...new Array<number>(16).fill(0)]; // v128.const 0
 const drop = 26;
 const relaxedMadd = [0xfd, 0x85, 0x02]; // f32x4.relaxed_madd
 
-/** The build that runs here, or why none does. */
+/** The fastest build that runs here, or the reason why none does. */
 export function chooseBuild(): { build: Build } | { obstacle: string } {
   if (typeof WebAssembly !== 'object') return { obstacle: 'this JavaScript engine has no WebAssembly' };
   if (!knows(...zero, drop)) return { obstacle: 'this JavaScript engine has no WebAssembly SIMD' };
@@ -30,7 +30,7 @@ export function chooseBuild(): { build: Build } | { obstacle: string } {
 function knowsRelaxed(): boolean {
   const probe = () => knows(...zero, ...zero, ...zero, ...relaxedMadd, drop);
   if (probe()) return true;
-  // Node 20's V8 has relaxed SIMD behind a flag, which counts from the next compilation on.
+  // Node 20's V8 has relaxed SIMD behind a flag, which takes effect from the next compilation on.
   permitted(() => builtin('node:v8')?.setFlagsFromString('--experimental-wasm-relaxed-simd'));
   return probe();
 }
@@ -44,7 +44,7 @@ export interface Program {
 
 const PAGES = { initial: 64, maximum: 65536 };
 
-/** Compiles one build of the embedded kernels, over shared memory where there is such a thing. @internal */
+/** Compiles one build of the embedded kernels, over shared memory where it is available. @internal */
 export function instantiate(build: Build): Program {
   if (build === 'wasm-relaxed-simd') knowsRelaxed();
   const bytes = expand(build);
@@ -112,5 +112,5 @@ function sharedMemory(): WebAssembly.Memory | null {
 function declareShared(bytes: Uint8Array, flags: number): void {
   const name = [6, ...'memory'].map((c) => (typeof c === 'number' ? c : c.charCodeAt(0)));
   const at = bytes.findIndex((_, i) => name.every((c, j) => bytes[i + j] === c));
-  bytes[at + name.length + 1] = flags; // after the import's name and the byte that says "memory"
+  bytes[at + name.length + 1] = flags; // after the import's name and the byte of the kind "memory"
 }

@@ -1,25 +1,25 @@
-// What a worker thread runs, as source text: that way it survives bundlers, minifiers and coverage instrumentation.
+// The program of a worker thread, as source text, so that bundlers, minifiers and coverage instrumentation do not change it.
 //
-// A job lies in the shared memory: a kernel, its arguments, and how they move from one chunk to the next. Whoever takes
-// `remaining` down by one owns that chunk, so a worker that comes late, or never, leaves the work to the others. A worker
-// ends by itself, between chunks, when the epoch is no longer its own.
+// A job is in the shared memory: a kernel, its arguments, and their increments from one chunk to the next. The thread that
+// decrements `remaining` owns that chunk, so the others do the work of a worker that is late or has not started. A worker
+// ends, between chunks, when the epoch has changed.
 
 /** Where the job begins in the memory: integers first, then arguments and steps as float64. */
 export const CONTROL = 32768;
 /** Positions among the integers; what different threads write lies on cache lines of its own. */
 export const SLOT = {
-  /** Chunks that nobody has taken. */
+  /** The number of chunks that no thread has taken. */
   remaining: 0,
-  /** Chunks that are computed. */
+  /** The number of computed chunks. */
   done: 16,
-  /** Moves when sleeping workers shall wake up. */
+  /** Changes when sleeping workers must wake up. */
   signal: 32,
   sleepers: 33,
   epoch: 34,
-  /** How many workers are there. */
+  /** The number of running workers. */
   up: 35,
   failed: 36,
-  /** Whether the caller sleeps until `done` moves. */
+  /** Whether the caller sleeps until `done` changes. */
   joining: 37,
   kernel: 48,
   count: 49,
@@ -33,7 +33,7 @@ export const STEPS = ARGS + MAX_ARGS * 8;
 
 const S = SLOT;
 
-/** How long a worker looks for work before it sleeps, in milliseconds. */
+/** How long a worker polls for work before it sleeps, in milliseconds. */
 const PATIENCE = 0.5;
 
 export const workerSource = `

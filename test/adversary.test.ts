@@ -255,10 +255,28 @@ describe('tensors without elements', () => {
   it('are refused by scalers with a message', () => {
     expect(() => new data.MinMaxScaler().fit(zeros([0, 2]))).toThrow('MinMaxScaler');
   });
+  it('are refused as a baseline with a message that fits', () => {
+    expect(() => data.computeBaseline(zeros([0, 3]))).not.toThrow('pass what data.computeBaseline returned');
+  });
   it('are not blamed on dropLast, which was not set', () => {
     const load = () => [...new data.DataLoader(new data.TensorDataset(zeros([0, 2])), { batchSize: 2 })];
     expect(load).not.toThrow('dropLast');
   });
+});
+
+// SGD.update: a step that the device refused leaves a velocity of 0, which counts as one where dampening is set later.
+onGpu('a refused first step is none, as on the cpu', async () => {
+  const run = async (device: 'cpu' | 'gpu') => {
+    await useDevice(device);
+    const p = new nn.Parameter(ones([1]));
+    const optimizer = new optim.SGD([p], { lr: 0.5, momentum: 0.5 });
+    p.grad = ones([1]);
+    optimizer.step({ guard: tensor([Number.NaN]) });
+    optimizer.options.dampening = 0.5;
+    optimizer.step();
+    return p.item();
+  };
+  expect(await run('gpu')).toBe(await run('cpu'));
 });
 
 // TensorDataset.#host keeps the numbers of the first epoch and does not look at the storage's version.

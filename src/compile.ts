@@ -2,6 +2,7 @@ import type { Backend, Capture, Storage } from './backends/backend.js';
 import { currentBackend } from './backends/registry.js';
 import { describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
+import { moveCount } from './lifetime.js';
 import { Tensor } from './methods.js';
 import { type Stepping, whileListening } from './optim/step-listeners.js';
 import { denseCopy } from './tensor.js';
@@ -24,6 +25,8 @@ interface Entry {
   capture: Capture | null;
   /** The optimizers that stepped, with their signatures; the capture is invalid after a signature has changed. */
   optimizers: ReadonlyMap<Stepping, string>;
+  /** How many tensors had got another storage before, by `to(device)`. */
+  moves: number;
   /** The shapes of the results, and whether the step returned an array. */
   shapes: readonly (readonly number[])[];
   many: boolean;
@@ -66,7 +69,14 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     const entries = known.get(backend) ?? new Map<string, Entry>();
     known.set(backend, entries);
     const key = inputs.map((x) => show(x.shape)).join();
-    const entry = entries.get(key) ?? { calls: 0, capture: null, optimizers: new Map(), shapes: [], many: false };
+    const entry = entries.get(key) ?? {
+      calls: 0,
+      capture: null,
+      optimizers: new Map(),
+      moves: 0,
+      shapes: [],
+      many: false,
+    };
     // The map is in the order of use: the least recently used entry is the first, and is evicted.
     entries.delete(key);
     entries.set(key, entry);
@@ -103,6 +113,7 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     recordings++;
     entry.capture = capture;
     entry.optimizers = optimizers;
+    entry.moves = moveCount();
     return asTensors(entry, capture.results);
   };
 
@@ -111,8 +122,9 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     if (backend.capture === undefined) return asIs(inputs);
     const entry = entryOf(backend, inputs);
     if (entry.calls++ === 0) return asIs(inputs);
-    const { capture, optimizers } = entry;
-    const outdated = [...optimizers].some(([optimizer, signature]) => optimizer.signature() !== signature);
+    const { capture, optimizers, moves } = entry;
+    const outdated =
+      moves !== moveCount() || [...optimizers].some(([optimizer, signature]) => optimizer.signature() !== signature);
     if (capture === null || outdated) return record(backend, entry, inputs);
     replays++;
     return asTensors(entry, capture.replay(inputs.map(storageOf)));

@@ -44,7 +44,7 @@ export class Layout {
 
   /** Whether several elements are one number of the storage. */
   get overlaps(): boolean {
-    return this.shape.some((d, i) => d > 1 && this.strides[i] === 0);
+    return sizeOf(this.shape) > 0 && this.shape.some((d, i) => d > 1 && this.strides[i] === 0);
   }
 
   /** The strides under which the same numbers have another shape, or null if they must be copied for it. */

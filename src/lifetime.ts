@@ -96,3 +96,15 @@ export function freeTemporaries(count: number): void {
     storage.backend.free(storage);
   }
 }
+
+let moves = 0;
+
+/** Counts a tensor that got another storage: what was captured with the former one is out of date. */
+export function noteMove(): void {
+  moves++;
+}
+
+/** How many tensors have got another storage so far. */
+export function moveCount(): number {
+  return moves;
+}

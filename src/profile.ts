@@ -143,7 +143,17 @@ const sized = (op: string, flops: number, ...storages: (Storage | null)[]): Cost
 const SOFTMAX_FLOPS = 5;
 type Method = Exclude<
   keyof Backend,
-  'device' | 'type' | 'info' | 'lost' | 'capture' | 'hostCopy' | 'fetchAll' | 'free' | 'memory' | 'threads'
+  | 'device'
+  | 'type'
+  | 'info'
+  | 'lost'
+  | 'capture'
+  | 'uncaptured'
+  | 'hostCopy'
+  | 'fetchAll'
+  | 'free'
+  | 'memory'
+  | 'threads'
 >;
 const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: Storage) => Cost } = {
   upload: (_, out) => sized('upload', 0, out),

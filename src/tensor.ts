@@ -75,6 +75,7 @@ export class Tensor {
     if (value !== null) {
       checkGradient(this, value);
       lifetime.markEscaped(value.storage);
+      lifetime.retain(value.storage);
     }
     this.replaceGradient(value);
   }
@@ -172,6 +173,7 @@ export class Tensor {
     storage.tensors++;
     this.held = storage;
     this.layout = Layout.rowMajor(this.dims);
+    lifetime.noteMove();
   }
 
   /**

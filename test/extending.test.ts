@@ -71,8 +71,8 @@ class SignMomentum extends Optimizer<SignOptions> {
     { lr, momentum }: Required<SignOptions>,
     guard: Tensor | null,
   ): void {
-    if (!state.has('average')) state.set('average', zerosLike(p));
-    update(row, [p, g, state.get('average')!], [lr, momentum], guard);
+    const average = this.initState(p, state, 'average', () => zerosLike(p));
+    update(row, [p, g, average], [lr, momentum], guard);
   }
 }
 

@@ -69,13 +69,13 @@ function sweep(root: Tensor, seed: Tensor, retainGraph: boolean, createGraph: bo
       release(g.storage);
       if (!createGraph) collect();
     }
+    // Nothing is written to the leaves before the whole pass has succeeded.
+    settle(leaves, createGraph);
   } catch (error) {
     for (const node of order) node.pending = null;
     for (const leaf of leaves) leaf.pending = null;
     throw error;
   }
-  // Nothing is written to the leaves before the whole pass has succeeded.
-  for (const leaf of leaves) settle(leaf, createGraph);
   if (!retainGraph) for (const node of order) node.release();
 }
 
@@ -90,24 +90,28 @@ function send(edge: Node | Tensor, g: Tensor, leaves: Tensor[], createGraph: boo
   if (before !== null) release(before.storage);
 }
 
-/** Adds the pending gradient of a leaf to its gradient. */
-function settle(leaf: Tensor, createGraph: boolean): void {
+/** The gradient of a leaf with the pending one added; it has a storage of its own, in row-major order. */
+function settled(leaf: Tensor, createGraph: boolean): Tensor {
   const g = leaf.pending!;
-  leaf.pending = null;
-  if (leaf.gradient !== null) {
-    const sum = leaf.gradient.add(g);
-    if (createGraph) markEscaped(sum.storage);
-    retain(sum.storage);
-    release(g.storage);
-    leaf.replaceGradient(sum);
-  } else if (createGraph || (g.layout.dense && g.storage.references === 1)) {
-    leaf.replaceGradient(g);
-  } else {
-    // A gradient may be changed in place, so it must not share storage; optimizers read it in row-major order.
-    const own = denseCopy(g);
-    retain(own.storage);
-    release(g.storage);
-    leaf.replaceGradient(own);
+  if (leaf.gradient === null && !createGraph && g.layout.dense && g.storage.references === 1) return g;
+  if (leaf.gradient === null && !createGraph) return denseCopy(g);
+  const gradient = leaf.gradient === null ? g.clone() : leaf.gradient.add(g);
+  if (createGraph) markEscaped(gradient.storage);
+  return gradient;
+}
+
+/** Puts the gradients into the leaves: into all of them or, after an error, into none. */
+function settle(leaves: readonly Tensor[], createGraph: boolean): void {
+  const gradients = leaves.map((leaf) => {
+    const gradient = settled(leaf, createGraph);
+    retain(gradient.storage);
+    return gradient;
+  });
+  for (let i = 0; i < leaves.length; i++) {
+    const leaf = leaves[i];
+    release(leaf.pending!.storage);
+    leaf.pending = null;
+    leaf.replaceGradient(gradients[i]);
   }
 }
 

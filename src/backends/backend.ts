@@ -167,6 +167,8 @@ export interface Backend {
    * @throws TapegradError for what cannot be captured: reads, numbers from the host, new storages that outlive the call without being results
    */
   capture?(inputs: readonly Storage[], fn: (inputs: readonly Storage[]) => readonly Storage[]): Capture;
+  /** Runs a function whose storages outlive a running capture. Absent where there is no capture. */
+  uncaptured?<T>(fn: () => T): T;
   /** Why the device was lost; null or absent if it was not. */
   readonly lost?: string | null;
   /** How many threads may take part in one operation; absent where the host does not determine it. */

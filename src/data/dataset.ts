@@ -22,7 +22,8 @@ export class TensorDataset<T extends readonly Tensor[] = Tensor[]> {
   readonly tensors: Readonly<T>;
   /** The number of samples, n. */
   readonly length: number;
-  #host: (Float32Array | null)[] | null = null;
+  /** What the host knows of each tensor's values, as of a version of its storage. */
+  readonly #host: { values: Float32Array | null; version: number }[] = [];
 
   /**
    * @param tensors one or more tensors with shapes [n, ..] and the same n
@@ -35,9 +36,12 @@ export class TensorDataset<T extends readonly Tensor[] = Tensor[]> {
 
   /** Samples `from` to `to` of an order. @internal */
   take(order: Int32Array, from: number, to: number): BatchOf<T> {
-    // Read once and reused by all batches of all epochs.
-    this.#host ??= this.tensors.map(knownValues);
-    const host = this.#host;
-    return this.tensors.map((t, i) => takeRows('TensorDataset', t, host[i], order, from, to)) as BatchOf<T>;
+    const rows = this.tensors.map((t, i) => {
+      // Read once and reused by all batches of all epochs, unless the tensor is changed in place.
+      const { version } = t.storage;
+      if (this.#host[i]?.version !== version) this.#host[i] = { values: knownValues(t), version };
+      return takeRows('TensorDataset', t, this.#host[i].values, order, from, to);
+    });
+    return rows as BatchOf<T>;
   }
 }

@@ -69,7 +69,9 @@ export class DataLoader<T extends readonly Tensor[] = Tensor[]> {
     if (this.length === 0)
       fail(
         'DataLoader',
-        `${dataset.length} samples do not fill a batch of ${this.batchSize}, and dropLast is set`,
+        dataset.length === 0
+          ? 'the dataset has no samples'
+          : `${dataset.length} samples do not fill a batch of ${this.batchSize}, and dropLast is set`,
         'use a smaller batchSize',
       );
   }

@@ -1,5 +1,5 @@
 import { tensor } from '../create.js';
-import { fail } from '../errors.js';
+import { fail, show } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { checkFitted, notCloneable } from './fitted.js';
 import { checkFeatures, featureValues, refuseValues } from './rows.js';
@@ -227,6 +227,7 @@ export class MinMaxScaler extends Scaler<MinMaxScalerJSON> {
 
   override fit(x: Tensor): this {
     const { column, columns } = columnsOf('MinMaxScaler.fit', x);
+    if (x.size === 0) fail('MinMaxScaler.fit', `the tensor has shape ${show(x.shape)}`, 'pass at least one sample');
     const all = Array.from({ length: columns }, (_, j) => column(j));
     const fold = (f: (a: number, b: number) => number) => all.map((c) => c.reduce((a, b) => f(a, b)));
     return this.setFitted({ min: fold(Math.min), max: fold(Math.max) });

@@ -246,8 +246,7 @@ function read(name: string, { storage, offset, shape, strides }: StoredTensor, b
   if (bytes === undefined) bad(`'${name}' is stored in data/${key}, which is missing`);
   if (size * width !== bytes.length)
     bad(`data/${key} has ${bytes.length} bytes, ${size} numbers of ${dtype} take ${size * width}`);
-  if (sizeOf(shape) === 0)
-    bad(`'${name}' has the shape ${describe([...shape])} without elements, which is not supported`);
+  if (sizeOf(shape) === 0) return tensor(new Float32Array(0), { shape });
   const last = shape.reduce((at, n, d) => at + (n - 1) * strides[d], offset);
   if (last >= size) bad(`'${name}' reaches to number ${last} of a storage of ${size}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

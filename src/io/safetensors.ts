@@ -193,7 +193,6 @@ function checkEntry(name: string, value: unknown): Entry {
   const size = sizeOf(shape) * decoders[dtype].bytes;
   if (end - begin !== size)
     bad(`'${name}' is ${dtype} ${describe(shape)}, which takes ${size} bytes, but its offsets span ${end - begin}`);
-  if (size === 0) bad(`'${name}' has the shape ${describe(shape)} without elements, which is not supported`);
   return { dtype, shape, begin, end };
 }
 

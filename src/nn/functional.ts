@@ -239,7 +239,7 @@ export function checkLabels(op: string, labels: Tensor, classes: number): void {
 }
 
 function checkProbabilities(op: string, name: string, x: Tensor, remedy: string): void {
-  if (x.backend.readSync === undefined) return;
+  if (x.backend.readSync === undefined || x.size === 0) return;
   // Minimum and maximum suffice: NaN propagates through both.
   const [low, high] = noGrad(() => [x.min().itemSync(), x.max().itemSync()]);
   if (!(low >= 0 && high <= 1))

@@ -1,4 +1,4 @@
-import { fail } from '../errors.js';
+import { fail, show } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { writeTensor, writeValues } from '../ops/inplace.js';
 import type { StateDict } from './module.js';
@@ -30,6 +30,10 @@ function differ(a: Tensor, b: Tensor): boolean {
 
 /** A function that copies the values of `source` into `p`. Reads happen now, so that the function cannot fail. */
 export function overwriting(p: Tensor, source: Tensor): () => void {
+  if (p.layout.overlaps) {
+    const problem = `several elements of a parameter of shape ${show(p.dims)} share one number in memory`;
+    fail('loadStateDict', problem, 'make it of tensor.contiguous()', { shapes: [p.dims] });
+  }
   if (p.backend === source.backend) return () => writeTensor(p, source);
   const numbers = source.hostValues('loadStateDict');
   return () => writeValues(p, numbers);

@@ -128,7 +128,10 @@ function compose(
   guard: Tensor | null,
 ): void {
   unrecorded(() => {
-    const values = row.equals(operands, numbers);
+    // All new values are there before the first is written, also where operands share numbers.
+    const values = row
+      .equals(operands, numbers)
+      .map((x) => (x !== null && operands.some((y) => y?.storage === x.storage) ? denseCopy(x) : x));
     row.changes.forEach((at, i) => {
       const [target, value] = [operands[at], values[i]];
       if (target != null && value != null) writeTensor(target, guarded(target, value, guard));

@@ -11,6 +11,7 @@ import { Tensor } from '../tensor.js';
 export function writeTensor(target: Tensor, source: Tensor): void {
   const { storage, layout } = target;
   if (target.size === 0) return;
+  checkDistinct(target);
   // A source that shares the storage must be copied: it would change while it is read.
   const direct = source.layout.dense && source.storage !== storage;
   const from = direct ? source.storage : rowMajorCopy(source.storage, source.layout);
@@ -30,15 +31,22 @@ export function writeValues(target: Tensor, values: ArrayLike<number>): void {
   backend.free(source.storage);
 }
 
+/** Refuses a target whose elements share numbers, such as one that expand made: the last of the values would win. */
+function checkDistinct({ layout, dims }: Tensor): void {
+  if (!layout.overlaps) return;
+  fail(
+    'copyFrom',
+    `several elements of the target of shape ${show(dims)} share one number in memory`,
+    'copy it first: x.contiguous()',
+    { shapes: [dims] },
+  );
+}
+
 /** Overwrites the elements of a tensor in place; see Tensor.copyFrom. */
 export function copyFrom(target: Tensor, source: Tensor): void {
   const op = 'copyFrom';
   if (!(source instanceof Tensor)) fail(op, `the source is ${describe(source)}`, 'pass a tensor');
   const shapes = { shapes: [target.dims, source.dims] };
-  if (target.layout.overlaps) {
-    const remedy = 'copy it first: x.contiguous()';
-    fail(op, `several elements of the target of shape ${show(target.dims)} share one number in memory`, remedy, shapes);
-  }
   if (isGradEnabled() && (target.requiresGrad || source.requiresGrad)) {
     const which = target.requiresGrad ? 'target' : 'source';
     const remedy =

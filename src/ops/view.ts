@@ -1,6 +1,7 @@
 import type { ReduceKernel } from '../backends/backend.js';
 import { checkInteger, describe, fail, show } from '../errors.js';
 import { Layout, rowMajorCopy } from '../layout.js';
+import { temporary } from '../lifetime.js';
 import {
   broadcastStrides,
   checkShape,
@@ -198,13 +199,18 @@ export const unbroadcast: NamedGeneral<readonly number[]> = /* @__PURE__ */ gene
     }
     // Adjacent dimensions that are all repeated, or all not repeated, are merged.
     const loops = collapse(x.dims, broadcastStrides(shape, x.dims), stridesOf(x.dims));
-    let storage = dense(x);
     let { sizes } = loops;
-    for (let i = sizes.length - 1; i >= 0; i--) {
-      if (loops.a[i] !== 0) continue;
-      storage = x.backend.reduce(sumKernel, storage, sizeOf(sizes.slice(0, i)), sizes[i], sizeOf(sizes.slice(i + 1)));
+    const repeated = sizes.flatMap((_, i) => (loops.a[i] === 0 ? [i] : [])).reverse();
+    // Only dimensions of one element go away.
+    if (repeated.length === 0)
+      return new Tensor(layout, x.layout.dense ? x.storage : rowMajorCopy(x.storage, x.layout));
+    let storage = dense(x);
+    repeated.forEach((i, n) => {
+      const [outer, inner] = [sizeOf(sizes.slice(0, i)), sizeOf(sizes.slice(i + 1))];
+      storage = x.backend.reduce(sumKernel, storage, outer, sizes[i], inner);
+      if (n < repeated.length - 1) temporary(storage);
       sizes = reducedShape(sizes, [i], true);
-    }
+    });
     return new Tensor(layout, storage);
   },
   saves: 'nothing',

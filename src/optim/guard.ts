@@ -4,6 +4,7 @@ import { freeTemporaries, temporaryCount } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 import { dense } from '../ops/operand.js';
 import { SCALAR } from '../shape.js';
+import { denseCopy } from '../tensor.js';
 
 /**
  * A scalar that is 0 if every element of every tensor is finite, else NaN. It is computed on the device of the tensors, and
@@ -45,6 +46,6 @@ export function verdictOf(op: string, guard: Tensor): 'go' | 'stop' | Tensor {
     fail(op, `the guard is ${what}`, 'pass a scalar tensor, such as finiteGuard(values)');
   }
   const { backend } = guard;
-  if (backend.readSync === undefined) return guard;
+  if (backend.readSync === undefined) return guard.layout.dense ? guard : denseCopy(guard);
   return guard.peek()![0] === 0 ? 'go' : 'stop';
 }

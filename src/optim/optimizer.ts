@@ -207,6 +207,23 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
     guard: Tensor | null,
   ): void;
 
+  /**
+   * The state tensor of a name, made on first use. It outlives a step that `compile` captures.
+   * @param parameter whose state it is
+   * @param state of the parameter, as `update` was given it
+   * @param name one of those that the constructor was given
+   * @param make makes the tensor before the first step, such as `() => zerosLike(p)`
+   * @returns the tensor
+   */
+  protected initState(parameter: Tensor, state: ParameterState, name: string, make: () => Tensor): Tensor {
+    const known = state.get(name);
+    if (known !== undefined) return known;
+    const { backend } = parameter;
+    const made = backend.uncaptured === undefined ? make() : backend.uncaptured(make);
+    state.set(name, made);
+    return made;
+  }
+
   /** The state of a parameter, on the device of the parameter. */
   #stateOf(p: Tensor): ParameterState {
     let state = this.state.get(p);
@@ -220,8 +237,8 @@ export abstract class Optimizer<O extends { lr: number }> implements AnyOptimize
 
   /** @internal */
   signature(): string {
-    const count = [...this.state.values()].reduce((sum, tensors) => sum + tensors.size, 0);
-    return JSON.stringify([count, this.paramGroups.map(({ params, ...numbers }) => [params.length, numbers])]);
+    const storages = this.all.map((p) => [...(this.state.get(p)?.values() ?? [])].map((t) => t.storage.id));
+    return JSON.stringify([storages, this.paramGroups.map(({ params, ...numbers }) => [params.length, numbers])]);
   }
 
   /** Requires gradients of the shape and device of their parameters, and a guard on a device where it can be read. */

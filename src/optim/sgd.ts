@@ -106,14 +106,14 @@ export class SGD extends Optimizer<SGDOptions> {
     const operands: (Tensor | null)[] = [p, g, null];
     let first = false;
     if (momentum !== 0) {
+      const { shape, device } = p;
       first = !state.has('velocity');
-      if (first) {
-        state.set('velocity', zeros(p.shape, { device: p.device }));
-        // Without dampening a velocity of 0 leads to the same first step as none. With it the
-        // device must record whether there was a step, because only the device knows what the guard decided.
-        if (guard !== null && dampening !== 0) state.set('started', zeros([], { device: p.device }));
+      operands[2] = this.initState(p, state, 'velocity', () => zeros(shape, { device }));
+      // Without dampening a velocity of 0 leads to the same first step as none. With it the device must know whether a step that
+      // its guard may have refused was the first.
+      if (first && guard !== null && dampening !== 0) {
+        this.initState(p, state, 'started', () => zeros([], { device }));
       }
-      operands[2] = state.get('velocity')!;
       const started = state.get('started');
       if (started !== undefined && p.backend.readSync !== undefined) {
         first = started.itemSync() === 0;

@@ -327,8 +327,10 @@ export class CpuBackend implements Backend {
 
   put(target: Storage, source: Storage, shape: readonly number[], strides: readonly number[], offset: number): void {
     this.#heap.begin(target as Block, source as Block);
-    const to = (this.#heap.change(target as Block) >>> 2) + offset;
+    // The source first: bringing it back may evict results that are recomputed from the target's present values.
     const from = this.#at(source) >>> 2;
+    const to = (this.#heap.change(target as Block) >>> 2) + offset;
+    target.version++;
     const { floats } = this.#heap;
     const { sizes, a: steps } = collapse(shape, strides, strides);
     const inner = sizes[sizes.length - 1];
@@ -341,7 +343,6 @@ export class CpuBackend implements Backend {
     } else {
       put(floats.subarray(from, from + source.size), floats, sizes, steps, to);
     }
-    target.version++;
   }
 
   gather(x: Storage, index: Storage, rows: number, cols: number): Storage {

@@ -194,12 +194,10 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     numbers: readonly number[],
     guard: Storage | null,
   ): Storage | null {
-    const { name, changes } = kernel;
-    const run = fused[name];
+    const run = fused[kernel.name];
     if (run === undefined) return null;
-    for (const i of changes) if (operands[i] != null) this.adopt(operands[i]);
     const cell = run(this, { operands, size, bounds, numbers, guard });
-    return cell === null ? operands[changes[0]] : this.make(size, cell);
+    return cell === null ? operands[kernel.changes[0]] : this.make(size, cell);
   }
 }
 

@@ -89,12 +89,12 @@ export abstract class GpuMemory implements CaptureBackend {
   cellOf(storage: Storage): Cell {
     const x = storage as GpuStorage;
     if (x.freed) fail('storage', 'this storage has been freed', 'do not use a tensor after dispose()');
-    x.cell ??= this.#uncaptured(() => this.launch(identity, x.size, [x.known as Float32Array]));
+    x.cell ??= this.uncaptured(() => this.launch(identity, x.size, [x.known as Float32Array]));
     return x.cell;
   }
 
   copyCell(cell: Cell, size: number): Cell {
-    return this.#uncaptured(() => this.launch(copy(1), size, [cell, 1, 0]));
+    return this.uncaptured(() => this.launch(copy(1), size, [cell, 1, 0]));
   }
 
   make(size: number, cell: Cell): GpuStorage {
@@ -109,13 +109,8 @@ export abstract class GpuMemory implements CaptureBackend {
     else this.#session.replace(storage as GpuStorage, cell);
   }
 
-  /** Lets a storage of zeros that a captured function made for good outlive the capture, as one from outside. */
-  protected adopt(storage: Storage): void {
-    if (this.#session?.made.delete(storage as GpuStorage) !== true) return;
-    (storage as GpuStorage).replace(this.#uncaptured(() => this.launch(fill, storage.size, [0])));
-  }
-
-  #uncaptured<T>(fn: () => T): T {
+  /** Runs a function whose storages outlive a running capture, such as an optimizer's state. */
+  uncaptured<T>(fn: () => T): T {
     const session = this.#session;
     this.#session = null;
     try {
@@ -131,8 +126,7 @@ export abstract class GpuMemory implements CaptureBackend {
     fn: (inputs: readonly Storage[]) => readonly Storage[],
   ): Capture {
     const own = inputs.map((x) => this.make(x.size, this.copyCell(this.cellOf(x), x.size)));
-    const session = new CaptureSession(runtime, this);
-    for (const x of own) session.made.add(x);
+    const session = new CaptureSession(runtime, this, own);
     this.#session = session;
     let results: readonly GpuStorage[];
     try {
@@ -143,7 +137,7 @@ export abstract class GpuMemory implements CaptureBackend {
     } finally {
       this.#session = null;
     }
-    return session.end(own, results);
+    return session.end(results);
   }
 
   upload(values: ArrayLike<number>): Storage {
@@ -172,6 +166,7 @@ export abstract class GpuMemory implements CaptureBackend {
   }
 
   async read(x: Storage): Promise<Float32Array> {
+    if (x.size === 0) return new Float32Array(0);
     this.#session?.addRead();
     const storage = x as GpuStorage;
     const { version } = storage;

@@ -36,10 +36,14 @@ export class CaptureSession {
 
   #reads = false;
 
+  /** @param inputs the function's own copies of its inputs */
   constructor(
     readonly runtime: RuntimeCapture,
     private readonly backend: CaptureBackend,
-  ) {}
+    private readonly inputs: readonly GpuStorage[],
+  ) {
+    for (const x of inputs) this.made.add(x);
+  }
 
   /** The numbers of a storage as the function sees them. */
   cellOf(x: GpuStorage): Cell | null {
@@ -61,6 +65,11 @@ export class CaptureSession {
   }
 
   replace(x: GpuStorage, cell: Cell): void {
+    if (this.inputs.includes(x)) refuse('changes an input in place', 'clone() it first');
+    if (this.made.has(x)) {
+      x.replace(cell);
+      return;
+    }
     x.version++;
     this.changed.get(x)?.release();
     this.changed.set(x, cell);
@@ -76,8 +85,8 @@ export class CaptureSession {
     x.free();
   }
 
-  /** Ends the session; `inputs` and `results` are the storages that the function got and gave. */
-  end(inputs: readonly GpuStorage[], results: readonly GpuStorage[]): Capture {
+  /** Ends the session; `results` are the storages that the function returned. */
+  end(results: readonly GpuStorage[]): Capture {
     try {
       if (this.#reads) refuse('reads a tensor', 'read what it returns, outside of it');
       // Gradients are counted; what people have seen has a great many holders beside.
@@ -88,7 +97,7 @@ export class CaptureSession {
       this.abandon();
       throw error;
     }
-    return new GpuCapture(this, this.backend, inputs, results);
+    return new GpuCapture(this, this.backend, this.inputs, results);
   }
 
   /** Gives everything back; storages from outside keep the numbers that they had. */

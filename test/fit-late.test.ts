@@ -87,7 +87,9 @@ describe('fit on a device that is read later', () => {
   it('names the parameter of a bad gradient after good ones', async () => {
     const { model, options } = setting(device);
     const last = model.modules[2] as nn.Linear;
-    const loss: FitOptions['loss'] = { forward: (p, y) => p.sub(y).pow(2).mean().add(last.bias!.sub(last.bias!).sqrt().sum()) };
+    const loss: FitOptions['loss'] = {
+      forward: (p, y) => p.sub(y).pow(2).mean().add(last.bias!.sub(last.bias!).sqrt().sum()),
+    };
     const error = await errorOf(() => fit(model, { ...options, loss }));
     expect(error.message).toContain("the gradient of '2.bias' is not finite in batch 0 of epoch 1");
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { backendOf, withBackend } from '../src/backends/registry.js';
 import { nn, ones, type Tensor, tensor, zeros } from '../src/index.js';
-import { errorOf } from './helpers.js';
+import { errorOf, startLateDevice } from './helpers.js';
 
 // Clipping by exact values, and the shapes that errors of losses, init and parameters carry.
 
@@ -64,6 +65,7 @@ describe('errors', () => {
     expect(await shapesOf(() => crossEntropy(zeros([2, 3]), tensor([0, 3])))).toEqual([[2]]);
     expect(await shapesOf(() => mseLoss(zeros([2]), zeros([3])))).toEqual([[2], [3]]);
     expect((await errorOf(() => crossEntropy(zeros([1, 2]), [0] as never))).message).toContain('operand 1 is [0]');
+    expect((await errorOf(() => mseLoss(zeros([1]), [0] as never))).message).toContain('operand 1 is [0]');
     expect((await errorOf(() => bceWithLogitsLoss(zeros([3]), tensor([0, 2, -1])))).message).toContain(
       'the target has values from -1 to 2',
     );
@@ -82,6 +84,16 @@ describe('errors', () => {
 });
 
 describe('small things', () => {
+  it('init computes on the CPU, whatever the current device is', () => {
+    startLateDevice();
+    const { uniform, normal, constant } = nn.init;
+    for (const fill of [uniform, normal, (t: Tensor) => constant(t, 2)]) {
+      const target = zeros([3]);
+      withBackend('gpu', backendOf('gpu'), () => fill(target));
+      expect(target.device).toBe('cpu');
+      expect(target.toArraySync()).not.toEqual([0, 0, 0]);
+    }
+  });
   it('init.uniform takes two equal bounds', () => {
     expect(nn.init.uniform(zeros([2]), 3, 3).toArraySync()).toEqual([3, 3]);
   });

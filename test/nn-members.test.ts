@@ -52,7 +52,7 @@ describe('the members of a module', () => {
   it('are refused in a Map in a Set, and behind many numbers', async () => {
     const inSet = new Set<unknown>([new Map([['a', layer()]])]);
     expect(await message(() => new Holder({ all: inSet }).parameters())).toContain("'all' contains a Linear in a Set");
-    const many = new Set<unknown>([...Array.from({ length: 1500 }, (_, i) => i), layer()]);
+    const many = new Set<unknown>([...Array.from({ length: 1500 }, (_, i) => i), new Other({ fc: layer() })]);
     expect(await message(() => new Holder({ many }).parameters())).toContain("'many' contains a Linear in a Set");
   });
   it('are named with the path of the Map that hides them', async () => {

@@ -11,7 +11,7 @@ const config = mergeConfig(
       exclude: [
         ...configDefaults.exclude,
         'test/{browser,gpu,serve}/**',
-        'test/{kernels,threads,memory,heap,ops,autograd,tensor,io,onnx,pth,package,tarball,structure,examples}.test.ts',
+        'test/{kernels,threads,memory,heap,ops,autograd,tensor,io,onnx,pth,package,tarball,bundlers,csp,structure,examples,readme,readme-autograd,activation-checkpoint,summation,copies}.test.ts',
       ],
       testTimeout: 20_000,
     },

@@ -179,6 +179,8 @@ describe('checkpoints', () => {
 describe('steps', () => {
   const trained = async (change: Partial<FitOptions>, batchSize: number) => {
     const { model, options, loader } = setting();
+    // At the full rate the steps for a sum diverge, and enlarge differences of rounding.
+    if ((change.loss?.reduction ?? 'mean') === 'sum') options.optimizer.paramGroups[0].lr /= 24;
     await fit(model, { ...options, train: loader(batchSize), ...change });
     return weights(model);
   };

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { Backend } from '../src/backends/backend.js';
+import { ReferenceBackend } from '../src/backends/reference.js';
 import { backendOf, replaceBackend, startCpu } from '../src/backends/registry.js';
 import { TapegradError } from '../src/index.js';
 import { difference } from './close.js';
@@ -30,6 +31,16 @@ export async function withCpu<T>(backend: Backend, body: () => T | Promise<T>): 
   } finally {
     replaceBackend('cpu', own);
   }
+}
+
+/**
+ * Puts a device without `readSync` in the place of the GPU: its values arrive later, as those of a real GPU do, and its kernels
+ * are those of the reference.
+ */
+export function startLateDevice(): void {
+  const backend: Backend = new ReferenceBackend('gpu', 'a test needs values that arrive later');
+  const read = backend.readSync!.bind(backend);
+  replaceBackend('gpu', Object.assign(backend, { readSync: undefined, read: async (x: never) => read(x) }));
 }
 
 /** Requires numbers to be close; see `difference`. */

@@ -92,7 +92,6 @@ export function collect(root: Module, access: ModuleAccess): Members {
     else if (isForeign(value))
       fail('Module', `'${path}' is ${describe(value)}`, 'run npm ls tapegrad, and keep one copy');
     else if (Array.isArray(value)) within(value, () => visitArray(name, value, place));
-    else if (ArrayBuffer.isView(value)) return;
     else if (value instanceof Map) within(value, () => visitMap(name, value, place));
     else if (isPlain(value)) within(value, () => visitObject(name, value, place));
     else hideInside(path, value, value instanceof Set ? 'a Set' : `a field of ${describe(value)}`);

@@ -105,13 +105,10 @@ export function summary(model: Module, input: Tensor | readonly Tensor[] | reado
     for (const handle of handles) handle.remove();
     for (const [i, [, m]] of modules.entries()) m.training = modes[i];
   }
-  const counted = new Set<Tensor>();
   const paths = modules.map(([path]) => path).sort((a, b) => b.length - a.length);
   const own = new Map<string, number>();
   for (const [name, p] of model.namedParameters()) {
-    if (counted.has(p)) continue;
-    counted.add(p);
-    const owner = paths.find((path) => path === '' || name.startsWith(`${path}.`)) ?? '';
+    const owner = paths.find((path) => name.startsWith(`${path}.`)) ?? '';
     own.set(owner, (own.get(owner) ?? 0) + p.size);
   }
   const rows = modules.map(([path, m]) => ({
@@ -120,8 +117,9 @@ export function summary(model: Module, input: Tensor | readonly Tensor[] | reado
     outputShape: shapes.get(m) ?? null,
     parameters: own.get(path) ?? 0,
   }));
-  const count = (all: Iterable<Tensor>) => [...all].reduce((sum, p) => sum + p.size, 0);
-  return new Summary(rows, count(counted), count([...counted].filter((p) => p.requiresGrad)));
+  const all = model.parameters();
+  const count = (tensors: Tensor[]) => tensors.reduce((sum, p) => sum + p.size, 0);
+  return new Summary(rows, count(all), count(all.filter((p) => p.requiresGrad)));
 }
 
 function asInputs(input: unknown, model: Module): Tensor[] {

@@ -11,7 +11,9 @@ const CODE = 10;
 
 const SINGLE = 83;
 /** The printable ASCII characters without those that need an escape in some string, and those that mean something here. */
-const LETTERS = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter((c) => !'"$\'\\`<FM|'.includes(c));
+const LETTERS = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter(
+  (c) => !'"$\'\\`<FM|'.includes(c),
+);
 
 /** Two letters for a byte that has none of its own. */
 const pair = (n) => LETTERS[SINGLE + Math.floor(n / SINGLE)] + LETTERS[n % SINGLE];

@@ -88,6 +88,7 @@ export function computeBaseline(inputs: Tensor, outputs?: Tensor, options: Basel
   checkOptions(op, options, ['names', 'points']);
   if (options.points !== undefined) checkInteger(op, 'points', options.points, 2);
   checkFeatures(op, inputs);
+  if (inputs.shape[0] === 0) fail(op, 'there are no samples', 'pass at least one row of training data');
   const features = inputs.shape[1];
   const names = options.names ?? Array.from({ length: features }, (_, j) => `feature_${j}`);
   if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))

@@ -110,7 +110,7 @@ export class SGD extends Optimizer<SGDOptions> {
       first = !state.has('velocity');
       operands[2] = this.initState(p, state, 'velocity', () => zeros(shape, { device }));
       // Without dampening a velocity of 0 leads to the same first step as none. With it the device must know whether a step that
-      // its guard may have refused was the first.
+      // its guard may have refused was the first. Dampening that is assigned after a refused first step comes too late for that.
       if (first && guard !== null && dampening !== 0) {
         this.initState(p, state, 'started', () => zeros([], { device }));
       }

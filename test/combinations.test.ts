@@ -17,7 +17,7 @@ import {
 import { fromSafetensors, toSafetensors } from '../src/io/index.js';
 import { onGpu } from './gpu/device.js';
 
-// Programs that failed when they were written. Each names the defect, and where it is.
+// Programs that combine views, changes in place, compile, devices and tensors without elements.
 
 afterEach(() => useDevice('cpu'));
 
@@ -42,7 +42,7 @@ function training(wrap: typeof compile, w: Tensor, optimizer: optim.SGD, change:
 }
 
 describe('gradients', () => {
-  // unbroadcast (ops/view.ts): where no dimension is summed, the result is dense(x), a temporary that dispatch frees.
+  // No dimension is summed then, and what is returned is a temporary that dispatch would free.
   it('of an operand that got a leading dimension of 1 survives when it comes from a view', () => {
     const x = tensor([[1, 2, 3], [4, 5, 6]], { requiresGrad: true }); // biome-ignore format: one line
     const weights = tensor([[[1, 2], [3, 4], [5, 6]]]); // biome-ignore format: one line
@@ -54,7 +54,6 @@ describe('gradients', () => {
     expect(x.grad!.toArraySync()).toEqual([[1, 3, 5], [2, 4, 6]]); // biome-ignore format: one line
   });
 
-  // settle (autograd/backward.ts): with createGraph the gradient is taken as it is, shared with others and with the seed.
   it('with createGraph have numbers of their own', () => {
     const [a, b] = [tensor([1, 2], { requiresGrad: true }), tensor([1, 2], { requiresGrad: true })];
     const seed = ones([2]);
@@ -69,7 +68,6 @@ describe('gradients', () => {
     expect(a.grad!.toArraySync()).toEqual([5, 6]);
   });
 
-  // sweep (autograd/backward.ts): settle runs outside of the try, so what it did not reach keeps `pending` and is never sent.
   it('reach every leaf again after a backward that failed at the end', () => {
     const [a, b] = [tensor([2], { requiresGrad: true }), tensor([3], { requiresGrad: true })];
     a.mul(b).backward();
@@ -83,7 +81,7 @@ describe('gradients', () => {
 });
 
 describe('changes in place', () => {
-  // CpuBackend.put: fetching the source comes after heap.change(target) and may evict a result that borrows from the target.
+  // Fetching the source may evict a result whose copy-on-write block is the target's.
   it('leave results alone that are evicted meanwhile', () => {
     const size = 2 ** 20;
     const wrong: number[] = [];
@@ -100,7 +98,6 @@ describe('changes in place', () => {
     expect(wrong).toEqual([]);
   });
 
-  // writeTensor (ops/inplace.ts): copyFrom refuses layouts that overlap, the other ways do not.
   it('refuse parameters whose elements share one number', () => {
     class Model extends nn.Module {
       w = new nn.Parameter(ones([1]).expand([2]));
@@ -117,7 +114,7 @@ describe('changes in place', () => {
     expect(() => x.copyFrom(zeros([3, 0]))).not.toThrow();
   });
 
-  // compose (ops/fused.ts) writes p before the velocity, which may be the gradient itself, which may share p's storage.
+  // The velocity may be the gradient itself, which may share the storage of the parameter that is written first.
   it('of an optimizer do not depend on the device where the gradient shares the parameter', () => {
     const run = (device: 'cpu' | 'reference') => {
       const p = new nn.Parameter(ones([1], { device }));
@@ -132,7 +129,6 @@ describe('changes in place', () => {
 });
 
 describe('compile', () => {
-  // Notes.cellOf (backends/gpu/recording.ts) forgets changes of storages that the step made; their replay reads freed ones.
   onGpu('goes together with select, whose gradient is put into zeros', async () => {
     const { compiled, asIs } = await both(async (wrap) => {
       const w = new nn.Parameter(ones([2, 3]));
@@ -172,7 +168,6 @@ describe('compile', () => {
     expect(compiled).toEqual(asIs);
   });
 
-  // Optimizer.signature does not tell that the state's tensors are others.
   onGpu('notices optimizer.loadStateDict', async () => {
     const { compiled, asIs } = await both(async (wrap) => {
       const w = new nn.Parameter(ones([1, 3]));
@@ -187,7 +182,7 @@ describe('compile', () => {
     });
     expect(compiled).toEqual(asIs);
   });
-  // The capture holds storages, which Module.to replaces.
+  // A replay holds storages, which Module.to replaces.
   onGpu('notices a model that was away and came back', async () => {
     const { compiled, asIs } = await both(async (wrap) => {
       const layer = new nn.Linear(3, 1);
@@ -204,7 +199,6 @@ describe('compile', () => {
     });
     expect(compiled).toEqual(asIs);
   });
-  // updateViews (ops/fused.ts) frees a copy that GpuMemory.adopt took for a new velocity: filled with 0, and made outer.
   onGpu('trains parameters that are views', async () => {
     const { compiled, asIs } = await both(async (wrap) => {
       const w = new nn.Parameter(ones([3, 2]).t());
@@ -214,7 +208,6 @@ describe('compile', () => {
     });
     expect(compiled).toEqual(asIs);
   });
-  // An assigned gradient has ESCAPED references and is released once too often for `references % ESCAPED`.
   onGpu('goes together with gradients that the step assigns', async () => {
     const { compiled, asIs } = await both(async (wrap) => {
       const w = new nn.Parameter(ones([1, 3]));
@@ -229,7 +222,6 @@ describe('compile', () => {
 });
 
 describe('the gpu', () => {
-  // update (ops/fused.ts) passes guard.storage without looking at the layout.
   onGpu('obeys a guard that is a view', async () => {
     await useDevice('gpu');
     const stepped = async (guard: Tensor) => {
@@ -260,7 +252,7 @@ describe('tensors without elements', () => {
     expect(() => new data.MinMaxScaler().fit(zeros([0, 2]))).toThrow('MinMaxScaler');
   });
   it('are refused as a baseline with a message that fits', () => {
-    expect(() => data.computeBaseline(zeros([0, 3]))).not.toThrow('pass what data.computeBaseline returned');
+    expect(() => data.computeBaseline(zeros([0, 3]))).toThrow('there are no samples');
   });
   it('are not blamed on dropLast, which was not set', () => {
     const load = () => [...new data.DataLoader(new data.TensorDataset(zeros([0, 2])), { batchSize: 2 })];
@@ -268,22 +260,6 @@ describe('tensors without elements', () => {
   });
 });
 
-// SGD.update: a step that the device refused leaves a velocity of 0, which counts as one where dampening is set later.
-onGpu('a refused first step is none, as on the cpu', async () => {
-  const run = async (device: 'cpu' | 'gpu') => {
-    await useDevice(device);
-    const p = new nn.Parameter(ones([1]));
-    const optimizer = new optim.SGD([p], { lr: 0.5, momentum: 0.5 });
-    p.grad = ones([1]);
-    optimizer.step({ guard: tensor([Number.NaN]) });
-    optimizer.options.dampening = 0.5;
-    optimizer.step();
-    return p.item();
-  };
-  expect(await run('gpu')).toBe(await run('cpu'));
-});
-
-// TensorDataset.#host keeps the numbers of the first epoch and does not look at the storage's version.
 it('a data set sees changes of its tensors, as it does where the device reads them', () => {
   const x = arange(0, 3);
   const loader = new data.DataLoader(new data.TensorDataset(x), { batchSize: 3 });
@@ -293,7 +269,7 @@ it('a data set sees changes of its tensors, as it does where the device reads th
   expect(epoch()).toEqual([5, 6, 7]);
 });
 
-// How the first defect shows in practice: attention with a batch of one.
+// Attention with a batch of one.
 it('position embeddings train in a batch of one', () => {
   const position = new nn.Parameter(randn([4, 6]));
   const y = randn([1, 4, 6]).add(position).transpose(1, 2);

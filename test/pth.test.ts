@@ -91,7 +91,6 @@ describe('a checkpoint that lies', () => {
     ['a storage of another size', file(tensorOf(5, 0, [2], [1])), 'data/0 has 16 bytes, 5 numbers of F32 take 20'],
     ['a huge repeated view', file(tensorOf(4, 0, [1e9], [0])), 'take 4000000000 bytes'],
     ['negative strides', file(tensorOf(4, 3, [2], [-1])), 'not described by a storage'],
-    ['no elements', file(tensorOf(4, 0, [0], [1])), 'without elements'],
     ['a missing storage', archive({ 'a/data.pkl': tensorOf(4, 0, [2], [1]) }), 'data/0, which is missing'],
     ['no pickle', archive({ 'a/data/0': new Uint8Array(4) }), 'not contain data.pkl'],
     ['compression', archive({ 'a/data.pkl': new Uint8Array(100_000) }, 9), 'compressed'],

@@ -36,8 +36,8 @@ export function fusedRow<A>(name: string, row: FusedRow<A>): NamedGeneral<A> {
       const operands = new Array<Storage>(inputs.length);
       let empty = false;
       for (let i = 0; i < inputs.length; i++) {
-        if (inputs[i].size === 0) empty = true;
         operands[i] = dense(inputs[i]);
+        if (operands[i].size === 0) empty = true;
       }
       const size = sizeOf(layout.shape);
       const storage = empty

@@ -9,18 +9,24 @@ import { Block, type Segment, type Snapshot } from './block.js';
 // blocks strongly and evicted ones not at all, so a block without other references is garbage-collected once it has been
 // evicted: explicit frees are optional, even in a loop that never yields. Segments are kept in address order; allocation
 // evicts them in turn (the clock algorithm). Eviction costs a copy, so blocks that the library itself knows to be unused are
-// freed at once: tcopy segments go to bins by size, from which the next allocation of that size takes the last one, which is
+// freed at once: their segments go to bins by size, from which the next allocation of that size takes the last one, which is
 // still in the processor's caches.
 //
 // A large result that takes no longer to compute than to copy is rematerialized: its numbers are dropped on eviction, since
 // most such results are unused by then, and recomputed when an operation needs them. The rematerialization has snapshots of
-// its operands: they keep tcopy numbers when they are evicted, and are copied when they are changed.
+// its operands: they keep their numbers when they are evicted, and are copied when they are changed.
 
 const PAGE = 65536;
 const ALIGN = 64;
 /** Space behind the last block, into which kernels may read when they load whole vectors. */
 const MARGIN = 64;
-const INITIAL_BYTES = 16 * 2 ** 20;
+/**
+ * The arena begins small: a loop over small tensors then evicts them soon, while they are still cheap to collect as young
+ * objects of JavaScript. It grows as soon as evicted blocks come back.
+ */
+const INITIAL_BYTES = 128 * 2 ** 10;
+/** Up to this size, the arena grows when a sixteenth of it was restored in one turn; beyond it, when half of it was. */
+const MODEST_BYTES = 16 * 2 ** 20;
 /** The arena grows by itself up to this size; beyond it only for an operation that does not fit otherwise. */
 const COMFORT_BYTES = 2 ** 30;
 const MAX_PAGES = 65536;
@@ -49,7 +55,9 @@ export class Heap {
   floats: Float32Array;
   readonly #bins = new Map<number, Segment[]>();
   #operation = 1;
-  #arenaBytes: number;
+  #arenaBytes = INITIAL_BYTES;
+  /** The address behind the arena. */
+  #end: number;
   #restoredThisTurn = 0;
   #blocks = 0;
   #blockBytes = 0;
@@ -65,8 +73,8 @@ export class Heap {
   ) {
     this.floats = new Float32Array(memory.buffer);
     const ptr = Math.ceil(from / ALIGN) * ALIGN;
-    this.#growTo(ptr + INITIAL_BYTES + MARGIN);
-    this.#arenaBytes = this.memory.buffer.byteLength - MARGIN - ptr;
+    this.#end = ptr + INITIAL_BYTES;
+    this.#growTo(this.#end + MARGIN);
     this.#first = { ptr, bytes: this.#arenaBytes, block: null, prev: null, next: null };
     this.#hand = this.#first;
   }
@@ -213,8 +221,9 @@ export class Heap {
   }
 
   #makeRoom(bytes: number): Segment {
-    if (this.#restoredThisTurn > this.#arenaBytes / 2 && this.#arenaBytes < COMFORT_BYTES) {
-      // More than half of the arena was restored in this turn: the working set does not fit.
+    const tolerated = this.#arenaBytes / (this.#arenaBytes < MODEST_BYTES ? 16 : 2);
+    if (this.#restoredThisTurn > tolerated && this.#arenaBytes < COMFORT_BYTES) {
+      // Too much of the arena was restored in this turn: the working set does not fit.
       this.#extend(Math.max(this.#arenaBytes, bytes), false);
     }
     return this.#sweep(bytes) ?? this.#sweepLarger(bytes);
@@ -315,22 +324,22 @@ export class Heap {
 
   /** Extends the arena by `wanted` bytes, or by at least `least`; if neither is possible, throws if it is required. */
   #extend(wanted: number, required: boolean, least = wanted): void {
-    const end = this.memory.buffer.byteLength;
-    const max = MAX_PAGES * PAGE;
-    let target = Math.min(end + wanted, max);
+    const end = this.#end;
+    let target = Math.min(end + wanted, MAX_PAGES * PAGE - MARGIN);
     if (target < end + least) {
       if (!required) return;
       fail('alloc', `no room for ${least} bytes in the WebAssembly memory of 4 GiB`, 'use smaller tensors');
     }
-    if (!this.#tryGrowTo(target)) {
+    if (!this.#tryGrowTo(target + MARGIN)) {
       target = end + least;
       if (!required) return;
-      this.#growTo(target);
+      this.#growTo(target + MARGIN);
     }
-    const added = this.memory.buffer.byteLength - end;
+    this.#end = target;
+    const added = target - end;
     let last = this.#hand;
     while (last.next !== null) last = last.next;
-    const seg: Segment = { ptr: end - MARGIN, bytes: added, block: null, prev: last, next: null };
+    const seg: Segment = { ptr: end, bytes: added, block: null, prev: last, next: null };
     last.next = seg;
     this.#hand = seg;
     if (last.block === null) this.#join(last, seg);

@@ -29,6 +29,10 @@ export class Libraries {
     fused: new Map(),
   };
 
+  /** The last row and its kernel: an optimizer asks for one kernel again and again. */
+  #lastRow: object | null = null;
+  #last: Found | null = null;
+
   /**
    * @param first searched before the others
    * @param shared the library that worker threads have as well
@@ -40,10 +44,14 @@ export class Libraries {
 
   /** The kernel of a row; null where no library has one. */
   find(family: Family, row: { readonly name: string }): Found | null {
-    const known = this.#found[family].get(row);
-    if (known !== undefined) return known;
-    const found = this.#search(family === 'fused' ? row.name : `${family}_${row.name}`);
-    this.#found[family].set(row, found);
+    if (row === this.#lastRow) return this.#last;
+    let found = this.#found[family].get(row);
+    if (found === undefined) {
+      found = this.#search(family === 'fused' ? row.name : `${family}_${row.name}`);
+      this.#found[family].set(row, found);
+    }
+    this.#lastRow = row;
+    this.#last = found;
     return found;
   }
 

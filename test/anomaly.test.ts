@@ -71,4 +71,57 @@ describe('detectAnomaly', () => {
       '[detectAnomaly] the argument is null',
     );
   });
+  it('gives the shapes with every error', async () => {
+    const backward = await errorOf(() => detectAnomaly(() => leaf([0, 1]).log().exp().sum().backward()));
+    expect(backward.shapes).toEqual([[2]]);
+    const forward = await errorOf(() => detectAnomaly(() => leaf([-1, 1]).log().sum().backward()));
+    expect(forward.shapes).toEqual([[2]]);
+    const seed = await errorOf(() => detectAnomaly(() => tensor(Number.NaN, { requiresGrad: true }).backward()));
+    expect(seed.shapes).toEqual([]);
+    expect(seed.message).toContain('check the inputs, and run the forward pass inside detectAnomaly as well');
+  });
+  it('lets an infinite loss pass, and infinite gradients', () => {
+    const x = leaf([0, 4]);
+    detectAnomaly(() => x.log().sum().backward());
+    expect(x.grad!.toArraySync()).toEqual([Infinity, 0.25]);
+  });
+  it('counts NaN above Infinity where a result has both', async () => {
+    const x = leaf([0, -1]);
+    const error = await errorOf(() => detectAnomaly(() => x.log().mul(0).sum().backward()));
+    expect(error.message).toContain('the forward of log, shapes [2], was the first to produce NaN');
+  });
+  it('does not blame steps whose forward was finite', async () => {
+    const x = leaf([0, 4]);
+    const error = await errorOf(() => detectAnomaly(() => x.mul(0).sqrt().sum().backward()));
+    expect(error.message).toBe(
+      "[backward] the backward of mul produced NaN for input 0 of its shapes [2] []; look at the inputs of that call, whose stack is in the error's cause",
+    );
+  });
+  it('looks at gradients that somebody needs, and names the input', async () => {
+    const x = leaf([0, 4]);
+    const error = await errorOf(
+      () =>
+      detectAnomaly(() => tensor([1, 1]).mul(x.mul(0).sqrt()).mul(tensor([0, 0])).sum().backward()), // biome-ignore format: one line
+    );
+    expect(error.message).toContain('the backward of sqrt produced NaN for input 0');
+    const second = await errorOf(() =>
+      detectAnomaly(() =>
+        tensor([0, 0])
+          .mul(leaf([Infinity, 1]))
+          .sum()
+          .backward(),
+      ),
+    );
+    expect(second.message).toContain('was the first to produce NaN');
+  });
+  it('records calls from deep within a program, and leaves the limit of stacks as it was', async () => {
+    const limit = Error.stackTraceLimit;
+    const x = leaf([0]);
+    const deep = (n: number): ReturnType<typeof leaf> => (n === 0 ? x.log() : deep(n - 1));
+    const theProgram = () => deep(15);
+    const error = await errorOf(() => detectAnomaly(() => theProgram().exp().sum().backward()));
+    expect((error.cause as Error).stack).toContain('theProgram');
+    expect((error.cause as Error).message).toBe('the forward call of log, shapes [1]');
+    expect(Error.stackTraceLimit).toBe(limit);
+  });
 });

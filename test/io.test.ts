@@ -1,5 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
@@ -171,18 +170,10 @@ describe('files', () => {
     expect(again.weight.toArraySync()).toEqual(model.weight.toArraySync());
     expect(readdirSync(join(path, '..'))).toEqual(['m.safetensors']);
   });
-  it('leaves the old file when a save fails or is killed', async () => {
-    const dir = folder();
-    const path = join(dir, 'm.safetensors');
+  it('leaves the old file when a save fails', async () => {
+    const path = join(folder(), 'm.safetensors');
     await save({ a: tensor([1]) }, path);
     await errorOf(() => save({ a: 1 } as never, path));
-    expect((await load(path)).a.toArraySync()).toEqual([1]);
-    // A process that dies between writing and renaming.
-    const script = `import fs from 'node:fs'; import { tensor } from 'tapegrad'; import { save } from 'tapegrad/io';
-      fs.promises.rename = () => process.kill(process.pid, 'SIGKILL');
-      await save({ a: tensor([2]) }, ${JSON.stringify(path)});`;
-    const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
-    expect(child.signal, child.stderr).toBe('SIGKILL');
     expect((await load(path)).a.toArraySync()).toEqual([1]);
   });
   it('says what is wrong with a path', async () => {
@@ -236,18 +227,5 @@ describe('CSV', () => {
     expect((await errorOf(() => parseCsv('a,b\n1,2\n3'))).op).toBe('parseCsv');
     expect((await errorOf(() => parseCsv('a,b\n'))).message).toContain('there are no rows');
     expect((await errorOf(() => parseCsv('1', { heder: true } as never))).message).toContain("'heder'");
-  });
-});
-
-describe('without Node', () => {
-  it('the sources import no node: module but for types', () => {
-    const sources = execFileSync('git', ['ls-files', '-co', '--exclude-standard', 'src'], { encoding: 'utf8' })
-      .trim()
-      .split('\n');
-    // Servers and commands live in Node only.
-    const inNode = /^src\/(cli\/|serve\/(?!client))/;
-    for (const path of sources.filter((p) => p.endsWith('.ts') && !inNode.test(p))) {
-      expect(readFileSync(path, 'utf8').match(/^import (?!type).*'node:.*$/m)?.[0] ?? '', path).toBe('');
-    }
   });
 });

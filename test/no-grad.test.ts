@@ -4,6 +4,7 @@ import { errorOf } from './helpers.js';
 
 const w = ones([1], { requiresGrad: true });
 const records = () => w.mul(2).requiresGrad;
+const tick = () => new Promise((resolve) => setImmediate(resolve));
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('noGrad and tasks', () => {
@@ -31,6 +32,62 @@ describe('noGrad and tasks', () => {
       return inner.job;
     });
     expect(seen).toBe(false);
+    expect(records()).toBe(true);
+  });
+  it('ends for tasks that were started by a function that is over, however it ended', async () => {
+    // While a stranger is inside, the state of a task is looked up.
+    let leave = (): void => {};
+    const stranger = noGrad(() => new Promise<void>((resolve) => (leave = resolve)));
+    let job: Promise<boolean> | undefined;
+    const start = () => {
+      job = tick().then(records);
+    };
+    const ends: (() => unknown)[] = [
+      () => 3,
+      () => null,
+      () => undefined,
+      () => ({ some: 'object' }),
+      () => {
+        throw new Error('out');
+      },
+    ];
+    for (const end of ends) {
+      try {
+        noGrad(() => {
+          start();
+          return end();
+        });
+      } catch (error) {
+        expect((error as Error).message).toBe('out');
+      }
+      expect(await job, String(end)).toBe(true);
+    }
+    const failing = noGrad(async () => {
+      start();
+      throw new Error('out');
+    });
+    await expect(failing).rejects.toThrow('out');
+    expect(await job).toBe(true);
+    leave();
+    await stranger;
+  });
+  it('holds inside for tasks of an outer call while an inner one is over', async () => {
+    const seen = await noGrad(async () => {
+      const inner = noGrad(() => 1);
+      await tick();
+      return [inner, records()];
+    });
+    expect(seen).toEqual([1, false]);
+  });
+  it('holds in several calls at once, until each has ended', async () => {
+    const calls = [6, 2, 4].map((ticks) =>
+      noGrad(async () => {
+        for (let i = 0; i < ticks; i++) await tick();
+        return records();
+      }),
+    );
+    expect(records()).toBe(true);
+    expect(await Promise.all(calls)).toEqual([false, false, false]);
     expect(records()).toBe(true);
   });
   it('ends with a promise that fails', async () => {
@@ -85,6 +142,50 @@ describe('noGrad and generators', () => {
     const steps = make();
     const all = await Promise.all([steps.next(), steps.next(), steps.next(), steps.next()]);
     expect(all.map((r) => r.value ?? r.done)).toEqual([false, false, false, true]);
+  });
+  it('follows what is thrown into one and what ends it', async () => {
+    const seen: unknown[] = [];
+    const steps = noGrad(function* () {
+      try {
+        yield 1;
+      } catch (error) {
+        seen.push((error as Error).message, records());
+        yield 2;
+      }
+    });
+    expect(steps.next().value).toBe(1);
+    expect(steps.throw(new Error('in')).value).toBe(2);
+    expect(steps.return(undefined as never)).toEqual({ done: true, value: undefined });
+    const later = noGrad(async function* () {
+      try {
+        yield 1;
+      } finally {
+        await tick();
+        seen.push(records());
+      }
+    });
+    for await (const value of later) expect(value).toBe(1);
+    const ended = later[Symbol.asyncIterator]();
+    expect((await ended.next()).done).toBe(true);
+    expect(seen).toEqual(['in', false, false]);
+    expect(String(steps)).toBe('[object Generator]');
+    expect(String(later)).toBe('[object AsyncGenerator]');
+    expect(Object.keys(steps)).toEqual([]);
+  });
+  it('takes one step of an asynchronous one after the other', async () => {
+    const seen: string[] = [];
+    const steps = noGrad(async function* () {
+      for (const name of ['a', 'b']) {
+        seen.push(`${name} begins`);
+        await tick();
+        seen.push(`${name} ends`);
+        yield name;
+      }
+      throw new Error('out');
+    });
+    const all = await Promise.allSettled([steps.next(), steps.next(), steps.next(), steps.next()]);
+    expect(seen).toEqual(['a begins', 'a ends', 'b begins', 'b ends']);
+    expect(all.map((r) => r.status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
   });
   it('passes errors on', async () => {
     const steps = noGrad(async function* () {

@@ -15,7 +15,7 @@ const { error, stderr } = await asc.main(
   [
     entry,
     ...['--outFile', 'kernels.wasm', '--textFile', 'kernels.wat'],
-    ...['--optimizeLevel', '3', '--shrinkLevel', '1', '--noAssert', '--runtime', 'stub', '--bindings', 'raw'],
+    ...['--optimizeLevel', '3', '--shrinkLevel', '1', '--converge', '--noAssert', '--runtime', 'stub', '--bindings', 'raw'],
     ...['--importMemory', '--initialMemory', '64', '--maximumMemory', '65536', '--sharedMemory', '--use', 'abort='],
     ...['threads', 'simd', 'relaxed-simd'].flatMap((feature) => ['--enable', feature]),
   ],

@@ -1,6 +1,5 @@
-// One text for two builds. Bytes below 83 are one letter each, the others two, which gzip packs better than base64, as bytes
-// stay apart: 83 + n is the letter 83 + floor(n / 83) and then n mod 83. The letters are those of LETTERS, in this order. What
-// differs between the builds is written with the letters F, M and |, which stand for no byte:
+// One text for two builds. It is the module in hexadecimal, which gzip packs better than base64, as bytes stay apart. What
+// differs between the builds is written in other letters:
 //
 //   F<fused>|<plain>|<local>|<rest>   the bytes of the build with fused multiply-adds, or those without, and then the rest,
 //                                     in which M stands for f32x4.relaxed_madd, or for these instructions without it:
@@ -8,27 +7,6 @@
 
 const MADD = 'fd8502';
 const CODE = 10;
-
-const SINGLE = 83;
-/** The printable ASCII characters without those that need an escape in some string, and those that mean something here. */
-const LETTERS = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter(
-  (c) => !'"$\'\\`<FM|'.includes(c),
-);
-
-/** Two letters for a byte that has none of its own. */
-const pair = (n) => LETTERS[SINGLE + Math.floor(n / SINGLE)] + LETTERS[n % SINGLE];
-const letters = (hexadecimal) =>
-  [...Buffer.from(hexadecimal, 'hex')].map((b) => (b < SINGLE ? LETTERS[b] : pair(b - SINGLE))).join('');
-
-/** The hexadecimal form of what `letters` wrote. */
-function hexadecimal(text) {
-  const bytes = [];
-  for (let i = 0; i < text.length; i++) {
-    const n = LETTERS.indexOf(text[i]);
-    bytes.push(n < SINGLE ? n : SINGLE + SINGLE * (n - SINGLE) + LETTERS.indexOf(text[++i]));
-  }
-  return hex(bytes);
-}
 
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
 
@@ -137,15 +115,14 @@ export function pack(module) {
   }
   const size = code.end - code.contents;
   const head = `F${hex([CODE, ...leb(size)])}|${hex([CODE, ...leb(size + grown)])}||`;
-  const text = hex(bytes.subarray(0, code.start)) + head + first + rest + hex(bytes.subarray(code.end));
-  return { text: text.replace(/[0-9a-f]+/g, letters), fused };
+  return { text: hex(bytes.subarray(0, code.start)) + head + first + rest + hex(bytes.subarray(code.end)), fused };
 }
 
 const spelled = (local) => `21${local}fde60120${local}fde401`;
 
 /** The bytes of one build; src/backends/cpu/wasm.ts has the same for where this file is not. */
 export function expand(text, withFused) {
-  const [start, ...parts] = text.replace(/[^FM|]+/g, hexadecimal).split('F');
+  const [start, ...parts] = text.split('F');
   let all = start;
   for (const part of parts) {
     const [fused, plain, local, rest] = part.split('|');

@@ -135,7 +135,14 @@ function answerClientError(this: unknown, error: Error & { code?: string }, sock
   );
 }
 
-/** Requires a bearer token, checks its permission and enforces its rate limit. */
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether the route answers without a token, as the probes of load balancers and Kubernetes have none. */
+    open?: boolean;
+  }
+}
+
+/** Requires a bearer token except for open routes, checks its permission and enforces its rate limit. */
 export async function guard(
   app: FastifyInstance,
   { bearerAuth, rateLimit }: Packages,
@@ -153,6 +160,12 @@ export async function guard(
     errorResponse: ({ message }: Error) => ({ error: `${message}; send Authorization: Bearer TOKEN` }),
     contentType: 'application/json; charset=utf-8',
     verifyErrorLogLevel: 'debug',
+    addHook: false,
+  });
+  const verify = app.verifyBearerAuth!;
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.routeOptions.config.open === true) done();
+    else verify(request, reply, done);
   });
   if (tokens.every((t) => t.rateLimit === undefined)) return;
   await app.register(rateLimit, {

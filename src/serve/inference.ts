@@ -187,7 +187,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   });
 }
 
-function healthRoutes(app: FastifyInstance, { repository, pool, version, draining }: Services): void {
+function healthRoutes(app: FastifyInstance, { options, repository, pool, version, draining }: Services): void {
   app.get(
     '/v2',
     { schema: { tags: ['server'], summary: 'Server metadata', response: { 200: schema.ServerMetadata } } },
@@ -197,10 +197,14 @@ function healthRoutes(app: FastifyInstance, { repository, pool, version, drainin
       extensions: EXTENSIONS,
     }),
   );
-  app.get('/v2/health/live', { schema: { tags: ['health'], summary: 'Server live' } }, () => ({ live: true }));
+  const open = { open: true };
+  const live = { schema: { tags: ['health'], summary: 'Server live' }, config: open };
+  app.get('/v2/health/live', live, () => ({ live: true }));
   const ready = () => repository.ready && pool.readyWorkers > 0 && !draining();
   const health = (_request: FastifyRequest, reply: FastifyReply) => {
-    const problems = repository.failures.map((f) => `${f.name}/${f.version}: ${f.reason}`);
+    // The problems name models, which those without a token must not learn; the admin port has them in any case.
+    const failures = options.tokens.length === 0 ? repository.failures : [];
+    const problems = failures.map((f) => `${f.name}/${f.version}: ${f.reason}`);
     void reply.code(ready() ? 200 : 503).send({ ready: ready(), problems });
   };
   app.get(
@@ -211,10 +215,12 @@ function healthRoutes(app: FastifyInstance, { repository, pool, version, drainin
         summary: 'Server ready: every model is loaded',
         response: { 200: HeaderOnly, 503: HeaderOnly },
       },
+      config: open,
     },
     health,
   );
-  app.get('/ping', { schema: { tags: ['SageMaker'], summary: 'Server ready (SageMaker)' } }, (_request, reply) => {
+  const ping = { schema: { tags: ['SageMaker'], summary: 'Server ready (SageMaker)' }, config: open };
+  app.get('/ping', ping, (_request, reply) => {
     void reply.code(ready() ? 200 : 503).send();
   });
 }

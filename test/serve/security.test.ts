@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -46,6 +46,20 @@ describe('tokens', () => {
     const refused = await fetch(`${server.url}/v2`);
     expect(refused.status).toBe(401);
     expect(Object.keys((await refused.json()) as object)).toEqual(['error']);
+  });
+  it('are not needed by probes, which learn no names', async () => {
+    for (const path of ['/v2/health/live', '/v2/health/ready', '/ping'])
+      expect((await fetch(server.url + path)).status, path).toBe(200);
+    expect((await fetch(`${server.url}/openapi.json`)).status).toBe(401);
+
+    mkdirSync(join(repository, 'secret', '1'), { recursive: true });
+    writeFileSync(join(repository, 'secret', '1', 'model.safetensors'), 'broken');
+    await server.scan();
+    const ready = await fetch(`${server.url}/v2/health/ready`);
+    expect([ready.status, await ready.json()]).toEqual([503, { ready: false, problems: [] }]);
+    rmSync(join(repository, 'secret'), { recursive: true });
+    await server.scan();
+    expect((await fetch(`${server.url}/v2/health/ready`)).status).toBe(200);
   });
   it('are counted where they have a rate', async () => {
     const codes = await Promise.all(Array.from({ length: 6 }, () => ask('rare-token')));

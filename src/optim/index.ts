@@ -2,6 +2,7 @@ export { finiteGuard } from './guard.js';
 export {
   type AnyOptimizer,
   type CheckRule,
+  type LearningRate,
   Optimizer,
   type ParameterState,
   type ParamGroup,

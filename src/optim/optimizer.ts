@@ -6,6 +6,12 @@ import { verdictOf } from './guard.js';
 import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
 import { announceStep } from './step-listeners.js';
 
+/** The hyperparameter that every optimizer has. */
+export interface LearningRate {
+  /** The learning rate. */
+  lr: number;
+}
+
 /** A param group as it is passed to an optimizer: parameters, and hyperparameters of their own. */
 export type ParamGroupOptions<O> = Partial<O> & {
   /** The parameters: leaf tensors. */
@@ -42,7 +48,7 @@ export interface StepOptions {
 /** What training needs of an optimizer, whatever its numbers are. */
 export interface AnyOptimizer {
   /** The parameters in groups, each with its numbers. */
-  readonly paramGroups: readonly { readonly params: readonly Tensor[]; lr: number }[];
+  readonly paramGroups: readonly ParamGroup<LearningRate>[];
   /** Updates every parameter that has a gradient, in place. */
   step(options?: StepOptions): void;
   /** Forgets the gradients of all parameters. */
@@ -81,7 +87,7 @@ const NO_OPTIONS: StepOptions = {};
  * console.log(w.toArraySync()); // about [0.9, 0.9]
  * ```
  */
-export abstract class Optimizer<O extends { lr: number }> implements AnyOptimizer {
+export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer {
   /** The param groups; one if the parameters were passed as a list. `group.lr` may be changed between steps. */
   readonly paramGroups: readonly ParamGroup<O>[] = [];
   /** The state of each parameter; a parameter has none before its first step. */

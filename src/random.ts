@@ -9,19 +9,16 @@ const M1 = 0xcd9e8d57;
 const W0 = 0x9e3779b9;
 const W1 = 0xbb67ae85;
 
-/** High 32 bits of the 64-bit product of two unsigned 32-bit numbers. */
+/** High 32 bits of the 64-bit product of two unsigned 32-bit numbers: each partial product is exact in a double. */
 function mulHigh(a: number, b: number): number {
-  const al = a & 0xffff;
-  const ah = a >>> 16;
-  const bl = b & 0xffff;
-  const bh = b >>> 16;
-  const low = al * bl;
-  const mid = ah * bl + (low >>> 16);
-  const mid2 = al * bh + (mid & 0xffff);
-  return (ah * bh + Math.floor(mid / 65536) + Math.floor(mid2 / 65536)) >>> 0;
+  const low = (a * (b & 0xffff)) / 65536;
+  return (a * (b >>> 16) + (low >>> 0)) / 65536;
 }
 
-/** The ten rounds: writes four words for the counter (c0, c1, c2, c3) and the key (k0, k1) to out[at …]. */
+/**
+ * The ten rounds: writes four words for the counter (c0, c1, c2, c3) and the key (k0, k1) to out[at …]. The words are
+ * signed between the rounds, since V8 allocates an object for each number beyond 2^31 while a function is new.
+ */
 export function philox(
   out: Uint32Array,
   at: number,
@@ -34,15 +31,15 @@ export function philox(
 ): void {
   for (let round = 0; round < 10; round++) {
     const h0 = mulHigh(M0, c0);
-    const l0 = Math.imul(M0, c0) >>> 0;
     const h1 = mulHigh(M1, c2);
-    const l1 = Math.imul(M1, c2) >>> 0;
-    c0 = (h1 ^ c1 ^ k0) >>> 0;
+    const l0 = Math.imul(M0, c0);
+    const l1 = Math.imul(M1, c2);
+    c0 = h1 ^ c1 ^ k0;
     c1 = l1;
-    c2 = (h0 ^ c3 ^ k1) >>> 0;
+    c2 = h0 ^ c3 ^ k1;
     c3 = l0;
-    k0 = (k0 + W0) >>> 0;
-    k1 = (k1 + W1) >>> 0;
+    k0 = (k0 + W0) | 0;
+    k1 = (k1 + W1) | 0;
   }
   out[at] = c0;
   out[at + 1] = c1;

@@ -1,10 +1,9 @@
 import { checkChoice, describe, fail, TapegradError } from '../errors.js';
-import { builtin, permitted } from '../node.js';
+import { permitted } from '../node.js';
 import type { Backend, Device, DeviceInfo, MemoryInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
 import { MAX_THREADS } from './cpu/pool.js';
 import { type Build, chooseBuild } from './cpu/wasm.js';
-import { GpuBackend } from './gpu/index.js';
 import { ReferenceBackend } from './reference.js';
 import { warnOnce } from './warn.js';
 
@@ -21,14 +20,13 @@ const devices = Object.keys(starters) as Device[];
 
 let chosenThreads: number | null = null;
 
+/** The number of threads that was asked for; 0 for as many as there are cores. */
 function threadsWanted(): number {
   if (chosenThreads !== null) return chosenThreads;
   const setting = permitted(() => (typeof process === 'object' ? process.env?.TAPEGRAD_THREADS : undefined));
   if (setting !== undefined && setting !== '')
     return checkThreads('TAPEGRAD_THREADS', /^\d+$/.test(setting) ? Number(setting) : setting);
-  const cores =
-    permitted(() => builtin('node:os')?.availableParallelism()) ?? globalThis.navigator?.hardwareConcurrency ?? 1;
-  return Math.min(cores, MAX_THREADS);
+  return 0;
 }
 
 function checkThreads(op: string, n: unknown): number {
@@ -143,6 +141,8 @@ async function startGpu(): Promise<Backend> {
   if (running !== undefined && running.lost == null) return running;
   starting ??= (async () => {
     try {
+      // Loaded when it is asked for: its code is a sixth of what an import of the package would otherwise have to parse.
+      const { GpuBackend } = await import('./gpu/index.js');
       const backend = await GpuBackend.start();
       started.set('gpu', backend);
       return backend;

@@ -1,11 +1,17 @@
 import { fail } from '../../errors.js';
-import { builtin } from '../../node.js';
+import { builtin, permitted } from '../../node.js';
 import { warnOnce } from '../warn.js';
 import type { Kernels } from './wasm.js';
 import { ARGS, CONTROL, MAX_ARGS, SLOT, STEPS, workerSource } from './worker.js';
 
 /** The largest argument of setNumThreads, and the largest number of chunks of a job. */
 export const MAX_THREADS = 64;
+
+/** The number of cores, as far as the runtime tells it, at most MAX_THREADS. */
+function cores(): number {
+  const count = permitted(() => builtin('node:os')?.availableParallelism()) ?? globalThis.navigator?.hardwareConcurrency;
+  return Math.min(count ?? 1, MAX_THREADS);
+}
 
 /** The work, in nanoseconds of one thread, from which a job is distributed, and the work of one chunk. */
 const WORTHWHILE = 15_000;
@@ -54,6 +60,7 @@ export class Pool {
   readonly #args: Float64Array;
   readonly #steps: Float64Array;
   readonly #index = new Map<string, number>();
+  /** 0 until the number of cores is needed: to ask for it takes longer than many a program's operations. */
   #threads = 1;
   #passed = 0;
   #obstacle: string | null;
@@ -79,7 +86,8 @@ export class Pool {
 
   /** The maximum number of threads, including the calling one. */
   get threads(): number {
-    return this.#obstacle === null ? this.#threads : 1;
+    if (this.#obstacle !== null) return 1;
+    return (this.#threads ||= cores());
   }
 
   set threads(n: number) {
@@ -100,9 +108,9 @@ export class Pool {
 
   /** Starts the workers, which take part once they run. Called automatically after enough work. */
   start(): void {
-    if (this.#obstacle !== null || this.#workers.size >= this.#threads - 1) return;
+    if (this.#workers.size >= this.threads - 1) return;
     try {
-      while (this.#workers.size < this.#threads - 1) this.#workers.add(this.#spawn());
+      while (this.#workers.size < this.threads - 1) this.#workers.add(this.#spawn());
     } catch (error) {
       this.#fallBack(`a worker thread did not start: ${String(error)}`);
     }
@@ -111,7 +119,7 @@ export class Pool {
   /** Runs a job, alone or with others. */
   run(job: Job): void {
     const work = job.units * job.cost;
-    const up = work < WORTHWHILE || this.#threads === 1 ? 0 : this.up;
+    const up = work < WORTHWHILE || this.threads === 1 ? 0 : this.up;
     const most = Math.min((up + 1) * CHUNKS, MAX_THREADS, Math.ceil(work / CHUNK));
     const per = Math.ceil(job.units / most / job.grain) * job.grain;
     const chunks = Math.ceil(job.units / per);
@@ -120,7 +128,7 @@ export class Pool {
   }
 
   #alone({ kernel, args, counted, units }: Job, work: number): void {
-    if (work >= WORTHWHILE && this.#workers.size === 0 && this.#threads > 1) {
+    if (work >= WORTHWHILE && this.#workers.size === 0 && this.threads > 1) {
       this.#passed += work;
       if (this.#passed > WARM_UP) this.start();
     }

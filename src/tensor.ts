@@ -73,7 +73,7 @@ export class Tensor {
    */
   set grad(value: Tensor | null) {
     if (value !== null) {
-      checkGradient(this, value);
+      checkGradient('grad', this, value);
       lifetime.markEscaped(value.storage);
       lifetime.retain(value.storage);
     }
@@ -350,20 +350,21 @@ export function denseCopy(x: Tensor): Tensor {
   return new Tensor(Layout.rowMajor(x.dims), rowMajorCopy(x.storage, x.layout));
 }
 
-function checkGradient(owner: Tensor, gradient: unknown): void {
+/** Requires a gradient for `owner`: a tensor of its shape, on its device. */
+export function checkGradient(op: string, owner: Tensor, gradient: unknown): void {
   if (!(gradient instanceof Tensor))
-    fail('grad', `the gradient is ${describe(gradient)}`, 'set null or a tensor of the same shape');
+    fail(op, `the gradient is ${describe(gradient)}`, 'pass a tensor of the same shape, or null to remove it');
   if (!sameShape(owner.dims, gradient.dims)) {
     fail(
-      'grad',
+      op,
       `a gradient of shape ${show(gradient.dims)} for a tensor of shape ${show(owner.dims)}`,
-      'set a tensor of the same shape; sum() or reshape() it first',
+      'pass one of the same shape; sum() or reshape() it first',
       { shapes: [gradient.dims, owner.dims] },
     );
   }
   if (owner.backend !== gradient.backend) {
     fail(
-      'grad',
+      op,
       `the gradient is on '${gradient.device}', the tensor on '${owner.device}'`,
       `move it with .to('${owner.device}')`,
     );

@@ -5,15 +5,16 @@ import { CHAIN, finish, KC } from './chain';
 import { gemm_edges } from './gemm';
 import { transpose4x4 } from './layout';
 import { fma4, relu4 } from './math';
-import { fold, storeUpTo4, total4, upTo4 } from './sums';
+import { fold, lanesBelow, storeUpTo4, total4, upTo4 } from './sums';
+
+// What ends a chain runs once for many steps, and is called at many places: inlined, it would be half of this file's code.
 
 /** Ends a chain of the first w of four columns: stores them if it was the last, or else adds it to the totals. */
-// @ts-ignore: decorator
-@inline function endChain(c: usize, v: v128, w: i32, totals: usize, first: bool, last: bool, bias: usize, relu: i32): void {
+function endChain(c: usize, v: v128, w: i32, totals: usize, first: bool, last: bool, bias: usize, relu: i32): void {
   if (totals) v = total4(totals, v, first);
   if (last) finish(c, v, w, bias, relu);
 }
-/** The same for the first w of 8 columns. */
+/** The same for the first w of 8 columns; inlined, since it ends short chains as well. */
 // @ts-ignore: decorator
 @inline function endRow(c: usize, lo: v128, hi: v128, w: i32, totals: usize, first: bool, last: bool, bias: usize, relu: i32): void {
   if (totals) {
@@ -82,7 +83,13 @@ export function gemm_small(
         const first = k0 == 0;
         const last = k0 + CHAIN >= k;
         let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
-        for (; p0 < end; p0 += along, p1 += along, p2 += along, p3 += along, pb += ldb) {
+        if (h == 1) {
+          for (; p0 < end; p0 += along, pb += ldb) {
+            const s = v128.load_splat<f32>(p0);
+            c00 = fma4(s, v128.load(pb), c00);
+            c01 = fma4(s, v128.load(pb, 16), c01);
+          }
+        } else for (; p0 < end; p0 += along, p1 += along, p2 += along, p3 += along, pb += ldb) {
           const b0 = v128.load(pb);
           const b1 = v128.load(pb, 16);
           let s = v128.load_splat<f32>(p0);
@@ -120,8 +127,7 @@ export function gemm_vectorTotals(): i32 { return WIDE * 8; }
 @inline function begin(out: usize, fresh: bool): v128 { return fresh ? f32x4.splat(0) : v128.load(out); }
 
 /** Stores the first w of four columns: what their chain came to, or their end. */
-// @ts-ignore: decorator
-@inline function put(out: usize, v: v128, w: i32, totals: usize, settle: bool, first: bool, last: bool, bias: usize, relu: i32): void {
+function put(out: usize, v: v128, w: i32, totals: usize, settle: bool, first: bool, last: bool, bias: usize, relu: i32): void {
   if (settle) v = total4(totals, v, first);
   if (last) finish(out, v, w, bias, relu);
   else storeUpTo4(out, v, w);
@@ -225,12 +231,13 @@ export function gemm_vecmat(v: usize, mat: usize, out: usize, n: i32, ld: i32, k
   acc = fma4(s2, v128.shuffle<i64>(b, d, 0, 2), acc);
   return fma4(s3, v128.shuffle<i64>(b, d, 1, 3), acc);
 }
-// @ts-ignore: decorator
-@inline function column(r: usize, ld: usize): v128 {
+
+/** acc + s times four numbers, each r1 … r3 behind r. Called for the at most three last steps. */
+function column(r: usize, r1: usize, r2: usize, r3: usize, s: v128, acc: v128): v128 {
   let v = v128.load_zero<f32>(r);
-  v = f32x4.replace_lane(v, 1, load<f32>(r + ld));
-  v = f32x4.replace_lane(v, 2, load<f32>(r + 2 * ld));
-  return f32x4.replace_lane(v, 3, load<f32>(r + 3 * ld));
+  v = f32x4.replace_lane(v, 1, load<f32>(r + r1));
+  v = f32x4.replace_lane(v, 2, load<f32>(r + r2));
+  return fma4(s, f32x4.replace_lane(v, 3, load<f32>(r + r3)), acc);
 }
 
 /** out[j] = act(sum over p of v[p] M[j, p] + bias[j]) for n rows of M: gemm_vecmat of the transpose, turned in registers. */
@@ -273,10 +280,11 @@ export function gemm_vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, b
       }
       for (; p < end; p += 4, r += 4) {
         const s = v128.load_splat<f32>(p);
-        a = fma4(s, column(r, ld), a);
-        b = fma4(s, column(r + r4, ld), b);
-        c = fma4(s, column(r + r8, ld), c);
-        d = fma4(s, column(r + r12, ld), d);
+        const r2 = ld << 1, r3 = ld * 3;
+        a = column(r, ld, r2, r3, s, a);
+        b = column(r + r4, ld, r2, r3, s, b);
+        c = column(r + r8, ld, r2, r3, s, c);
+        d = column(r + r12, ld, r2, r3, s, d);
       }
       endChain(to, a, 4, t, first, last, pBias, relu);
       endChain(to + 16, b, 4, t ? t + 32 : 0, first, last, pBias ? pBias + 16 : 0, relu);
@@ -296,13 +304,7 @@ export function gemm_vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, b
         const s0 = v128.load_splat<f32>(p), s1 = v128.load_splat<f32>(p, 4), s2 = v128.load_splat<f32>(p, 8), s3 = v128.load_splat<f32>(p, 12);
         a = fourByFour(r, r + r1, r + r2, r + r3, s0, s1, s2, s3, a);
       }
-      for (; p < end; p += 4, r += 4) {
-        let m = v128.load_zero<f32>(r);
-        m = f32x4.replace_lane(m, 1, load<f32>(r + r1));
-        m = f32x4.replace_lane(m, 2, load<f32>(r + r2));
-        m = f32x4.replace_lane(m, 3, load<f32>(r + r3));
-        a = fma4(v128.load_splat<f32>(p), m, a);
-      }
+      for (; p < end; p += 4, r += 4) a = column(r, r1, r2, r3, v128.load_splat<f32>(p), a);
       endChain(to, a, w, t, first, last, pBias, relu);
       if (t) t += 32;
       if (pBias) pBias += 16;
@@ -315,7 +317,31 @@ export function gemm_vecmatT(v: usize, mat: usize, out: usize, n: i32, k: i32, b
 /** out[i] = act(sum over p of M[i, p] v[p] + bias[0]) for `rows` rows of M: a sum in 16 lanes as those of sums.ts, in blocks of CHAIN. */
 export function gemm_matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32, bias: usize, relu: i32): void {
   const ld = <usize>k << 2;
-  for (let i = 0; i < rows; i++, mat += ld, out += 4) {
+  let i = 0;
+  if (k <= 8) for (; i <= rows - 4; i += 4, mat += 4 * ld, out += 16) {
+    // Four short rows at once, in the same order: lanes 0-3 of each are s0 … s3, to which lanes 4-7 are added.
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+    for (let p = 0; p < k; p += 4) {
+      const m = lanesBelow(k - p);
+      const r = mat + (<usize>p << 2);
+      const r0 = v128.and(v128.load(r), m), r1 = v128.and(v128.load(r + ld), m);
+      const r2 = v128.and(v128.load(r + 2 * ld), m), r3 = v128.and(v128.load(r + 3 * ld), m);
+      const q = v128.and(v128.load(v + (<usize>p << 2)), m);
+      const a = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+      const b = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+      const c = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+      const d = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+      s0 = f32x4.add(s0, f32x4.mul(v128.shuffle<i64>(a, c, 0, 2), v128.shuffle<i32>(q, q, 0, 0, 0, 0)));
+      s1 = f32x4.add(s1, f32x4.mul(v128.shuffle<i64>(a, c, 1, 3), v128.shuffle<i32>(q, q, 1, 1, 1, 1)));
+      s2 = f32x4.add(s2, f32x4.mul(v128.shuffle<i64>(b, d, 0, 2), v128.shuffle<i32>(q, q, 2, 2, 2, 2)));
+      s3 = f32x4.add(s3, f32x4.mul(v128.shuffle<i64>(b, d, 1, 3), v128.shuffle<i32>(q, q, 3, 3, 3, 3)));
+    }
+    s0 = f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3));
+    if (bias) s0 = f32x4.add(s0, v128.load_splat<f32>(bias));
+    if (relu) s0 = relu4(s0);
+    v128.store(out, s0);
+  }
+  for (; i < rows; i++, mat += ld, out += 4) {
     let total: f64 = 0;
     let o: usize = 0;
     while (o < ld) {
@@ -332,13 +358,9 @@ export function gemm_matvec(mat: usize, v: usize, out: usize, rows: i32, k: i32,
         const left = <i32>(end - o) >> 2;
         const p = mat + o, q = v + o;
         a = fma4(upTo4(p, left), upTo4(q, left), a);
-        if (left > 4) {
-          b = fma4(upTo4(p + 16, left - 4), upTo4(q + 16, left - 4), b);
-          if (left > 8) {
-            c = fma4(upTo4(p + 32, left - 8), upTo4(q + 32, left - 8), c);
-            d = fma4(upTo4(p + 48, left - 12), upTo4(q + 48, left - 12), d);
-          }
-        }
+        b = fma4(upTo4(p + 16, left - 4), upTo4(q + 16, left - 4), b);
+        c = fma4(upTo4(p + 32, left - 8), upTo4(q + 32, left - 8), c);
+        d = fma4(upTo4(p + 48, left - 12), upTo4(q + 48, left - 12), d);
         o = end;
       }
       total += fold(a, b, c, d);

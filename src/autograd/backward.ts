@@ -1,8 +1,7 @@
 import { checkOptions, describe, fail, show } from '../errors.js';
 import { Layout } from '../layout.js';
 import { collect, isOwn, markEscaped, release, retain, scope } from '../lifetime.js';
-import { sameShape } from '../shape.js';
-import { denseCopy, Tensor } from '../tensor.js';
+import { checkGradient, denseCopy, Tensor } from '../tensor.js';
 import { closePass, openPass } from './checkpoint.js';
 import { activeDetector } from './detector.js';
 import { setRecording } from './mode.js';
@@ -157,20 +156,6 @@ function checkSeed(root: Tensor, gradient: Tensor | undefined, createGraph: bool
       'pass a tensor of the same shape; options come second: backward(undefined, { … })',
     );
   }
-  if (!sameShape(gradient.dims, root.dims)) {
-    fail(
-      'backward',
-      `the gradient has shape ${show(gradient.dims)}, the tensor ${show(root.dims)}`,
-      'pass a gradient of the same shape',
-      { shapes: [gradient.dims, root.dims] },
-    );
-  }
-  if (gradient.backend !== root.backend) {
-    fail(
-      'backward',
-      `the gradient is on '${gradient.device}', the tensor on '${root.device}'`,
-      `move it with .to('${root.device}')`,
-    );
-  }
+  checkGradient('backward', root, gradient);
   return createGraph ? gradient : gradient.detach();
 }

@@ -103,8 +103,10 @@ export function openPass(): Set<Segment> {
 
 /** Called when a backward pass ends, also by an error: frees the recomputed values of steps that it did not visit. */
 export function closePass(before: Set<Segment>): void {
-  for (const segment of opened) segment.close();
-  opened.clear();
+  if (opened.size > 0) {
+    for (const segment of opened) segment.close();
+    opened.clear();
+  }
   opened = before;
 }
 

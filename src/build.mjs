@@ -1,7 +1,40 @@
-// Writes dist/src and dist/kernels: each source file as a module of its own. Bundlers read these, by the condition "module"
-// in package.json, and so leave out what an app does not use. Node and script tags load dist/index.js, which is few files.
+// Writes dist/*: few files, which Node and script tags load; and dist/src and dist/kernels: each source file as a module of its
+// own. Bundlers read the latter, by the condition "module" in package.json, and so leave out what an app does not use.
 import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+
+const common = {
+  bundle: true,
+  format: 'esm',
+  platform: 'neutral',
+  target: 'es2022',
+  minifySyntax: true,
+  logLevel: 'warning',
+};
+
+/** Loads the GPU's code when it is asked for; src/backends/gpu/load.ts says why bundlers do not. */
+const lazyGpu = {
+  name: 'lazy gpu',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /\/gpu\/load\.js$/ }, () => ({
+      path: fileURLToPath(new URL('./backends/gpu/load.lazy.ts', import.meta.url)),
+    })),
+};
+await build({
+  ...common,
+  entryPoints: ['index', 'io/index', 'serve/index', 'serve/client', 'serve/worker', 'cli/index'].map(
+    (name) => `src/${name}.ts`,
+  ),
+  splitting: true,
+  minifyWhitespace: true,
+  lineLimit: 120,
+  packages: 'external',
+  external: ['node:*'],
+  chunkNames: 'chunks/[hash]',
+  outdir: 'dist',
+  plugins: [lazyGpu],
+});
 
 const folders = readdirSync('src').filter((name) => !name.includes('.') && name !== 'cli');
 
@@ -16,6 +49,7 @@ const asWritten = {
 
 // White space stays: without it, esbuild also drops the comments that tell webpack and Vite what to ignore.
 await build({
+  ...common,
   entryPoints: [
     'src/*.ts',
     ...folders.map((name) => `src/${name}/**/*.ts`),
@@ -24,11 +58,5 @@ await build({
   ],
   outbase: '.',
   outdir: 'dist',
-  bundle: true,
-  format: 'esm',
-  platform: 'neutral',
-  target: 'es2022',
-  minifySyntax: true,
-  logLevel: 'warning',
   plugins: [asWritten],
 });

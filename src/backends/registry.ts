@@ -4,6 +4,7 @@ import type { Backend, Device, DeviceInfo, MemoryInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
 import { MAX_THREADS } from './cpu/pool.js';
 import { type Build, chooseBuild } from './cpu/wasm.js';
+import { loadGpu } from './gpu/load.js';
 import { ReferenceBackend } from './reference.js';
 import { warnOnce } from './warn.js';
 
@@ -141,9 +142,7 @@ async function startGpu(): Promise<Backend> {
   if (running !== undefined && running.lost == null) return running;
   starting ??= (async () => {
     try {
-      // Loaded when it is asked for: its code is a sixth of what an import of the package would otherwise have to parse.
-      const { GpuBackend } = await import('./gpu/index.js');
-      const backend = await GpuBackend.start();
+      const backend = await (await loadGpu()).start();
       started.set('gpu', backend);
       return backend;
     } finally {

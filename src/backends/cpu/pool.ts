@@ -9,7 +9,8 @@ export const MAX_THREADS = 64;
 
 /** The number of cores, as far as the runtime tells it, at most MAX_THREADS. */
 function cores(): number {
-  const count = permitted(() => builtin('node:os')?.availableParallelism()) ?? globalThis.navigator?.hardwareConcurrency;
+  const count =
+    permitted(() => builtin('node:os')?.availableParallelism()) ?? globalThis.navigator?.hardwareConcurrency;
   return Math.min(count ?? 1, MAX_THREADS);
 }
 
@@ -87,7 +88,8 @@ export class Pool {
   /** The maximum number of threads, including the calling one. */
   get threads(): number {
     if (this.#obstacle !== null) return 1;
-    return (this.#threads ||= cores());
+    if (this.#threads === 0) this.#threads = cores();
+    return this.#threads;
   }
 
   set threads(n: number) {

@@ -8,7 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^tapegrad$/, replacement: at('./src/index.ts') },
       { find: /^tapegrad\/serve$/, replacement: at('./src/serve/index.ts') },
-      { find: /^tapegrad\/serve\/client$/, replacement: at('./src/serve/client.ts') },
+      { find: /^tapegrad\/serve\/client$/, replacement: at('./src/client/index.ts') },
       { find: /^tapegrad\/io$/, replacement: at('./src/io/index.ts') },
     ],
   },

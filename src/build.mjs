@@ -23,7 +23,7 @@ const lazyGpu = {
 };
 await build({
   ...common,
-  entryPoints: ['index', 'io/index', 'serve/index', 'serve/client', 'serve/worker', 'cli/index'].map(
+  entryPoints: ['index', 'io/index', 'serve/index', 'client/index', 'serve/worker', 'cli/index'].map(
     (name) => `src/${name}.ts`,
   ),
   splitting: true,

@@ -4,9 +4,6 @@
  * @module
  */
 
-export type { ServeOptions, TlsOptions } from './options.js';
-export type { Batching } from './queue.js';
-export type { Server } from './running.js';
 export {
   type CreateEndpointConfigRequest,
   type CreateEndpointRequest,
@@ -15,6 +12,9 @@ export {
   type SageMakerOptions,
   type SageMakerRequests,
   sageMakerRequests,
-} from './sagemaker.js';
+} from '../deploy/sagemaker.js';
+export type { Server } from './http/running.js';
+export { readTokens, type Token } from './http/tokens.js';
+export type { ServeOptions, TlsOptions } from './options.js';
 export { serve } from './serve.js';
-export { readTokens, type Token } from './tokens.js';
+export type { Batching } from './workers/queue.js';

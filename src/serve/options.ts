@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { checkInteger, checkNumber, checkOptions, describe, fail } from '../errors.js';
-import type { Batching } from './queue.js';
-import { checkTokens, type Token } from './tokens.js';
+import { checkTokens, type Token } from './http/tokens.js';
+import type { Batching } from './workers/queue.js';
 
 /** Certificates for HTTPS. */
 export interface TlsOptions {

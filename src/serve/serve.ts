@@ -1,6 +1,6 @@
+import { serverPackages } from './http/packages.js';
+import type { Server } from './http/running.js';
 import { resolveOptions, type ServeOptions } from './options.js';
-import { serverPackages } from './packages.js';
-import type { Server } from './running.js';
 
 /**
  * Serves the models in a folder over HTTP: the
@@ -31,6 +31,6 @@ export async function serve(options: ServeOptions): Promise<Server> {
   const resolved = resolveOptions(options);
   const packages = await serverPackages();
   // Imported after the check, because it imports some of these packages.
-  const { startServer } = await import('./server.js');
+  const { startServer } = await import('./http/server.js');
   return startServer(resolved, packages);
 }

@@ -9,7 +9,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { largest } from '../data/baseline.js';
 import { setNumThreads } from '../index.js';
 import { RequestError } from './errors.js';
-import { encodeInvocation, type Form, parseInvocation } from './invocations.js';
+import { encodeInvocation, type Form, parseInvocation } from './protocol/invocations.js';
+import { checkValues, encodeInference, type Parsed, parseInference } from './protocol/open-inference.js';
 import {
   type Answer,
   BufferCache,
@@ -23,10 +24,9 @@ import {
   type ToWorker,
   transfers,
   unpackJobs,
-} from './messages.js';
-import { checkValues, encodeInference, type Parsed, parseInference } from './protocol.js';
-import { Runtime } from './runtime.js';
-import { Scratch } from './scratch.js';
+} from './workers/messages.js';
+import { Runtime } from './workers/runtime.js';
+import { Scratch } from './workers/scratch.js';
 
 /** Milliseconds that finished answers wait, to be sent together with others. */
 const FLUSH = 2;

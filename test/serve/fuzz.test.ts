@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { InferenceClient } from '../../src/client/index.js';
 import { Generator } from '../../src/random.js';
-import { InferenceClient } from '../../src/serve/client.js';
 import type { Server } from '../../src/serve/index.js';
 import { folder, inferBody, predict, publish, smallModel, start } from './helpers.js';
 

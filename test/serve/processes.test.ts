@@ -6,8 +6,8 @@ import { promisify } from 'node:util';
 import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { DescribeEndpointCommand, ListModelsCommand, SageMakerClient } from '@aws-sdk/client-sagemaker';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { InferenceClient } from '../../src/client/index.js';
 import { loadModel, saveModel } from '../../src/io/index.js';
-import { InferenceClient } from '../../src/serve/client.js';
 import { deploySageMaker } from '../../src/serve/index.js';
 import { folder, post, predict, smallModel, withProgram } from './helpers.js';
 

@@ -4,7 +4,7 @@ import { Ajv } from 'ajv';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { data } from '../../src/index.js';
 import type { Server } from '../../src/serve/index.js';
-import { checkValues, parseInference } from '../../src/serve/protocol.js';
+import { checkValues, parseInference } from '../../src/serve/protocol/open-inference.js';
 import { expectClose, sampleTensor } from '../helpers.js';
 import { folder, inferBody, post, predict, publish, smallModel, start } from './helpers.js';
 

@@ -17,8 +17,8 @@ import {
   type ToWorker,
   unpackAnswers,
   unpackJobs,
-} from '../../src/serve/messages.js';
-import { Scratch } from '../../src/serve/scratch.js';
+} from '../../src/serve/workers/messages.js';
+import { Scratch } from '../../src/serve/workers/scratch.js';
 import { sampleTensor } from '../helpers.js';
 import { folder, inferBody, predict, publish, smallModel } from './helpers.js';
 

@@ -1,6 +1,6 @@
 import { Compile } from 'typebox/compile';
-import { describe } from '../errors.js';
-import { refuse } from './errors.js';
+import { describe } from '../../errors.js';
+import { refuse } from '../errors.js';
 import { InferenceRequest, type InferenceResponse } from './schema.js';
 
 // Parsing and encoding of the Open Inference Protocol. Claimed sizes are checked against the body before memory is allocated.

@@ -1,7 +1,7 @@
-import { data, noGrad, type Tensor, tensor } from '../index.js';
-import { loadModelFile, type ModelFile } from '../io/index.js';
+import { data, noGrad, type Tensor, tensor } from '../../index.js';
+import { loadModelFile, type ModelFile } from '../../io/index.js';
+import { checkValues, type Signature } from '../protocol/open-inference.js';
 import type { LoadedModel } from './messages.js';
-import { checkValues, type Signature } from './protocol.js';
 
 /** A model in a worker, with its preprocessors. */
 export class Runtime {

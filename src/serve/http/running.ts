@@ -1,4 +1,4 @@
-import type { Pool } from './pool.js';
+import type { Pool } from '../workers/pool.js';
 
 // In a file of its own, so that these types do not depend on the optional packages of the server.
 

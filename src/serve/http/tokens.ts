@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { describe, fail } from '../errors.js';
+import { describe, fail } from '../../errors.js';
 
 // Access control by bearer tokens: a JSON file contains their hashes.
 

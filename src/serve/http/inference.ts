@@ -1,30 +1,17 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { RequestError, refuse } from './errors.js';
-import type { Feedback } from './feedback.js';
-import { mediaType } from './http.js';
-import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from './messages.js';
-import type { Metrics } from './metrics.js';
+import { RequestError, refuse } from '../errors.js';
+import { batchingOf, type Resolved } from '../options.js';
+import { parseJson, tensorsOf } from '../protocol/open-inference.js';
+import * as schema from '../protocol/schema.js';
+import type { Repository, Version } from '../repository/index.js';
+import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from '../workers/messages.js';
+import { mediaType } from './app.js';
 import { multiModelRoutes } from './multi-model.js';
-import { batchingOf, type Resolved } from './options.js';
-import type { Pool } from './pool.js';
-import { parseJson, tensorsOf } from './protocol.js';
-import type { Repository, Version } from './repository.js';
-import * as schema from './schema.js';
+import type { Services } from './services.js';
 
 // The inference port: the Open Inference Protocol, SageMaker's container contract, and feedback.
-
-export interface Services {
-  readonly options: Resolved;
-  readonly pool: Pool;
-  readonly repository: Repository;
-  readonly metrics: Metrics;
-  readonly feedback: Feedback;
-  readonly version: string;
-  /** Whether the server is shutting down. */
-  readonly draining: () => boolean;
-}
 
 interface ModelPath {
   readonly name: string;

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { RequestError } from './errors.js';
+import { RequestError } from '../errors.js';
 import {
   type Answer,
   BufferCache,

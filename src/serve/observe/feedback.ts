@@ -1,5 +1,5 @@
-import { refuse } from './errors.js';
-import type { Version } from './repository.js';
+import { refuse } from '../errors.js';
+import type { Version } from '../repository/index.js';
 
 // Feedback: matches predictions with labels that arrive later, and computes live quality.
 

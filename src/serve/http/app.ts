@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { RequestError } from '../errors.js';
+import type { Resolved } from '../options.js';
+import type { Version } from '../repository/index.js';
 import { BodyPool, readBody } from './body.js';
-import { RequestError } from './errors.js';
-import type { Resolved } from './options.js';
 import type { serverPackages } from './packages.js';
-import type { Version } from './repository.js';
 import { type Token, tokenFinder } from './tokens.js';
 
 // Common parts of inference port and admin port: limits, request ids, errors, tokens.

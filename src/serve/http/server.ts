@@ -2,18 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import { fail } from '../errors.js';
+import { fail } from '../../errors.js';
+import { Feedback } from '../observe/feedback.js';
+import { Metrics } from '../observe/metrics.js';
+import { Monitor } from '../observe/monitor.js';
+import { trace } from '../observe/tracing.js';
+import { adminNeedsToken, type Resolved } from '../options.js';
+import { Repository } from '../repository/index.js';
+import { Pool } from '../workers/pool.js';
 import { adminRoutes } from './admin.js';
-import { Feedback } from './feedback.js';
-import { createApp, guard, type Packages } from './http.js';
-import { inferenceRoutes, type Services } from './inference.js';
-import { Metrics } from './metrics.js';
-import { Monitor } from './monitor.js';
-import { adminNeedsToken, type Resolved } from './options.js';
-import { Pool } from './pool.js';
-import { Repository } from './repository.js';
+import { createApp, guard, type Packages } from './app.js';
+import { inferenceRoutes } from './inference.js';
 import type { Server } from './running.js';
-import { trace } from './tracing.js';
+import type { Services } from './services.js';
 
 /** The version of the installed package. */
 async function packageVersion(): Promise<string> {

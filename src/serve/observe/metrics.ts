@@ -1,9 +1,9 @@
 import type * as Prometheus from 'prom-client';
+import type { Failure, Repository, Version } from '../repository/index.js';
+import type { Pool } from '../workers/pool.js';
+import type { QueuedAnswer } from '../workers/queue.js';
 import type { Feedback } from './feedback.js';
 import type { Monitor } from './monitor.js';
-import type { Pool } from './pool.js';
-import type { QueuedAnswer } from './queue.js';
-import type { Failure, Repository, Version } from './repository.js';
 
 // Prometheus metrics: /metrics has KServe's names and those of tapegrad, in base units as promtool requires; /metrics/triton
 // has Triton's names, which violate promtool's rules (microseconds, counters without _total).

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Baseline, ColumnBaseline } from '../data/baseline.js';
-import { largest } from '../data/baseline.js';
-import { metrics } from '../index.js';
-import type { Sample } from './messages.js';
-import type { Version } from './repository.js';
+import type { Baseline, ColumnBaseline } from '../../data/baseline.js';
+import { largest } from '../../data/baseline.js';
+import { metrics } from '../../index.js';
+import type { Version } from '../repository/index.js';
+import type { Sample } from '../workers/messages.js';
 
 // Drift detection: compares the inputs and outputs of recent requests with the baseline of the training data.
 

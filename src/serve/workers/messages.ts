@@ -55,7 +55,7 @@ export interface LoadedModel {
   readonly inputFeatures: number | null;
   readonly outputFeatures: number;
   readonly labels: readonly string[];
-  readonly baseline: import('../data/baseline.js').Baseline | null;
+  readonly baseline: import('../../data/baseline.js').Baseline | null;
 }
 
 /** Several jobs or answers in transferable form. */

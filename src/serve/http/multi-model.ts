@@ -2,11 +2,11 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Compile } from 'typebox/compile';
-import { RequestError, refuse } from './errors.js';
-import type { Services } from './inference.js';
-import { parseJson } from './protocol.js';
-import { type Repository, validName } from './repository.js';
-import * as schema from './schema.js';
+import { RequestError, refuse } from '../errors.js';
+import { parseJson } from '../protocol/open-inference.js';
+import * as schema from '../protocol/schema.js';
+import { type Repository, validName } from '../repository/index.js';
+import type { Services } from './services.js';
 
 // SageMaker's container contract for multi-model endpoints
 // (https://docs.aws.amazon.com/sagemaker/latest/dg/mms-container-apis.html): SageMaker copies

@@ -1,4 +1,4 @@
-import type { Allocator } from './protocol.js';
+import type { Allocator } from '../protocol/open-inference.js';
 
 /** The limit on numbers of memory kept between requests. */
 const MAX_LENGTH = 16 * 2 ** 20;

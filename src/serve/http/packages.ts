@@ -1,4 +1,4 @@
-import { fail } from '../errors.js';
+import { fail } from '../../errors.js';
 
 // The packages of the server are optional dependencies, loaded when a server starts.
 

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
-import { RequestError } from './errors.js';
-import { LARGE } from './messages.js';
+import { RequestError } from '../errors.js';
+import { LARGE } from '../workers/messages.js';
 
 // Reads request bodies. Large ones are read directly into memory shared with the workers. The memory is reused, because
 // allocating it for every request costs more than the copy.

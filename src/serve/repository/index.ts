@@ -1,9 +1,9 @@
 import type { Dirent } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TapegradError } from '../errors.js';
-import type { LoadedModel } from './messages.js';
-import type { Pool } from './pool.js';
+import { TapegradError } from '../../errors.js';
+import type { LoadedModel } from '../workers/messages.js';
+import type { Pool } from '../workers/pool.js';
 
 // The model repository: a folder of name/version/model.safetensors, scanned every second. A new version is loaded in every
 // worker before it receives requests; a version that fails to load is listed with its error. Without a folder (multi-model

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
-import { refuse } from './errors.js';
-import type { Services } from './inference.js';
-import type { Monitor } from './monitor.js';
-import { statusPage } from './status-page.js';
+import { refuse } from '../errors.js';
+import type { Monitor } from '../observe/monitor.js';
+import { statusPage } from '../observe/status-page.js';
+import type { Services } from './services.js';
 
 // The admin port: metrics, drift, loaded models and the status page.
 

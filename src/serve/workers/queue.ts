@@ -1,4 +1,4 @@
-import type { RequestError } from './errors.js';
+import type { RequestError } from '../errors.js';
 import type { Answer, Job } from './messages.js';
 
 // The queue of jobs for the inference workers: in order of arrival, with a separate queue for each model with batching.

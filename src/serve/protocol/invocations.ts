@@ -1,7 +1,15 @@
-import { describe } from '../errors.js';
-import { parseCsv } from '../io/index.js';
-import { refuse } from './errors.js';
-import { type Encoded, encodeInference, fill, interpret, type Parsed, parseJson, type Signature } from './protocol.js';
+import { describe } from '../../errors.js';
+import { parseCsv } from '../../io/index.js';
+import { refuse } from '../errors.js';
+import {
+  type Encoded,
+  encodeInference,
+  fill,
+  interpret,
+  type Parsed,
+  parseJson,
+  type Signature,
+} from './open-inference.js';
 
 // The bodies of SageMaker's POST /invocations: JSON as {"instances": [[…], …]}, as rows of numbers alone or in the Open
 // Inference Protocol, and CSV without a header.

@@ -18,6 +18,7 @@ const layers: RegExp[][] = [
   [/^src\/io\//],
   [/^src\/(train\/|(profile|compile)\.ts$)/],
   [/^src\/index\.ts$/],
+  [/^src\/(client|deploy)\//],
   [/^src\/serve\//],
   [/^src\/cli\//],
 ];

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { deploySageMaker, type SageMakerOptions, sageMakerRequests } from '../serve/index.js';
-import { integer } from './integer.js';
+import { integer } from './values.js';
 
 /** tapegrad deploy sagemaker: deploys a model file to an endpoint of Amazon SageMaker. */
 export function deployCommand(): Command {

@@ -5,7 +5,8 @@ import { setFlagsFromString } from 'node:v8';
 import { Command, InvalidArgumentError } from 'commander';
 import { fail } from '../errors.js';
 import { readTokens, type ServeOptions, serve } from '../serve/index.js';
-import { integer } from './integer.js';
+import { type OptionRow, optionTable } from '../serve/option-table.js';
+import { fraction, integer } from './values.js';
 
 interface Flags extends Omit<ServeOptions, 'tokens' | 'tls' | 'batching'> {
   tokens?: string;
@@ -32,57 +33,58 @@ const batching = (text: string, before: Flags['batch'] = {}): NonNullable<Flags[
   };
 };
 
-/** tapegrad serve: serves the models in a folder over HTTP until SIGTERM or SIGINT. */
-export function serveCommand(): Command {
-  return new Command('serve')
-    .description('Serve the models in a folder of name/version/model.safetensors over HTTP.')
-    .option('--models <dir>', 'the model repository (in a SageMaker container: /opt/ml/model)')
-    .option('--host <address>', 'default 127.0.0.1')
-    .option('--port <n>', 'default 8080 (SAGEMAKER_BIND_TO_PORT)', integer)
-    .option('--admin-host <address>', 'of metrics and status page; default 127.0.0.1')
-    .option('--admin-port <n>', 'default 9091', integer)
-    .option('--tokens <file>', 'JSON: [{"name", "sha256", "models"?, "rateLimit"?, "admin"?}]')
-    .option('--allow-unauthenticated', 'serve clients without a token on any address')
-    .option('--tls-key <file>', 'PEM')
-    .option('--tls-cert <file>', 'PEM')
+/** Parses MODEL=COUNT or MODEL=VERSION,VERSION…; one version alone is written with a comma behind it. */
+const versions = (text: string, before: Flags['versions'] = {}): NonNullable<Flags['versions']> => {
+  const match = /^([^=]+)=(?:latest:(\d+)|([1-9]\d*(?:,[1-9]\d*)*))$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('write MODEL=latest:COUNT or MODEL=VERSION,VERSION');
+  const [, model, count, names] = match;
+  return { ...before, [model]: count === undefined ? names.split(',') : Number(count) };
+};
+
+/** A flag for each option of the server that has one, and those that read files or have a form of their own. */
+function serveFlags(): Command {
+  const command = new Command('serve').description(
+    'Serve the models in a folder of name/version/model.safetensors over HTTP.',
+  );
+  const rows: Record<string, OptionRow> = optionTable;
+  for (const { kind, flag, help, default: value } of Object.values(rows)) {
+    if (flag === undefined) continue;
+    const shown = value === undefined || kind === 'boolean' ? '' : `; default ${String(value)}`;
+    const parse = kind === 'integer' ? integer : kind === 'number' ? fraction : undefined;
+    if (parse === undefined) command.option(flag, `${help}${shown}`);
+    else command.option(flag, `${help}${shown}`, parse);
+  }
+  return command
+    .option('--tokens <file>', 'JSON: [{"name", "sha256", "models"?, "rateLimit"?, "admin"?}]; read again on SIGHUP')
+    .option('--tls-key <file>', 'PEM; read again on SIGHUP')
+    .option('--tls-cert <file>', 'PEM; read again on SIGHUP')
     .option('--tls-client-ca <file>', 'PEM: accept only clients with a certificate signed by it')
-    .option(
-      '--workers <n>',
-      'inference threads; default: the number of cores (SAGEMAKER_MODEL_SERVER_WORKERS)',
-      integer,
-    )
-    .option('--threads <n>', 'threads for each forward pass; default 1', integer)
-    .option('--queue <n>', 'limit on waiting requests, above which the response is 429; default 256', integer)
-    .option(
-      '--timeout <ms>',
-      'limit for one request; default 60000 (SAGEMAKER_MODEL_SERVER_TIMEOUT, in seconds)',
-      integer,
-    )
-    .option('--max-body <bytes>', 'limit on a request body; default 16777216 (SAGEMAKER_MAX_PAYLOAD_IN_MB)', integer)
+    .option('--versions <model=which>', 'latest:COUNT or VERSION,VERSION (* for all models); repeatable', versions)
     .option(
       '--batch <model=rows,ms>',
       'batch the requests of a model (* for all) in shared forward passes; repeatable',
       batching,
-    )
-    .option('--multi-model', 'load and unload models by POST and DELETE /models (SAGEMAKER_MULTI_MODEL)')
-    .option('--scan-interval <ms>', 'between scans of the repository; default 1000', integer)
-    .option('--log-level <level>', 'silent, error, warn, info, debug')
-    .action(async (flags: Flags) => {
-      setFlagsFromString(GC_FLAG);
-      const server = await serve(await optionsOf(flags, process.env));
-      console.log(
-        `tapegrad serves ${server.models.map((m) => `${m.name}/${m.version}`).join(', ') || 'no model yet'} at ${server.url}`,
+    );
+}
+
+/** tapegrad serve: serves the models in a folder over HTTP until SIGTERM or SIGINT. */
+export function serveCommand(): Command {
+  return serveFlags().action(async (flags: Flags) => {
+    setFlagsFromString(GC_FLAG);
+    const server = await serve(await optionsOf(flags, process.env));
+    console.log(
+      `tapegrad serves ${server.models.map((m) => `${m.name}/${m.version}`).join(', ') || 'no model yet'} at ${server.url}`,
+    );
+    console.log(`metrics and status page at ${server.adminUrl}`);
+    const end = (): void => {
+      server.close().then(
+        () => process.exit(0),
+        () => process.exit(1),
       );
-      console.log(`metrics and status page at ${server.adminUrl}`);
-      const end = (): void => {
-        server.close().then(
-          () => process.exit(0),
-          () => process.exit(1),
-        );
-      };
-      process.on('SIGTERM', end);
-      process.on('SIGINT', end);
-    });
+    };
+    process.on('SIGTERM', end);
+    process.on('SIGINT', end);
+  });
 }
 
 /** The options from flags and from SageMaker's environment variables. */

@@ -1,6 +1,4 @@
-import { availableParallelism } from 'node:os';
-import { checkInteger, checkNumber, checkOptions, describe, fail } from '../errors.js';
-import { checkTokens, type Token } from './http/tokens.js';
+import type { Token } from './http/tokens.js';
 import type { Batching } from './workers/queue.js';
 
 /** Certificates for HTTPS. */
@@ -41,6 +39,14 @@ export interface ServeOptions {
   timeout?: number;
   /** The limit on a request body in bytes, after decompression. Default 16 MiB. */
   maxBody?: number;
+  /** The limit on the bytes of all request bodies in memory, above which the response is 429. Default 128 MiB; at least `maxBody`. */
+  maxInflight?: number;
+  /** The limit on the numbers of one response, above which it is 413 before anything is computed. Default 4,194,304. */
+  maxOutput?: number;
+  /** The limit on open connections of the inference port. Default: half of the file descriptors the process may open, at most 10,000. */
+  maxConnections?: number;
+  /** The limit on the bytes of a model file. Default 2 GiB. */
+  maxModel?: number;
   /** Dynamic batching by model name, with '*' for all models. Default: none. */
   batching?: Readonly<Record<string, Partial<Batching>>>;
   /**
@@ -50,6 +56,17 @@ export interface ServeOptions {
   multiModel?: boolean;
   /** Milliseconds between scans of the model repository. Default 1000. */
   scanInterval?: number;
+  /** Milliseconds for which a file must not have changed before a scan loads it. Default 1000. */
+  settle?: number;
+  /**
+   * Which versions of a model are loaded, by model name, with '*' for all others: the highest so many, or those with these
+   * names. All that are loaded can be addressed. Default: all.
+   */
+  versions?: Readonly<Record<string, number | readonly string[]>>;
+  /** Whether the server is ready only while every file in the repository is loaded. Default false: each model needs one version. */
+  strictReady?: boolean;
+  /** The origin whose web pages may send requests (CORS), such as https://shop.example; '*' for all. Default: none. */
+  cors?: string;
   /** The number of samples in the window of drift detection. Default 1000. */
   driftWindow?: number;
   /** Milliseconds between computations of drift. Default 15,000. */
@@ -60,99 +77,8 @@ export interface ServeOptions {
   grace?: number;
   /** The lowest level of log entries: 'silent', 'error', 'warn', 'info' or 'debug'. Default 'info'. */
   logLevel?: string;
+  /** The fraction of requests, in 0..1, that are logged, without bodies, tokens and query. Default 0. */
+  requestLog?: number;
   /** The format of responses to /invocations without an Accept header. Default: the format of the request. */
   invocationsAccept?: 'application/json' | 'text/csv';
 }
-
-/** Checked options with defaults. */
-export type Resolved = Required<Omit<ServeOptions, 'tls' | 'invocationsAccept'>> &
-  Pick<ServeOptions, 'tls' | 'invocationsAccept'>;
-
-const OP = 'serve';
-const KNOWN = [
-  ...[
-    'models',
-    'host',
-    'port',
-    'adminHost',
-    'adminPort',
-    'tokens',
-    'allowUnauthenticated',
-    'tls',
-    'workers',
-    'threads',
-  ],
-  ...[
-    'queue',
-    'timeout',
-    'maxBody',
-    'batching',
-    'scanInterval',
-    'driftWindow',
-    'driftInterval',
-    'feedbackSampleRate',
-    'grace',
-  ],
-  ...['logLevel', 'invocationsAccept', 'multiModel'],
-];
-
-const loopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host);
-
-/** Checks options and adds defaults. @throws TapegradError naming the invalid option */
-export function resolveOptions(options: ServeOptions): Resolved {
-  checkOptions(OP, options, KNOWN);
-  if (typeof options.models !== 'string' || options.models === '')
-    fail(OP, `models is ${describe(options.models)}`, 'pass the folder of the model repository');
-  const integer = (name: keyof ServeOptions, otherwise: number, least = 1): number =>
-    checkInteger(OP, name, options[name] ?? otherwise, least);
-  const tokens = options.tokens === undefined ? [] : checkTokens(options.tokens);
-  const resolved: Resolved = {
-    models: options.models,
-    host: options.host ?? '127.0.0.1',
-    port: integer('port', 8080, 0),
-    adminHost: options.adminHost ?? '127.0.0.1',
-    adminPort: integer('adminPort', 9091, 0),
-    tokens,
-    allowUnauthenticated: options.allowUnauthenticated ?? false,
-    tls: options.tls,
-    workers: integer('workers', availableParallelism()),
-    threads: integer('threads', 1),
-    queue: integer('queue', 256),
-    timeout: integer('timeout', 60_000),
-    maxBody: integer('maxBody', 16 * 2 ** 20),
-    batching: options.batching ?? {},
-    multiModel: options.multiModel ?? false,
-    scanInterval: integer('scanInterval', 1000),
-    driftWindow: integer('driftWindow', 1000),
-    driftInterval: integer('driftInterval', 15_000),
-    feedbackSampleRate: checkNumber(OP, 'feedbackSampleRate', options.feedbackSampleRate ?? 1, 0),
-    grace: integer('grace', 25_000, 0),
-    logLevel: options.logLevel ?? 'info',
-    invocationsAccept: options.invocationsAccept,
-  };
-  for (const [which, host] of [
-    ['host', resolved.host],
-    ['adminHost', resolved.adminHost],
-  ]) {
-    if (!loopback(host) && tokens.length === 0 && !resolved.allowUnauthenticated)
-      fail(
-        OP,
-        `${which} is ${host}, and there are no tokens: every client that reaches it would have access`,
-        'pass tokens (--tokens FILE), or allowUnauthenticated (--allow-unauthenticated) if access is controlled elsewhere',
-      );
-  }
-  for (const [name, { maxBatch, maxDelay }] of Object.entries(resolved.batching)) {
-    if (maxBatch !== undefined) checkInteger(OP, `batching['${name}'].maxBatch`, maxBatch);
-    if (maxDelay !== undefined) checkNumber(OP, `batching['${name}'].maxDelay`, maxDelay, 0);
-  }
-  return resolved;
-}
-
-/** The batching options of a model; null if its requests are not batched. */
-export function batchingOf({ batching }: Resolved, model: string): Batching | null {
-  const own = (Object.hasOwn(batching, model) ? batching[model] : undefined) ?? batching['*'];
-  return own === undefined ? null : { maxBatch: own.maxBatch ?? 32, maxDelay: own.maxDelay ?? 2 };
-}
-
-/** Whether the admin port requires a token: if it is reachable from other machines. */
-export const adminNeedsToken = ({ adminHost, tokens }: Resolved): boolean => tokens.length > 0 && !loopback(adminHost);

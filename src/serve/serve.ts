@@ -1,6 +1,7 @@
 import { serverPackages } from './http/packages.js';
 import type { Server } from './http/running.js';
-import { resolveOptions, type ServeOptions } from './options.js';
+import { resolveOptions } from './option-table.js';
+import type { ServeOptions } from './options.js';
 
 /**
  * Serves the models in a folder over HTTP: the

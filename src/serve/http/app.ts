@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError } from '../errors.js';
-import type { Resolved } from '../options.js';
+import type { Resolved } from '../option-table.js';
 import type { Version } from '../repository/index.js';
 import { BodyPool, readBody } from './body.js';
 import type { serverPackages } from './packages.js';

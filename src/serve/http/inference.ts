@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { RequestError, refuse } from '../errors.js';
-import { batchingOf, type Resolved } from '../options.js';
+import { batchingOf, type Resolved } from '../option-table.js';
 import { parseJson, tensorsOf } from '../protocol/open-inference.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';

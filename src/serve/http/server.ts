@@ -7,7 +7,7 @@ import { Feedback } from '../observe/feedback.js';
 import { Metrics } from '../observe/metrics.js';
 import { Monitor } from '../observe/monitor.js';
 import { trace } from '../observe/tracing.js';
-import { adminNeedsToken, type Resolved } from '../options.js';
+import { adminNeedsToken, type Resolved } from '../option-table.js';
 import { Repository } from '../repository/index.js';
 import { Pool } from '../workers/pool.js';
 import { adminRoutes } from './admin.js';

@@ -1,6 +1,6 @@
 import type { Feedback } from '../observe/feedback.js';
 import type { Metrics } from '../observe/metrics.js';
-import type { Resolved } from '../options.js';
+import type { Resolved } from '../option-table.js';
 import type { Repository } from '../repository/index.js';
 import type { Pool } from '../workers/pool.js';
 

@@ -80,8 +80,8 @@ describe('the model repository', () => {
       ]);
     });
   });
-  it('is not ready while a model has no version that works, nor when it answers with what is no number', async () => {
-    await serving({}, async (server, repository) => {
+  it('names a model that answers with what is no number, and with strictReady is not ready then', async () => {
+    await serving({ strictReady: true }, async (server, repository) => {
       const broken = new nn.Linear(5, 3);
       nn.init.constant(broken.bias!, NaN);
       await publish(repository, 'broken', '1', broken);

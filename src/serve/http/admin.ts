@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { refuse } from '../errors.js';
 import type { Monitor } from '../observe/monitor.js';
 import { statusPage } from '../observe/status-page.js';
+import { validName } from '../repository/index.js';
 import type { Services } from './services.js';
 
 // The admin port: metrics, drift, loaded models and the status page.
@@ -21,6 +22,7 @@ export function statusOf({ metrics, repository, pool, feedback, options }: Servi
       seconds,
     })),
     failures: repository.failures,
+    ignored: repository.ignored,
     totals: metrics.totals,
     quality: feedback.quality,
     drift: monitor.reports.map(({ features, outputs, ...report }) => ({
@@ -57,11 +59,17 @@ export function adminRoutes(app: FastifyInstance, services: Services, monitor: M
   app.post('/v2/repository/index', () => [
     ...repository.loaded.map(({ name, version }) => ({ name, version, state: 'READY', reason: '' })),
     ...repository.failures.map(({ name, version, reason }) => ({ name, version, state: 'UNAVAILABLE', reason })),
+    // Names that no client could ask for are on the status page only.
+    ...repository.ignored.flatMap(({ path, reason }) => {
+      const [name, version = ''] = path.split('/');
+      return validName(name) ? [{ name, version, state: 'UNAVAILABLE', reason }] : [];
+    }),
   ]);
   /** Scans the repository immediately. */
   app.post('/scan', async () => {
     if (services.options.multiModel) refuse('the server is in multi-model mode', 'load models with POST /models');
     await repository.scan();
-    return { loaded: repository.loaded.map(({ name, version }) => ({ name, version })), failures: repository.failures };
+    const { failures, ignored } = repository;
+    return { loaded: repository.loaded.map(({ name, version }) => ({ name, version })), failures, ignored };
   });
 }

@@ -190,8 +190,13 @@ function healthRoutes(app: FastifyInstance, { options, repository, pool, version
   const ready = () => repository.ready && pool.readyWorkers > 0 && !draining();
   const health = (_request: FastifyRequest, reply: FastifyReply) => {
     // The problems name models, which those without a token must not learn; the admin port has them in any case.
-    const failures = options.tokens.length === 0 ? repository.failures : [];
-    const problems = failures.map((f) => `${f.name}/${f.version}: ${f.reason}`);
+    const problems =
+      options.tokens.length > 0
+        ? []
+        : [
+            ...repository.failures.map((f) => `${f.name}/${f.version}: ${f.reason}`),
+            ...repository.ignored.map((i) => `${i.path}: ${i.reason}`),
+          ];
     void reply.code(ready() ? 200 : 503).send({ ready: ready(), problems });
   };
   app.get(

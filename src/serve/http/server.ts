@@ -63,7 +63,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       app.log.error({ cause: detail }, 'an inference worker died; another one is started');
     },
   });
-  const repository = new Repository(resolved.multiModel ? null : resolved.models, pool, {
+  const repository = new Repository({ ...resolved, folder: resolved.multiModel ? null : resolved.models }, pool, {
     onLoaded: (version) => {
       metrics.loaded(version);
       monitor.watch(version);
@@ -74,6 +74,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       feedback.forget(version);
       app.log.info({ model: version.name, version: version.version }, 'a version of a model goes');
     },
+    onIgnored: ({ path, reason }) => app.log.warn({ path, reason }, 'something in the model repository is ignored'),
     onFailed: (failure) => {
       metrics.failed(failure);
       app.log.error(
@@ -135,10 +136,12 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
     if (adminNeedsToken(resolved)) await guard(admin, packages, resolved.tokens, (token) => token.admin === true);
     adminRoutes(admin, services, monitor);
     await Promise.all([app.ready(), admin.ready()]);
-    await repository.start(resolved.scanInterval);
-    monitor.start(resolved.driftInterval);
+    await repository.check();
     await admin.listen({ host: resolved.adminHost, port: resolved.adminPort });
     await app.listen({ host: resolved.host, port: resolved.port });
+    // The ports are open meanwhile: the server is live, and not ready.
+    await repository.start(resolved.scanInterval);
+    monitor.start(resolved.driftInterval);
   } catch (error) {
     await close();
     const { code, port, address } = error as NodeJS.ErrnoException & { port?: number; address?: string };

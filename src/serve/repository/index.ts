@@ -1,20 +1,16 @@
-import type { Dirent } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TapegradError } from '../../errors.js';
 import type { LoadedModel } from '../workers/messages.js';
 import type { Pool } from '../workers/pool.js';
+import { look, readModel } from './file.js';
+import { byVersion, FILE, type Found, find, type Ignored } from './find.js';
+import { reasonOf } from './text.js';
+
+export { type Ignored, validName } from './find.js';
 
 // The model repository: a folder of name/version/model.safetensors, scanned every second. A new version is loaded in every
-// worker before it receives requests; a version that fails to load is listed with its error. Without a folder (multi-model
-// mode) models are loaded and unloaded by name.
-
-const FILE = 'model.safetensors';
-/** Valid names of models and versions, which are parts of URLs and paths. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
-const VERSION = /^[1-9]\d{0,8}$/;
-
-export const validName = (name: string): boolean => NAME.test(name);
+// worker before it receives requests; one that fails to load is named with the reason, and tried again. What cannot be read
+// for a while changes nothing. Without a folder (multi-model mode) models are loaded and unloaded by name.
 
 /** A loaded version of a model. */
 export interface Version {
@@ -27,7 +23,7 @@ export interface Version {
   readonly seconds: number;
 }
 
-/** A version that failed to load. */
+/** A version that is not loaded. */
 export interface Failure {
   readonly name: string;
   readonly version: string;
@@ -38,44 +34,101 @@ export interface RepositoryEvents {
   readonly onLoaded: (version: Version) => void;
   readonly onUnloaded: (version: Version) => void;
   readonly onFailed: (failure: Failure) => void;
+  /** Called when something in the folder is ignored, or the folder cannot be listed, that was not before. */
+  readonly onIgnored: (ignored: Ignored) => void;
 }
 
+export interface RepositoryOptions {
+  /** The folder; null if models are only loaded by `add`. */
+  readonly folder: string | null;
+  readonly maxModel: number;
+  readonly settle: number;
+  readonly versions: Readonly<Record<string, number | readonly string[]>>;
+  readonly strictReady: boolean;
+}
+
+/** What is known of one version. */
 interface Known {
-  /** Identifies the state of the file: inode, size and modification time. */
-  readonly stamp: string;
-  readonly loaded: Version | null;
-  readonly failure: Failure | null;
+  /** The state of the file when its load was last attempted. */
+  stamp: string | null;
+  loaded: Version | null;
+  /** Why the last load failed. */
+  failure: Failure | null;
+  /** Why the file could not be looked at in the last scan. A version that is loaded stays. */
+  unreadable: Failure | null;
+  /** The state of the file in the last scan, and since when it has been the same. */
+  seen: { stamp: string; since: number } | null;
+  /** How often the load of this state has failed, and when it is tried again. */
+  failures: number;
+  retryAt: number;
 }
 
-interface Found {
+interface Candidate {
   readonly name: string;
   readonly version: string;
   readonly path: string;
 }
 
+/** Milliseconds after which a scan on request looks again at files that have just changed. */
+const CONFIRM = 100;
+/** Milliseconds before the first attempt to load a version again, doubled for each further one up to the limit. */
+const BACKOFF = 1000;
+const LONGEST_BACKOFF = 300_000;
+
+const fresh = (): Known => ({
+  stamp: null,
+  loaded: null,
+  failure: null,
+  unreadable: null,
+  seen: null,
+  failures: 0,
+  retryAt: 0,
+});
+
 /** The models of a server. */
 export class Repository {
-  readonly #folder: string | null;
+  readonly #options: RepositoryOptions;
   readonly #pool: Pool;
   readonly #events: RepositoryEvents;
   readonly #models = new Map<string, Map<string, Known>>();
+  /** Models that were unloaded by request, which scans leave alone. */
+  readonly #unloaded = new Set<string>();
+  #ignored: readonly Ignored[] = [];
   #ids = 0;
-  #scanning: Promise<void> | null = null;
+  #running: Promise<void> | null = null;
+  #next: Promise<void> | null = null;
   #clock: NodeJS.Timeout | null = null;
+  /** Whether the first scan has ended. */
+  #started = false;
 
-  /** @param folder null if models are only loaded by `add` */
-  constructor(folder: string | null, pool: Pool, events: RepositoryEvents) {
-    this.#folder = folder;
+  constructor(options: RepositoryOptions, pool: Pool, events: RepositoryEvents) {
+    this.#options = options;
     this.#pool = pool;
     this.#events = events;
+    this.#started = options.folder === null;
   }
 
-  /** Loads all versions, and scans every `interval` milliseconds. @throws TapegradError if the folder cannot be read */
+  /** Requires that the folder can be listed. @throws TapegradError if it cannot */
+  async check(): Promise<void> {
+    const { folder } = this.#options;
+    if (folder === null) return;
+    await find(folder).catch((cause: Error) => {
+      const remedy = `pass a folder of name/version/${FILE}`;
+      throw new TapegradError('serve', `cannot read the model repository ${folder}: ${cause.message}`, remedy, {
+        cause,
+      });
+    });
+  }
+
+  /** Loads all versions, and then scans every `interval` milliseconds. */
   async start(interval: number): Promise<void> {
-    if (this.#folder === null) return;
-    await this.#find(this.#folder);
+    if (this.#options.folder === null) return;
     await this.scan();
-    this.#clock = setInterval(() => void this.scan().catch(() => {}), interval);
+    this.#started = true;
+    this.#clock = setInterval(() => {
+      if (this.#running !== null) return;
+      this.#run(false).catch((error: unknown) => this.#note([{ path: '', reason: reasonOf(error) }]));
+    }, interval);
     this.#clock.unref();
   }
 
@@ -90,7 +143,7 @@ export class Repository {
     if (version !== undefined) return versions.get(version)?.loaded ?? null;
     let newest: Version | null = null;
     for (const { loaded } of versions.values()) {
-      if (loaded !== null && Number(loaded.version) > Number(newest?.version ?? 0)) newest = loaded;
+      if (loaded !== null && (newest === null || byVersion(loaded.version, newest.version) > 0)) newest = loaded;
     }
     return newest;
   }
@@ -98,7 +151,7 @@ export class Repository {
   /** The loaded versions of a model, in ascending order. */
   versions(name: string): Version[] {
     const known = [...(this.#models.get(name)?.values() ?? [])];
-    return known.flatMap((k) => k.loaded ?? []).sort((a, b) => Number(a.version) - Number(b.version));
+    return known.flatMap((k) => k.loaded ?? []).sort((a, b) => byVersion(a.version, b.version));
   }
 
   has(name: string): boolean {
@@ -107,7 +160,8 @@ export class Repository {
 
   /** Loads a file as version 1 of a new model. @throws Error naming the problem with the file; the model is not added then */
   async add(name: string, path: string): Promise<Version> {
-    await this.#load(name, '1', path, '');
+    const { stamp } = await look(path, this.#options.maxModel);
+    await this.#load({ name, version: '1', path }, stamp);
     const { loaded, failure } = this.#models.get(name)!.get('1')!;
     if (loaded !== null) return loaded;
     this.#models.delete(name);
@@ -118,9 +172,19 @@ export class Repository {
   remove(name: string): void {
     const versions = this.versions(name);
     this.#models.delete(name);
-    versions.forEach((version) => {
-      this.#retire(version);
-    });
+    for (const version of versions) this.#retire(version);
+  }
+
+  /** Unloads a model of the folder until `reload` is called. */
+  unload(name: string): void {
+    this.#unloaded.add(name);
+    this.remove(name);
+  }
+
+  /** Loads what the folder has of a model, also after `unload`. */
+  async reload(name: string): Promise<void> {
+    this.#unloaded.delete(name);
+    await this.scan();
   }
 
   /** All loaded versions. */
@@ -130,91 +194,197 @@ export class Repository {
 
   /** All versions that failed to load. */
   get failures(): Failure[] {
-    return [...this.#models.values()].flatMap((versions) => [...versions.values()].flatMap((k) => k.failure ?? []));
+    return [...this.#models.values()].flatMap((versions) =>
+      [...versions.values()].flatMap((k) => k.unreadable ?? k.failure ?? []),
+    );
   }
 
-  /** Whether every model has a loaded version; with a folder there must be at least one model. */
+  /** What is in the folder and is no version of a model, with the reasons. */
+  get ignored(): readonly Ignored[] {
+    return this.#ignored;
+  }
+
+  /**
+   * Whether the first scan has ended and a model is loaded (in multi-model mode none need be); with strictReady also whether
+   * no version has failed. A new model that is being copied or is broken does not take the others out of service.
+   */
   get ready(): boolean {
-    return (
-      (this.#folder === null || this.#models.size > 0) &&
-      [...this.#models.keys()].every((name) => this.get(name) !== null)
-    );
+    const { folder, strictReady } = this.#options;
+    const serves = folder === null || [...this.#models.keys()].some((name) => this.get(name) !== null);
+    return this.#started && serves && !(strictReady && this.failures.length > 0);
   }
 
-  /** Loads new and changed versions and unloads removed ones. Concurrent calls share one scan. */
-  scan(): Promise<void> {
-    this.#scanning ??= this.#scan().finally(() => {
-      this.#scanning = null;
+  /** Loads new and changed versions, also those that have failed, and unloads removed ones. */
+  async scan(): Promise<void> {
+    if (this.#options.folder === null) return;
+    // A scan that is running may have passed by what the caller has just written.
+    this.#next ??= Promise.allSettled([this.#running]).then(() => {
+      this.#next = null;
+      return this.#run(true);
     });
-    return this.#scanning;
+    return this.#next;
   }
 
-  async #scan(): Promise<void> {
-    if (this.#folder === null) return;
-    const found = await this.#find(this.#folder);
-    for (const { name, version, path } of found) {
-      const file = await stat(path, { bigint: true }).catch(() => null);
-      if (file === null) continue;
-      const stamp = `${file.ino}:${file.size}:${file.mtimeNs}`;
-      if (this.#models.get(name)?.get(version)?.stamp !== stamp) await this.#load(name, version, path, stamp);
+  #run(requested: boolean): Promise<void> {
+    this.#running = this.#scan(requested).finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #scan(requested: boolean): Promise<void> {
+    let found: Found;
+    try {
+      found = await find(this.#options.folder!);
+    } catch (error) {
+      this.#note([{ path: '', reason: `the folder cannot be listed, and all models stay: ${reasonOf(error)}` }]);
+      return;
     }
-    const present = new Set(found.map((f) => `${f.name}/${f.version}`));
-    for (const [name, versions] of this.#models) {
-      for (const [version, { loaded }] of versions) {
-        if (present.has(`${name}/${version}`)) continue;
-        versions.delete(version);
-        if (loaded !== null) this.#retire(loaded);
+    const ignored = [...found.ignored];
+    const due: (Candidate & { stamp: string })[] = [];
+    const recent: typeof due = [];
+    for (const [name, versions] of found.models) {
+      if (versions === null || this.#unloaded.has(name)) continue;
+      const present = new Set<string>();
+      for (const { version, path } of this.#selected(name, versions, ignored)) {
+        const state = await this.#look({ name, version, path }, requested);
+        if (state === null) ignored.push({ path: `${name}/${version}`, reason: `there is no ${FILE} in it` });
+        else present.add(version);
+        if (state === null || state.when === 'later') continue;
+        (state.when === 'now' ? due : recent).push({ name, version, path, stamp: state.stamp });
       }
-      if (versions.size === 0) this.#models.delete(name);
+      this.#removeAbsent(name, present);
+    }
+    for (const name of [...this.#models.keys()]) if (!found.models.has(name)) this.remove(name);
+    this.#note(ignored);
+    if (recent.length > 0) {
+      await sleep(CONFIRM);
+      for (const candidate of recent) {
+        const again = await look(candidate.path, this.#options.maxModel).catch(() => null);
+        if (again?.stamp === candidate.stamp) due.push(candidate);
+      }
+    }
+    for (const { stamp, ...candidate } of due) await this.#load(candidate, stamp);
+    this.#applyPolicies();
+  }
+
+  /** The versions that the policy of a model may load. */
+  #selected(name: string, versions: readonly { version: string; path: string }[], ignored: Ignored[]) {
+    const policy = this.#policyOf(name);
+    if (!Array.isArray(policy)) return versions;
+    for (const { version } of versions) {
+      if (!policy.includes(version))
+        ignored.push({ path: `${name}/${version}`, reason: 'the option `versions` does not name it' });
+    }
+    return versions.filter(({ version }) => policy.includes(version));
+  }
+
+  #policyOf(name: string): number | readonly string[] | undefined {
+    const { versions } = this.#options;
+    return (Object.hasOwn(versions, name) ? versions[name] : undefined) ?? versions['*'];
+  }
+
+  /** Whether to load a file now, after another look, or later; null if there is none. */
+  async #look(
+    candidate: Candidate,
+    requested: boolean,
+  ): Promise<{ stamp: string; when: 'now' | 'soon' | 'later' } | null> {
+    const { name, version, path } = candidate;
+    const known = this.#models.get(name)?.get(version) ?? fresh();
+    const now = performance.now();
+    let stamp: string;
+    let changed: number;
+    try {
+      ({ stamp, changed } = await look(path, this.#options.maxModel));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      this.#fail(candidate, known, 'unreadable', reasonOf(error));
+      return { stamp: '', when: 'later' };
+    }
+    this.#remember(candidate, known);
+    known.unreadable = null;
+    if (known.seen?.stamp !== stamp) known.seen = { stamp, since: now };
+    const isLower = this.#isBelowPolicy(name, version);
+    if (isLower || (known.stamp === stamp && known.failure === null)) return { stamp, when: 'later' };
+    if (known.stamp === stamp) return { stamp, when: requested || now >= known.retryAt ? 'now' : 'later' };
+    // The wall clock can be wrong; it only saves the wait for files that were there long before the server.
+    if (requested) return { stamp, when: Date.now() - changed > 2 * this.#options.settle ? 'now' : 'soon' };
+    return { stamp, when: now - known.seen.since >= this.#options.settle ? 'now' : 'later' };
+  }
+
+  /** Whether a policy of the latest N has N loaded versions above this one. */
+  #isBelowPolicy(name: string, version: string): boolean {
+    const policy = this.#policyOf(name);
+    if (typeof policy !== 'number') return false;
+    return this.versions(name).filter((v) => byVersion(v.version, version) > 0).length >= policy;
+  }
+
+  /** Unloads versions below the latest N that a policy allows. */
+  #applyPolicies(): void {
+    for (const [name, versions] of this.#models) {
+      for (const version of this.versions(name)) {
+        if (!this.#isBelowPolicy(name, version.version)) continue;
+        const known = versions.get(version.version)!;
+        known.loaded = null;
+        this.#retire(version);
+      }
     }
   }
 
-  /** The model files in the folder; a single file at the top level is the model 'model', version 1. */
-  async #find(folder: string): Promise<Found[]> {
-    const list = (path: string) => readdir(path, { withFileTypes: true });
-    const top = await list(folder).catch((cause: Error) => {
-      throw new TapegradError(
-        'serve',
-        `cannot read the model repository ${folder}: ${cause.message}`,
-        `pass a folder of name/version/${FILE}`,
-        { cause },
-      );
-    });
-    const folders = (entries: Dirent[], pattern: RegExp) =>
-      entries.filter((e) => (e.isDirectory() || e.isSymbolicLink()) && pattern.test(e.name)).map((e) => e.name);
-    const nested = await Promise.all(
-      folders(top, NAME).map(async (name) => {
-        const versions = folders(await list(join(folder, name)).catch(() => []), VERSION);
-        return versions.map((version) => ({ name, version, path: join(folder, name, version, FILE) }));
-      }),
-    );
-    const files = top.filter((e) => e.isFile() && e.name.endsWith('.safetensors'));
-    const single = files.length === 1 ? [{ name: 'model', version: '1', path: join(folder, files[0].name) }] : [];
-    const all = [...single, ...nested.flat()];
-    return all.sort((a, b) => a.name.localeCompare(b.name) || Number(a.version) - Number(b.version));
+  #remember({ name, version }: Candidate, known: Known): void {
+    const versions = this.#models.get(name) ?? new Map<string, Known>();
+    versions.set(version, known);
+    this.#models.set(name, versions);
   }
 
-  async #load(name: string, version: string, path: string, stamp: string): Promise<void> {
-    const versions = this.#models.get(name) ?? new Map<string, Known>();
-    const before = versions.get(version)?.loaded ?? null;
+  #removeAbsent(name: string, present: ReadonlySet<string>): void {
+    const versions = this.#models.get(name);
+    if (versions === undefined) return;
+    for (const [version, { loaded }] of versions) {
+      if (present.has(version)) continue;
+      versions.delete(version);
+      if (loaded !== null) this.#retire(loaded);
+    }
+    if (versions.size === 0) this.#models.delete(name);
+  }
+
+  async #load(candidate: Candidate, stamp: string): Promise<void> {
+    const { name, version, path } = candidate;
+    const known = this.#models.get(name)?.get(version) ?? fresh();
+    this.#remember(candidate, known);
+    if (known.stamp !== stamp) known.failures = 0;
+    known.stamp = stamp;
     const started = performance.now();
     const id = ++this.#ids;
     try {
-      const file = await readFile(path);
-      const bytes = new SharedArrayBuffer(file.length);
-      new Uint8Array(bytes).set(file);
+      const bytes = await readModel(path, stamp, this.#options.maxModel);
       const info = await this.#pool.load(id, { name, version, bytes });
-      const loaded = { id, name, version, info, loadedAt: new Date(), seconds: (performance.now() - started) / 1000 };
-      versions.set(version, { stamp, loaded, failure: null });
-      this.#models.set(name, versions);
-      this.#events.onLoaded(loaded);
+      const seconds = (performance.now() - started) / 1000;
+      const before = known.loaded;
+      known.loaded = { id, name, version, info, loadedAt: new Date(), seconds };
+      known.failure = null;
+      known.failures = 0;
+      this.#events.onLoaded(known.loaded);
       if (before !== null) this.#retire(before);
     } catch (error) {
-      const failure = { name, version, reason: (error as Error).message };
-      versions.set(version, { stamp, loaded: before, failure });
-      this.#models.set(name, versions);
-      this.#events.onFailed(failure);
+      known.retryAt = performance.now() + Math.min(LONGEST_BACKOFF, BACKOFF * 2 ** known.failures++);
+      this.#fail(candidate, known, 'failure', reasonOf(error));
     }
+  }
+
+  #fail(candidate: Candidate, known: Known, kind: 'failure' | 'unreadable', reason: string): void {
+    const isNew = known[kind]?.reason !== reason;
+    const failure = { name: candidate.name, version: candidate.version, reason };
+    known[kind] = failure;
+    this.#remember(candidate, known);
+    if (isNew) this.#events.onFailed(failure);
+  }
+
+  /** Replaces the list of what is ignored, and reports what is new in it. */
+  #note(ignored: readonly Ignored[]): void {
+    const before = new Set(this.#ignored.map(({ path, reason }) => `${path}\n${reason}`));
+    this.#ignored = ignored;
+    for (const entry of ignored) if (!before.has(`${entry.path}\n${entry.reason}`)) this.#events.onIgnored(entry);
   }
 
   #retire(version: Version): void {

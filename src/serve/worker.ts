@@ -11,6 +11,7 @@ import { setNumThreads } from '../index.js';
 import { RequestError } from './errors.js';
 import { encodeInvocation, type Form, parseInvocation } from './protocol/invocations.js';
 import { checkValues, encodeInference, type Parsed, parseInference } from './protocol/open-inference.js';
+import { monotonic } from './workers/clock.js';
 import {
   type Answer,
   BufferCache,
@@ -35,7 +36,11 @@ const SAMPLED = 20;
 /** The limit on samples of a request whose predicted classes are kept for feedback. */
 const CHOSEN = 64;
 
-const { progress: shared, threads } = workerData as { progress: SharedArrayBuffer; threads: number };
+const {
+  progress: shared,
+  threads,
+  maxOutput = Number.POSITIVE_INFINITY,
+} = workerData as { progress: SharedArrayBuffer; threads: number; maxOutput?: number };
 const progress = new Int32Array(shared);
 const port = parentPort!;
 const runtimes = new Map<number, Runtime>();
@@ -64,7 +69,7 @@ function failure({ id }: Job, status: number, problem: string): Answer {
 /** Parses a job; `alone` means that it does not share its forward pass. */
 async function read(job: Job, alone: boolean): Promise<Read | Answer> {
   const started = performance.now();
-  if (Date.now() > job.deadline)
+  if (monotonic() > job.deadline)
     return failure(job, 503, 'the deadline passed while the request waited; try again later');
   const runtime = runtimes.get(job.model);
   if (runtime === undefined) return failure(job, 503, 'this version of the model has been removed; try again');
@@ -74,6 +79,11 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
       job.kind === PROTOCOL
         ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
         : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
+    const numbers = parsed.rows * runtime.info.outputFeatures;
+    if (numbers > maxOutput) {
+      const problem = `the response would have ${numbers} numbers, and the limit is ${maxOutput}`;
+      throw new RequestError(413, `${problem}; send fewer samples per request`);
+    }
     // An invalid request must not fail the others in its batch.
     if (!parsed.checked && !alone) checkValues(parsed.values, parsed.features, signature);
     const checked = parsed.checked || !alone;

@@ -17,6 +17,8 @@ declare module 'fastify' {
     token: Token | null;
     /** The version of the model for this request; null before it is known. */
     served: Version | null;
+    /** The bytes of its body in memory. */
+    bodyBytes: number;
   }
   interface FastifyInstance {
     /** The buffers of large bodies. */
@@ -74,6 +76,7 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
   }) as unknown as FastifyInstance;
   app.decorateRequest('token', null);
   app.decorateRequest('served', null);
+  app.decorateRequest('bodyBytes', 0);
   app.setErrorHandler((error, request, reply) => {
     const status = answerError(error as Error, reply);
     // The message may contain request data, so only the stack is logged.
@@ -88,7 +91,7 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
   });
   // This thread does not parse bodies: the workers do.
   app.removeAllContentTypeParsers();
-  const bodies = new BodyPool();
+  const bodies = new BodyPool(options.maxInflight);
   app.decorate('bodies', bodies);
   app.addContentTypeParser('*', (request, payload, done: (error: Error | null, body?: Uint8Array) => void) => {
     const type = mediaType(request.headers['content-type']);

@@ -15,6 +15,25 @@ const MIN_EXPONENT = 16;
 export class BodyPool {
   readonly #free = new Map<number, SharedArrayBuffer[]>();
   #kept = 0;
+  /** The bytes of the bodies of requests without an answer, received or announced. */
+  #taken = 0;
+
+  /** @param limit the limit on the bytes of the bodies of all requests without an answer */
+  constructor(private readonly limit: number) {}
+
+  /** Counts bytes of a request's body until giveBack; false if that is more than all bodies together may have. */
+  take(request: FastifyRequest, bytes: number): boolean {
+    if (this.#taken + bytes > this.limit) return false;
+    this.#taken += bytes;
+    request.bodyBytes += bytes;
+    return true;
+  }
+
+  /** Called when a request has its answer. */
+  giveBack(request: FastifyRequest): void {
+    this.#taken -= request.bodyBytes;
+    request.bodyBytes = 0;
+  }
 
   /** A buffer of `length` bytes whose bytes from `numbers` on are aligned to 16 bytes, for fast copies. */
   acquire(length: number, numbers: number): Buffer {
@@ -39,13 +58,10 @@ export class BodyPool {
 type Done = (error: Error | null, body?: Uint8Array) => void;
 
 /** Reads the body of a request, at most `limit` bytes. */
-export function readBody(
-  pool: BodyPool,
-  { headers }: FastifyRequest,
-  payload: Readable,
-  limit: number,
-  done: Done,
-): void {
+export function readBody(pool: BodyPool, request: FastifyRequest, payload: Readable, limit: number, done: Done): void {
+  const { headers } = request;
+  const crowded = () =>
+    new RequestError(429, 'the bodies of other requests take all the memory for bodies; try again later', 1);
   const large = () => new RequestError(413, `the body is larger than ${limit} bytes; send fewer samples per request`);
   const claimed =
     headers['content-encoding'] === undefined && headers['content-length'] !== undefined
@@ -53,6 +69,10 @@ export function readBody(
       : null;
   if (claimed !== null && claimed > limit) {
     done(large());
+    return;
+  }
+  if (claimed !== null && !pool.take(request, claimed)) {
+    done(crowded());
     return;
   }
   const numbers = Number(headers['inference-header-content-length'] ?? 0);
@@ -70,6 +90,10 @@ export function readBody(
     if (finished) return;
     if (length + chunk.length > Math.min(limit, claimed ?? Infinity)) {
       finish(large());
+      return;
+    }
+    if (claimed === null && !pool.take(request, chunk.length)) {
+      finish(crowded());
       return;
     }
     if (target === null) chunks.push(chunk);

@@ -6,6 +6,7 @@ import { batchingOf, type Resolved } from '../option-table.js';
 import { parseJson, tensorsOf } from '../protocol/open-inference.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';
+import { monotonic } from '../workers/clock.js';
 import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from '../workers/messages.js';
 import { mediaType } from './app.js';
 import { multiModelRoutes } from './multi-model.js';
@@ -77,7 +78,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     job: Pick<Job, 'kind' | 'jsonLength' | 'csv'>,
   ) => {
     const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
-    const deadline = Date.now() + timeoutOf(request, services.options.timeout);
+    const deadline = monotonic() + timeoutOf(request, services.options.timeout);
     const answer = await pool.submit(
       { ...job, model: version.id, deadline, body },
       batchingOf(services.options, version.name),

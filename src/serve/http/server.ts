@@ -56,6 +56,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
     workers: resolved.workers,
     threads: resolved.threads,
     queue: resolved.queue,
+    maxOutput: resolved.maxOutput,
     onSamples: (samples) => monitor.add(samples),
     onWorker: (event, detail) => {
       if (event === 'ready') return app.log.info('an inference worker is ready');
@@ -109,9 +110,12 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
 
   try {
     if (await trace(app)) app.log.debug('requests are traced through the OpenTelemetry API');
-    app.addHook('onRequest', (_request, reply, done) => {
+    app.addHook('onRequest', (request, reply, done) => {
       active++;
-      reply.raw.once('close', () => active--);
+      reply.raw.once('close', () => {
+        active--;
+        app.bodies.giveBack(request);
+      });
       done();
     });
     await guard(app, packages, resolved.tokens, () => true);

@@ -83,6 +83,7 @@ export function interpret(
   signature: Signature,
   allocator: Allocator = heapAllocator,
 ): Parsed {
+  checkCounts(json);
   if (!request.Check(json)) {
     const [{ instancePath, message }] = request.Errors(json);
     refuse(
@@ -96,6 +97,24 @@ export function interpret(
   const binaryOutput = checkOutputs(outputs, parameters?.binary_data_output, signature);
   const parsed = readInput(inputs[0], binary, signature, allocator);
   return { ...(id === undefined ? {} : { id }), ...parsed, binary: binaryOutput };
+}
+
+/** The limit on tensors in a request, and on dimensions of a tensor. */
+const MOST_TENSORS = 64;
+const MOST_DIMENSIONS = 32;
+
+/** Bounds what the schema looks at one by one: a body of nothing but empty inputs would take seconds. */
+function checkCounts(json: unknown): void {
+  const { inputs, outputs } = (json ?? {}) as { inputs?: unknown; outputs?: unknown };
+  for (const [what, list] of Object.entries({ inputs, outputs })) {
+    if (!Array.isArray(list)) continue;
+    if (list.length > MOST_TENSORS) refuse(`there are ${list.length} ${what}`, `send at most ${MOST_TENSORS}`);
+    for (const tensor of list) {
+      const shape = (tensor as { shape?: unknown } | null)?.shape;
+      if (Array.isArray(shape) && shape.length > MOST_DIMENSIONS)
+        refuse(`a shape has ${shape.length} dimensions`, `send at most ${MOST_DIMENSIONS}`);
+    }
+  }
 }
 
 function checkOutputs(outputs: InferenceRequest['outputs'], all: unknown, { name }: Signature): boolean {
@@ -176,13 +195,18 @@ function flatten(data: unknown[], shape: readonly number[], signature: Signature
       `data has ${data.length} ${nested ? 'rows' : 'numbers'}, shape [${shape.join(', ')}] has ${nested ? rows : size}`,
       'send the numbers flat in row-major order, or nested as in the shape',
     );
+  if (nested) {
+    // Before memory is reserved for what the shape claims.
+    data.forEach((row, i) => {
+      if (!Array.isArray(row) || row.length !== features)
+        refuse(`row ${i} has ${Array.isArray(row) ? row.length : 'no'} numbers`, `each row has ${features}`);
+    });
+  }
   const out = allocator.take(size);
   if (!nested) fill(out, 0, data, signature);
   else {
     data.forEach((row, i) => {
-      if (!Array.isArray(row) || row.length !== features)
-        refuse(`row ${i} has ${Array.isArray(row) ? row.length : 'no'} numbers`, `each row has ${features}`);
-      fill(out, i * features, row, signature);
+      fill(out, i * features, row as unknown[], signature);
     });
   }
   return out;

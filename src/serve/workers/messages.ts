@@ -18,7 +18,7 @@ export interface Job {
   readonly jsonLength: number;
   /** Whether the response to an invocation is CSV. */
   readonly csv: boolean;
-  /** The deadline in milliseconds since the epoch. */
+  /** The deadline, on the clock of clock.ts. */
   readonly deadline: number;
   readonly body: Uint8Array;
 }

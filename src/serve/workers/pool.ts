@@ -1,16 +1,13 @@
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { RequestError } from '../errors.js';
+import { monotonic } from './clock.js';
+import { Costs } from './costs.js';
+import { deferred } from './deferred.js';
 import {
-  type Answer,
-  BufferCache,
   type FromWorker,
   type Job,
   type LoadedModel,
   type Packed,
-  PROGRESS,
   packJobs,
   type Sample,
   type ToWorker,
@@ -18,6 +15,7 @@ import {
   unpackAnswers,
 } from './messages.js';
 import { type Batching, type Entry, JobQueue, type QueuedAnswer } from './queue.js';
+import { isUsable, leastBusy, type Slot, startWorker } from './slot.js';
 
 // The inference workers. If a worker dies, the jobs that it was computing fail; those it had not begun go to another worker.
 
@@ -29,6 +27,8 @@ export interface PoolOptions {
   readonly threads: number;
   /** The limit on requests that are waiting or being computed. */
   readonly queue: number;
+  /** The limit on the numbers of one response. */
+  readonly maxOutput: number;
   readonly onSamples: (samples: readonly Sample[]) => void;
   /** Called when a worker has died or is ready. */
   readonly onWorker: (event: 'died' | 'ready', detail: string) => void;
@@ -40,22 +40,6 @@ interface Model {
   readonly bytes: SharedArrayBuffer;
 }
 
-interface Loading {
-  readonly done: Promise<LoadedModel>;
-  readonly resolve: (info: LoadedModel) => void;
-  readonly reject: (error: Error) => void;
-}
-
-interface Slot {
-  readonly worker: Worker;
-  readonly progress: Int32Array;
-  readonly groups: Map<number, Entry[]>;
-  readonly cache: BufferCache;
-  /** The models that this worker was told to load. */
-  readonly models: Map<number, Loading>;
-  ready: boolean;
-}
-
 /** The limit on jobs in one message. */
 const GROUP = 32;
 /** The limit on messages per worker: one being computed and one queued. */
@@ -64,11 +48,6 @@ const OUTSTANDING = 2;
 const ATTEMPTS = 2;
 /** Milliseconds after the deadline until a computation is considered hung. */
 const HUNG = 10_000;
-
-/** Milliseconds of worker time per job above which jobs are also sent to the worker on the event loop's core. */
-const HEAVY = 0.15;
-/** The weight of a new measurement in the moving average of a model's cost. */
-const COST_WEIGHT = 0.1;
 
 const unavailable = (problem: string) => new RequestError(503, `${problem}; try again later`, 1);
 
@@ -81,8 +60,7 @@ export class Pool {
   readonly #pending = new Map<number, Entry>();
   readonly #queue: JobQueue;
   readonly #clock: NodeJS.Timeout;
-  /** The moving average of worker milliseconds per job, by model. */
-  readonly #costs = new Map<number, number>();
+  readonly #costs = new Costs();
   /** Models to unload when their jobs are done. */
   readonly #unloading = new Set<number>();
   #ids = 0;
@@ -90,6 +68,8 @@ export class Pool {
   #flushing = false;
   #closing = false;
   #deaths = 0;
+  /** Whether there has been a job. */
+  #served = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -111,7 +91,7 @@ export class Pool {
   }
 
   get readyWorkers(): number {
-    return this.#slots.filter((s) => s.ready).length;
+    return this.#slots.filter((s) => s.ready && !s.retiring).length;
   }
 
   /** Computes a job. @throws RequestError 429 when the queue is full, 503 when the worker died or the deadline passed */
@@ -119,6 +99,7 @@ export class Pool {
     if (this.#closing) return Promise.reject(unavailable('the server is shutting down'));
     if (this.full)
       return Promise.reject(new RequestError(429, `${this.depth} requests are already waiting; try again later`, 1));
+    this.#served = true;
     return new Promise((resolve, reject) => {
       const id = ++this.#ids;
       const entry: Entry = {
@@ -137,15 +118,44 @@ export class Pool {
     });
   }
 
-  /** Loads a model in every worker, first in one, so that an invalid file fails there. @throws Error naming the problem with the file */
+  /**
+   * Loads a model in every worker, one after the other, so that the others answer meanwhile. A single worker is replaced by
+   * another one that has loaded it. @throws Error naming the problem with the file
+   */
   async load(model: number, spec: Model): Promise<LoadedModel> {
-    const [first] = this.#slots;
+    const slots = this.#slots.filter((slot) => !slot.retiring);
+    const [first] = slots;
     if (first === undefined) throw new Error('no inference worker is running');
+    if (slots.length === 1 && this.#served && this.#models.size > 0) return this.#loadBeside(model, spec);
     const info = await this.#loadInto(first, model, spec);
     this.#models.set(model, spec);
-    const others = this.#slots.filter((slot) => slot !== first);
-    await Promise.all(others.map((slot) => this.#loadInto(slot, model, spec).catch(() => {})));
+    // What fails there is a worker that has died; its successor loads all models.
+    const others = slots.slice(1).map((slot) => () => this.#loadInto(slot, model, spec).catch(() => {}));
+    if (this.#served) for (const load of others) await load();
+    else await Promise.all(others.map((load) => load()));
     return info;
+  }
+
+  /** Loads a model in a second worker, which then takes the place of the only one. */
+  async #loadBeside(model: number, spec: Model): Promise<LoadedModel> {
+    const spare = this.#spawn();
+    try {
+      await spare.started.promise;
+      const info = await this.#loadInto(spare, model, spec);
+      this.#models.set(model, spec);
+      for (const slot of this.#slots) if (slot !== spare) this.#retire(slot);
+      this.#flush();
+      return info;
+    } catch (error) {
+      this.#retire(spare);
+      throw error;
+    }
+  }
+
+  /** Gives a worker no more jobs, and ends it once it has answered those it has. */
+  #retire(slot: Slot): void {
+    slot.retiring = true;
+    if (slot.groups.size === 0) void slot.worker.terminate();
   }
 
   /** Unloads a model in every worker, once all its jobs are answered. */
@@ -176,43 +186,50 @@ export class Pool {
   /** Loads a model in a worker, once, even if both `load` and the start of the worker request it. */
   #loadInto(slot: Slot, model: number, spec: Model): Promise<LoadedModel> {
     const known = slot.models.get(model);
-    if (known !== undefined) return known.done;
-    let [resolve, reject]: [Loading['resolve'], Loading['reject']] = [() => {}, () => {}];
-    const done = new Promise<LoadedModel>((onResolve, onReject) => {
-      [resolve, reject] = [onResolve, onReject];
-    });
-    slot.models.set(model, { done, resolve, reject });
+    if (known !== undefined) return known.promise;
+    if (!this.#slots.includes(slot)) return Promise.reject(new Error('the worker that was to load it died'));
+    const loading = deferred<LoadedModel>();
+    slot.models.set(model, loading);
+    slot.loading++;
     this.#send(slot, { type: 'load', model, ...spec });
-    return done;
+    return loading.promise.finally(() => {
+      slot.loading--;
+      this.#flush();
+    });
   }
 
   #start(delay: number): void {
-    if (delay > 0) setTimeout(() => this.#start(0), delay);
-    else if (!this.#closing) this.#spawn();
+    if (delay > 0) {
+      setTimeout(() => this.#start(0), delay);
+      return;
+    }
+    if (this.#closing) return;
+    try {
+      this.#spawn();
+    } catch (error) {
+      // Without free file descriptors, for example, no thread starts.
+      this.#options.onWorker('died', String(error));
+      this.#startLater();
+    }
   }
 
-  #spawn(): void {
-    const shared = new SharedArrayBuffer(PROGRESS.LENGTH * 4);
-    const worker = new Worker(workerUrl(), {
-      workerData: { progress: shared, threads: this.#options.threads },
-      name: 'tapegrad inference',
-      execArgv: [],
-    });
-    const slot: Slot = {
-      worker,
-      progress: new Int32Array(shared),
-      groups: new Map(),
-      cache: new BufferCache(),
-      models: new Map(),
-      ready: false,
-    };
+  #startLater(): void {
+    this.#start(this.#deaths === 0 ? 0 : Math.min(5000, 50 * 2 ** this.#deaths));
+    this.#deaths++;
+  }
+
+  #spawn(): Slot {
+    const { threads, maxOutput } = this.#options;
+    const slot = startWorker({ threads, maxOutput });
     this.#slots.push(slot);
+    const { worker } = slot;
     let cause = '';
     worker.on('message', (message: FromWorker) => this.#onMessage(slot, message));
     worker.on('error', (error) => {
       cause = String(error);
     });
     worker.on('exit', (code) => this.#onExit(slot, cause || `it ended with code ${code}`));
+    return slot;
   }
 
   async #onMessage(slot: Slot, message: FromWorker): Promise<void> {
@@ -223,6 +240,7 @@ export class Pool {
       await Promise.all([...this.#models].map(([model, spec]) => this.#loadInto(slot, model, spec).catch(() => {})));
       if (!this.#slots.includes(slot)) return;
       slot.ready = true;
+      slot.started.resolve();
       this.#options.onWorker('ready', '');
       this.#flush();
     } else {
@@ -243,7 +261,7 @@ export class Pool {
       const entry = this.#pending.get(answer.id);
       if (entry === undefined) continue;
       this.#pending.delete(answer.id);
-      this.#updateCost(entry.job.model, answer);
+      this.#costs.add(entry.job.model, answer);
       entry.resolve({ ...answer, queued: entry.started - entry.since });
     }
     if (entries === undefined) return;
@@ -252,24 +270,16 @@ export class Pool {
     if (rest.length > 0) slot.groups.set(group, rest);
     else {
       slot.groups.delete(group);
+      if (slot.retiring) this.#retire(slot);
       this.#flush();
     }
-  }
-
-  #updateCost(model: number, { preprocess, predict, postprocess, executed }: Answer): void {
-    const cost = preprocess + postprocess + (executed > 0 ? predict : 0);
-    const before = this.#costs.get(model) ?? cost;
-    this.#costs.set(model, before + COST_WEIGHT * (cost - before));
-  }
-
-  #isHeavy({ job }: Entry): boolean {
-    return (this.#costs.get(job.model) ?? 0) >= HEAVY;
   }
 
   #onExit(slot: Slot, cause: string): void {
     this.#slots.splice(this.#slots.indexOf(slot), 1);
     for (const { reject } of slot.models.values()) reject(new Error('the worker that loaded it died'));
-    if (this.#closing) return;
+    slot.started.reject(new Error('the worker that was to load it died'));
+    if (this.#closing || (slot.retiring && slot.groups.size === 0)) return;
     this.#options.onWorker('died', cause);
     const [group, from, to] = slot.progress;
     const retried: Entry[] = [];
@@ -283,8 +293,7 @@ export class Pool {
       }
     }
     for (const entry of retried.reverse()) this.#queue.add(entry, true);
-    this.#start(this.#deaths === 0 ? 0 : Math.min(5000, 50 * 2 ** this.#deaths));
-    this.#deaths++;
+    if (!slot.retiring) this.#startLater();
     this.#flush();
   }
 
@@ -314,7 +323,7 @@ export class Pool {
       }
       const next = this.#queue.next;
       if (next === null) return;
-      const free = this.#isHeavy(next) ? all : this.#free(this.#lightSlots());
+      const free = this.#costs.isHeavy(next.job.model) ? all : this.#free(this.#lightSlots());
       if (free.length === 0) return;
       this.#dispatch(
         leastBusy(free),
@@ -326,14 +335,17 @@ export class Pool {
 
   /** The workers for light jobs. With one worker per core the last one competes with the event loop, so it is used only under congestion. */
   #lightSlots(): readonly Slot[] {
-    const others = this.#slots.slice(0, -1);
-    if (others.length === 0 || this.#slots.length < availableParallelism()) return this.#slots;
-    const congested = others.some(({ groups }) => [...groups.values()].some(([entry]) => this.#isHeavy(entry)));
-    return congested ? this.#slots : others;
+    const usable = this.#slots.filter(isUsable);
+    const others = usable.slice(0, -1);
+    if (others.length === 0 || usable.length < availableParallelism()) return usable;
+    const congested = others.some(({ groups }) =>
+      [...groups.values()].some(([entry]) => this.#costs.isHeavy(entry.job.model)),
+    );
+    return congested ? usable : others;
   }
 
   #free(slots: readonly Slot[]): Slot[] {
-    return slots.filter((s) => s.ready && s.groups.size < OUTSTANDING);
+    return slots.filter((s) => isUsable(s) && s.groups.size < OUTSTANDING);
   }
 
   #dispatch(slot: Slot, entries: Entry[], maxRows: number): void {
@@ -358,7 +370,7 @@ export class Pool {
       if (needed.has(model)) continue;
       this.#unloading.delete(model);
       this.#models.delete(model);
-      this.#costs.delete(model);
+      this.#costs.forget(model);
       for (const slot of this.#slots) {
         slot.models.delete(model);
         this.#send(slot, { type: 'unload', model });
@@ -367,7 +379,7 @@ export class Pool {
   }
 
   #tick(): void {
-    const now = Date.now();
+    const now = monotonic();
     for (const entry of this.#pending.values()) {
       if (now > entry.job.deadline) this.#fail(entry, unavailable('the deadline passed'));
     }
@@ -378,11 +390,4 @@ export class Pool {
       }
     }
   }
-}
-
-const leastBusy = (slots: readonly Slot[]): Slot => slots.reduce((a, b) => (b.groups.size < a.groups.size ? b : a));
-
-/** The worker's program in the installed package: bundlers and tests relocate this module, but not that file. */
-function workerUrl(): URL {
-  return pathToFileURL(createRequire(import.meta.url).resolve('tapegrad/serve/worker'));
 }

@@ -75,7 +75,7 @@ export const optionTable = {
     '--max-inflight <bytes>',
     'limit on all request bodies in memory, above which the response is 429',
   ),
-  maxOutput: integer(2 ** 22, '--max-output <n>', 'limit on the numbers of one response, above which it is 413'),
+  maxOutput: integer(2 ** 25, '--max-output <n>', 'limit on the numbers of one response, above which it is 413'),
   maxConnections: integer(
     Math.max(1, Math.min(10_000, Math.floor(descriptors() / 2))),
     '--max-connections <n>',

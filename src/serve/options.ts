@@ -41,7 +41,7 @@ export interface ServeOptions {
   maxBody?: number;
   /** The limit on the bytes of all request bodies in memory, above which the response is 429. Default 128 MiB; at least `maxBody`. */
   maxInflight?: number;
-  /** The limit on the numbers of one response, above which it is 413 before anything is computed. Default 4,194,304. */
+  /** The limit on the numbers of one response, above which it is 413 before anything is computed. Default 33,554,432. */
   maxOutput?: number;
   /** The limit on open connections of the inference port. Default: half of the file descriptors the process may open, at most 10,000. */
   maxConnections?: number;

@@ -10,7 +10,7 @@ import { largest } from '../data/baseline.js';
 import { setNumThreads } from '../index.js';
 import { RequestError } from './errors.js';
 import { encodeInvocation, type Form, parseInvocation } from './protocol/invocations.js';
-import { checkValues, encodeInference, type Parsed, parseInference } from './protocol/open-inference.js';
+import { allFinite, checkValues, encodeInference, type Parsed, parseInference } from './protocol/open-inference.js';
 import { monotonic } from './workers/clock.js';
 import {
   type Answer,
@@ -123,28 +123,42 @@ function predict(reads: readonly Read[], samples: Sample[]): Answer[] {
   sample(job.model, reads, outputs, width, samples);
   let from = 0;
   return reads.map((r, i): Answer => {
-    const begun = performance.now();
     const own = outputs.subarray(from * width, (from + r.rows) * width);
     from += r.rows;
-    const { signature } = runtime;
-    const encoded =
-      r.form === null
-        ? encodeInference(r, own, signature)
-        : encodeInvocation({ ...r, form: r.form }, own, signature, r.job.csv ? 'csv' : 'json');
-    return {
-      id: r.job.id,
-      status: 200,
-      body: encoded.body,
-      jsonLength: encoded.jsonLength ?? -1,
-      csv: r.form !== null && r.job.csv,
-      rows: r.rows,
-      executed: i === 0 ? rows : 0,
-      preprocess: r.preprocess,
-      predict: predictTime,
-      postprocess: performance.now() - begun,
-      chosen: r.rows > CHOSEN ? none : choose(own, r.rows, width),
-    };
+    try {
+      return respond(r, own, width, { executed: i === 0 ? rows : 0, predict: predictTime });
+    } catch (error) {
+      return problemOf(r.job, error);
+    }
   });
+}
+
+/** Encodes the response to one request. @throws RequestError for a response that is too long; Error for one with NaN or Infinity */
+function respond(r: Read, own: Float32Array, width: number, work: Pick<Answer, 'executed' | 'predict'>): Answer {
+  const begun = performance.now();
+  // JSON has no such numbers: they would become null.
+  if (!allFinite(own)) {
+    const at = own.findIndex((v) => !Number.isFinite(v));
+    const where = `output ${at % width} of row ${Math.floor(at / width)}`;
+    throw new Error(`${where} is ${own[at]}; the numbers of the request may be too large for it`);
+  }
+  const { signature } = r.runtime;
+  const encoded =
+    r.form === null
+      ? encodeInference(r, own, signature)
+      : encodeInvocation({ ...r, form: r.form }, own, signature, r.job.csv ? 'csv' : 'json');
+  return {
+    id: r.job.id,
+    status: 200,
+    body: encoded.body,
+    jsonLength: encoded.jsonLength ?? -1,
+    csv: r.form !== null && r.job.csv,
+    rows: r.rows,
+    preprocess: r.preprocess,
+    postprocess: performance.now() - begun,
+    chosen: r.rows > CHOSEN ? none : choose(own, r.rows, width),
+    ...work,
+  };
 }
 
 function choose(outputs: Float32Array, rows: number, width: number): Float32Array {

@@ -115,6 +115,8 @@ function answerError(error: Error & { statusCode?: number; code?: string }, repl
   const status = known ? error.statusCode! : 500;
   if (error instanceof RequestError && error.retryAfter !== undefined)
     reply.header('retry-after', String(error.retryAfter));
+  // The rest of the body is read and dropped, as it is not too large: on a closed connection the client might not see the answer.
+  if (status === 429) reply.removeHeader('connection');
   void reply.code(status).header('content-type', 'application/json; charset=utf-8');
   void reply.send(
     JSON.stringify({ error: known ? error.message : 'internal server error; see its log for this x-request-id' }),

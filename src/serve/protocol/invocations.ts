@@ -10,6 +10,7 @@ import {
   parseJson,
   type Signature,
 } from './open-inference.js';
+import { inPieces } from './pieces.js';
 
 // The bodies of SageMaker's POST /invocations: JSON as {"instances": [[…], …]}, as rows of numbers alone or in the Open
 // Inference Protocol, and CSV without a header.
@@ -51,24 +52,72 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
   return { values, rows: samples.length, features, form: 'rows', binary: false, checked: true };
 }
 
+/** Bytes of CSV that are parsed at once: a parser makes an object of every cell. */
+const CSV_CHUNK = 2 ** 20;
+/** The limit on numbers in a line, for models that take any number of features. */
+const MOST_FEATURES = 100_000;
+const [COMMA, LINE_FEED] = [44, 10];
+
+/** Lines of numbers without a header, as a matrix. */
 async function parseRows(body: Uint8Array, signature: Signature) {
-  const table = await parseCsv(new TextDecoder().decode(body.slice()), { header: false }).catch((error: Error) =>
+  const end = body.indexOf(LINE_FEED);
+  const features = countOf(body.subarray(0, end < 0 ? body.length : end), COMMA) + 1;
+  const most = signature.inputFeatures ?? MOST_FEATURES;
+  // The parser reports other faults of the first line, such as quotes.
+  if (features > most) refuse(`the first line has ${features} numbers`, takes(signature, most));
+  const parts: Float32Array[] = [];
+  let size = 0;
+  for (let from = 0; from < body.length; ) {
+    const to = lineEnd(body, from + CSV_CHUNK);
+    const part = await parseLines(body.slice(from, to));
+    from = to;
+    if (part === null) continue;
+    if (part.features !== features || (signature.inputFeatures ?? features) !== features)
+      refuse(`the lines have ${part.features} numbers`, takes(signature, signature.inputFeatures ?? features));
+    parts.push(part.values);
+    size += part.values.length;
+  }
+  if (size === 0) refuse('the CSV has no lines', 'send lines of numbers without a header');
+  const values = new Float32Array(size);
+  let at = 0;
+  for (const part of parts) {
+    fill(
+      values,
+      at,
+      Array.from(part, (v) => (Number.isNaN(v) ? null : v)),
+      signature,
+    );
+    at += part.length;
+  }
+  return { values, rows: size / features, features };
+}
+
+const takes = ({ name }: Signature, features: number) => `model '${name}' takes ${features} per sample`;
+
+function countOf(bytes: Uint8Array, byte: number): number {
+  let count = 0;
+  for (let at = bytes.indexOf(byte); at >= 0; at = bytes.indexOf(byte, at + 1)) count++;
+  return count;
+}
+
+/** The position behind the first line that ends at `at` or later. */
+function lineEnd(body: Uint8Array, at: number): number {
+  if (at >= body.length) return body.length;
+  const end = body.indexOf(LINE_FEED, at);
+  return end < 0 ? body.length : end + 1;
+}
+
+/** null for lines without a number. */
+async function parseLines(bytes: Uint8Array): Promise<{ values: Float32Array; features: number } | null> {
+  const text = new TextDecoder().decode(bytes);
+  if (text.trim() === '') return null;
+  const table = await parseCsv(text, { header: false }).catch((error: Error) =>
     refuse(error.message.replace(/^\[parseCsv\] /, 'the CSV is malformed: '), 'send lines of numbers without a header'),
   );
-  const [rows, features] = table.values.shape;
-  if (signature.inputFeatures !== null && features !== signature.inputFeatures)
-    refuse(
-      `the lines have ${features} numbers`,
-      `model '${signature.name}' takes ${signature.inputFeatures} per sample`,
-    );
-  const values = new Float32Array(rows * features);
-  fill(
-    values,
-    0,
-    Array.from(table.values.dataSync(), (v) => (Number.isNaN(v) ? null : v)),
-    signature,
-  );
-  return { values, rows, features };
+  const values = table.values.dataSync();
+  const features = table.values.shape[1];
+  table.values.dispose();
+  return { values, features };
 }
 
 /** Encodes the response as CSV or JSON, or in the form of the protocol if the request has it. */
@@ -81,8 +130,30 @@ export function encodeInvocation(
   if (parsed.form === 'protocol' && accept === 'json')
     return encodeInference({ ...parsed, binary: false }, values, signature);
   const width = values.length / parsed.rows;
-  const rows = Array.from({ length: parsed.rows }, (_, i) => Array.from(values.subarray(i * width, (i + 1) * width)));
-  const text =
-    accept === 'csv' ? `${rows.map((row) => row.join(',')).join('\n')}\n` : JSON.stringify({ predictions: rows });
-  return { body: new TextEncoder().encode(text), jsonLength: null };
+  const rows = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) =>
+      Array.from(values.subarray((from + i) * width, (from + i + 1) * width)),
+    );
+  const body =
+    accept === 'csv'
+      ? inPieces(
+          '',
+          parsed.rows,
+          width,
+          (from, to) =>
+            `${rows(from, to)
+              .map((row) => row.join(','))
+              .join('\n')}\n`,
+          '',
+          '',
+        )
+      : inPieces(
+          '{"predictions":[',
+          parsed.rows,
+          width,
+          (from, to) => JSON.stringify(rows(from, to)).slice(1, -1),
+          ',',
+          ']}',
+        );
+  return { body, jsonLength: null };
 }

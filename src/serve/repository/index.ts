@@ -58,6 +58,8 @@ interface Known {
   unreadable: Failure | null;
   /** The state of the file in the last scan, and since when it has been the same. */
   seen: { stamp: string; since: number } | null;
+  /** Since when the file has been gone; null while it is there. */
+  goneSince: number | null;
   /** How often the load of this state has failed, and when it is tried again. */
   failures: number;
   retryAt: number;
@@ -81,6 +83,7 @@ const fresh = (): Known => ({
   failure: null,
   unreadable: null,
   seen: null,
+  goneSince: null,
   failures: 0,
   retryAt: 0,
 });
@@ -248,8 +251,8 @@ export class Repository {
       const present = new Set<string>();
       for (const { version, path } of this.#selected(name, versions, ignored)) {
         const state = await this.#look({ name, version, path }, requested);
+        if (state !== null || this.#mayReturn(name, version, requested)) present.add(version);
         if (state === null) ignored.push({ path: `${name}/${version}`, reason: `there is no ${FILE} in it` });
-        else present.add(version);
         if (state === null || state.when === 'later') continue;
         (state.when === 'now' ? due : recent).push({ name, version, path, stamp: state.stamp });
       }
@@ -266,6 +269,14 @@ export class Repository {
     }
     for (const { stamp, ...candidate } of due) await this.#load(candidate, stamp);
     this.#applyPolicies();
+  }
+
+  /** Whether a version stays whose file is gone: the last one of a model does for a while, as a copy may be replacing it. */
+  #mayReturn(name: string, version: string, requested: boolean): boolean {
+    const known = this.#models.get(name)?.get(version);
+    if (requested || known === undefined || known.loaded === null || this.versions(name).length > 1) return false;
+    known.goneSince ??= performance.now();
+    return performance.now() - known.goneSince < 2 * this.#options.settle;
   }
 
   /** The versions that the policy of a model may load. */
@@ -303,6 +314,7 @@ export class Repository {
     }
     this.#remember(candidate, known);
     known.unreadable = null;
+    known.goneSince = null;
     if (known.seen?.stamp !== stamp) known.seen = { stamp, since: now };
     const isLower = this.#isBelowPolicy(name, version);
     if (isLower || (known.stamp === stamp && known.failure === null)) return { stamp, when: 'later' };

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { refuse } from '../errors.js';
 import type { Monitor } from '../observe/monitor.js';
 import { statusPage } from '../observe/status-page.js';
-import { validName } from '../repository/index.js';
+import { repositoryRoutes } from './repository-routes.js';
 import type { Services } from './services.js';
 
 // The admin port: metrics, drift, loaded models and the status page.
@@ -55,16 +55,7 @@ export function adminRoutes(app: FastifyInstance, services: Services, monitor: M
     await monitor.update();
     return { models: monitor.reports };
   });
-  // https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
-  app.post('/v2/repository/index', () => [
-    ...repository.loaded.map(({ name, version }) => ({ name, version, state: 'READY', reason: '' })),
-    ...repository.failures.map(({ name, version, reason }) => ({ name, version, state: 'UNAVAILABLE', reason })),
-    // Names that no client could ask for are on the status page only.
-    ...repository.ignored.flatMap(({ path, reason }) => {
-      const [name, version = ''] = path.split('/');
-      return validName(name) ? [{ name, version, state: 'UNAVAILABLE', reason }] : [];
-    }),
-  ]);
+  repositoryRoutes(app, services);
   /** Scans the repository immediately. */
   app.post('/scan', async () => {
     if (services.options.multiModel) refuse('the server is in multi-model mode', 'load models with POST /models');

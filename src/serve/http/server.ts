@@ -75,6 +75,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       feedback.forget(version);
       app.log.info({ model: version.name, version: version.version }, 'a version of a model goes');
     },
+    onGone: (name, version) => metrics.forget(name, version, repository.has(name)),
     onIgnored: ({ path, reason }) => app.log.warn({ path, reason }, 'something in the model repository is ignored'),
     onFailed: (failure) => {
       metrics.failed(failure);

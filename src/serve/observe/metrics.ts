@@ -24,6 +24,8 @@ interface Tally {
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** The limit on time series of features; for models with more features, those with the largest drift. */
 const FEATURE_SERIES = 100;
+/** The limit on versions that are remembered as gone. */
+const MOST_GONE = 1000;
 
 export interface Sources {
   readonly pool: Pool;
@@ -37,6 +39,8 @@ export class Metrics {
   readonly registry: Prometheus.Registry;
   readonly triton: Prometheus.Registry;
   readonly #tallies = new Map<string, Tally>();
+  /** The versions that are gone: requests that were in progress then are not counted, as they would bring the series back. */
+  readonly #gone = new Set<string>();
   readonly #latency: Prometheus.Histogram;
   readonly #queue: Prometheus.Histogram;
   readonly #batch: Prometheus.Histogram;
@@ -187,6 +191,7 @@ export class Metrics {
 
   /** Records an answered inference request, `milliseconds` after its arrival. */
   request(model: string, version: string, code: number, milliseconds: number): void {
+    if (this.#gone.has(`${model}/${version}`)) return;
     const tally = this.#tally(model, version);
     tally.codes.set(code, (tally.codes.get(code) ?? 0) + 1);
     tally.request += milliseconds / 1000;
@@ -195,6 +200,7 @@ export class Metrics {
 
   /** Records the work for an inference request. */
   inference({ name: model, version }: Version, answer: QueuedAnswer): void {
+    if (this.#gone.has(`${model}/${version}`)) return;
     const tally = this.#tally(model, version);
     tally.rows += answer.rows;
     tally.queue += answer.queued / 1000;
@@ -211,11 +217,22 @@ export class Metrics {
   }
 
   loaded({ name: model, version, seconds }: Version): void {
+    this.#gone.delete(`${model}/${version}`);
     this.#loads.observe({ model, version }, seconds);
   }
 
   failed({ name: model, version }: Failure): void {
     this.#failures.inc({ model, version });
+  }
+
+  /** Removes the series of a version that is gone; those of its model stay if that `has` other versions. */
+  forget(model: string, version: string, has: boolean): void {
+    this.#gone.add(`${model}/${version}`);
+    if (this.#gone.size > MOST_GONE) this.#gone.delete(this.#gone.values().next().value!);
+    this.#tallies.delete(`${model}/${version}`);
+    for (const series of [this.#latency, this.#queue, this.#batch, this.#loads, this.#failures])
+      series.remove({ model, version });
+    if (!has) for (const series of Object.values(this.#stages)) series.remove({ model_name: model });
   }
 
   workerDied(): void {

@@ -1,69 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TapegradError } from '../../errors.js';
-import type { LoadedModel } from '../workers/messages.js';
 import type { Pool } from '../workers/pool.js';
 import { look, readModel } from './file.js';
 import { byVersion, FILE, type Found, find, type Ignored } from './find.js';
+import {
+  type Failure,
+  fresh,
+  type Known,
+  type RepositoryEvents,
+  type RepositoryOptions,
+  type Version,
+} from './state.js';
 import { reasonOf } from './text.js';
 
 export { type Ignored, validName } from './find.js';
+export type { Failure, Version } from './state.js';
 
 // The model repository: a folder of name/version/model.safetensors, scanned every second. A new version is loaded in every
 // worker before it receives requests; one that fails to load is named with the reason, and tried again. What cannot be read
 // for a while changes nothing. Without a folder (multi-model mode) models are loaded and unloaded by name.
-
-/** A loaded version of a model. */
-export interface Version {
-  readonly id: number;
-  readonly name: string;
-  readonly version: string;
-  readonly info: LoadedModel;
-  readonly loadedAt: Date;
-  /** The duration of loading, in seconds. */
-  readonly seconds: number;
-}
-
-/** A version that is not loaded. */
-export interface Failure {
-  readonly name: string;
-  readonly version: string;
-  readonly reason: string;
-}
-
-export interface RepositoryEvents {
-  readonly onLoaded: (version: Version) => void;
-  readonly onUnloaded: (version: Version) => void;
-  readonly onFailed: (failure: Failure) => void;
-  /** Called when something in the folder is ignored, or the folder cannot be listed, that was not before. */
-  readonly onIgnored: (ignored: Ignored) => void;
-}
-
-export interface RepositoryOptions {
-  /** The folder; null if models are only loaded by `add`. */
-  readonly folder: string | null;
-  readonly maxModel: number;
-  readonly settle: number;
-  readonly versions: Readonly<Record<string, number | readonly string[]>>;
-  readonly strictReady: boolean;
-}
-
-/** What is known of one version. */
-interface Known {
-  /** The state of the file when its load was last attempted. */
-  stamp: string | null;
-  loaded: Version | null;
-  /** Why the last load failed. */
-  failure: Failure | null;
-  /** Why the file could not be looked at in the last scan. A version that is loaded stays. */
-  unreadable: Failure | null;
-  /** The state of the file in the last scan, and since when it has been the same. */
-  seen: { stamp: string; since: number } | null;
-  /** Since when the file has been gone; null while it is there. */
-  goneSince: number | null;
-  /** How often the load of this state has failed, and when it is tried again. */
-  failures: number;
-  retryAt: number;
-}
 
 interface Candidate {
   readonly name: string;
@@ -76,17 +31,6 @@ const CONFIRM = 100;
 /** Milliseconds before the first attempt to load a version again, doubled for each further one up to the limit. */
 const BACKOFF = 1000;
 const LONGEST_BACKOFF = 300_000;
-
-const fresh = (): Known => ({
-  stamp: null,
-  loaded: null,
-  failure: null,
-  unreadable: null,
-  seen: null,
-  goneSince: null,
-  failures: 0,
-  retryAt: 0,
-});
 
 /** The models of a server. */
 export class Repository {
@@ -174,8 +118,10 @@ export class Repository {
   /** Removes a model; requests in progress are still answered. */
   remove(name: string): void {
     const versions = this.versions(name);
+    const known = [...(this.#models.get(name)?.keys() ?? [])];
     this.#models.delete(name);
     for (const version of versions) this.#retire(version);
+    for (const version of known) this.#events.onGone(name, version);
   }
 
   /** Unloads a model of the folder until `reload` is called. */
@@ -249,14 +195,17 @@ export class Repository {
     for (const [name, versions] of found.models) {
       if (versions === null || this.#unloaded.has(name)) continue;
       const present = new Set<string>();
+      const changed: { candidate: Candidate & { stamp: string }; when: 'now' | 'soon' }[] = [];
       for (const { version, path } of this.#selected(name, versions, ignored)) {
         const state = await this.#look({ name, version, path }, requested);
         if (state !== null || this.#mayReturn(name, version, requested)) present.add(version);
         if (state === null) ignored.push({ path: `${name}/${version}`, reason: `there is no ${FILE} in it` });
-        if (state === null || state.when === 'later') continue;
-        (state.when === 'now' ? due : recent).push({ name, version, path, stamp: state.stamp });
+        else if (state.when !== 'later')
+          changed.push({ candidate: { name, version, path, stamp: state.stamp }, when: state.when });
       }
       this.#removeAbsent(name, present);
+      for (const { candidate, when } of changed)
+        if (!this.#isBelowPolicy(name, candidate.version)) (when === 'now' ? due : recent).push(candidate);
     }
     for (const name of [...this.#models.keys()]) if (!found.models.has(name)) this.remove(name);
     this.#note(ignored);
@@ -316,8 +265,7 @@ export class Repository {
     known.unreadable = null;
     known.goneSince = null;
     if (known.seen?.stamp !== stamp) known.seen = { stamp, since: now };
-    const isLower = this.#isBelowPolicy(name, version);
-    if (isLower || (known.stamp === stamp && known.failure === null)) return { stamp, when: 'later' };
+    if (known.stamp === stamp && known.failure === null) return { stamp, when: 'later' };
     if (known.stamp === stamp) return { stamp, when: requested || now >= known.retryAt ? 'now' : 'later' };
     // The wall clock can be wrong; it only saves the wait for files that were there long before the server.
     if (requested) return { stamp, when: Date.now() - changed > 2 * this.#options.settle ? 'now' : 'soon' };
@@ -338,7 +286,10 @@ export class Repository {
         if (!this.#isBelowPolicy(name, version.version)) continue;
         const known = versions.get(version.version)!;
         known.loaded = null;
+        // It is loaded again when those above it are gone.
+        known.stamp = null;
         this.#retire(version);
+        this.#events.onGone(name, version.version);
       }
     }
   }
@@ -356,6 +307,7 @@ export class Repository {
       if (present.has(version)) continue;
       versions.delete(version);
       if (loaded !== null) this.#retire(loaded);
+      this.#events.onGone(name, version);
     }
     if (versions.size === 0) this.#models.delete(name);
   }

@@ -136,9 +136,9 @@ export class Repository {
     await this.scan();
   }
 
-  /** All loaded versions. */
+  /** All loaded versions, by name. */
   get loaded(): Version[] {
-    return [...this.#models.keys()].flatMap((name) => this.versions(name));
+    return [...this.#models.keys()].sort().flatMap((name) => this.versions(name));
   }
 
   /** All versions that failed to load. */

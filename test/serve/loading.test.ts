@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { nn } from '../../src/index.js';
@@ -62,23 +63,15 @@ describe('the limits', () => {
     const server = await start(repository, { maxBody: 2 ** 20, maxInflight: 2 ** 20 });
     try {
       const url = `${server.url}/v2/models/small/infer`;
-      // A body that never ends: it takes its place until its client is gone.
-      const held = new AbortController();
-      const endless = new ReadableStream({
-        async pull(controller) {
-          controller.enqueue(new Uint8Array(600_000));
-          await new Promise(() => {});
-        },
-      });
-      const init = { method: 'POST', body: endless, duplex: 'half', signal: held.signal } as RequestInit;
-      const open = fetch(url, init).catch(() => null);
+      // A body that never comes: it takes its place until its client is gone.
+      const held = connect(Number(new URL(server.url).port), '127.0.0.1');
+      held.write('POST /v2/models/small/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 600000\r\n\r\n');
       await vi.waitFor(async () => {
         const refused = await post(url, new Uint8Array(600_000));
         expect(refused.status).toBe(429);
         expect(refused.headers.get('retry-after')).toBe('1');
       }, 10_000);
-      held.abort();
-      await open;
+      held.destroy();
       await vi.waitFor(async () => expect((await post(url, new Uint8Array(600_000))).status).toBe(400), 10_000);
       expect((await post(url, body)).status).toBe(200);
     } finally {

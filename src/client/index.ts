@@ -4,7 +4,10 @@
  * @module
  */
 
-import { checkInteger, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
+import { checkInteger, checkNumber, checkOptions, describe, fail } from '../errors.js';
+import { inputsOf, type NamedSamples, type Prediction, readPrediction, type Samples } from './tensors.js';
+
+export type { NamedSamples, OutputTensor, Prediction, Samples } from './tensors.js';
 
 /** Options of {@link InferenceClient}. */
 export interface ClientOptions {
@@ -20,16 +23,6 @@ export interface ClientOptions {
   binary?: boolean;
 }
 
-/** Samples: an array of rows of numbers, or row-major data with its shape. */
-export type Samples =
-  | readonly (readonly number[])[]
-  | {
-      /** The values in row-major order. */
-      readonly data: Float32Array;
-      /** The number of samples and the number of features. */
-      readonly shape: readonly [rows: number, features: number];
-    };
-
 /** Options of {@link InferenceClient.infer}. */
 export interface InferOptions {
   /** The version of the model. Default: the highest one that is loaded. */
@@ -38,22 +31,6 @@ export interface InferOptions {
   id?: string;
   /** Aborts the request. */
   signal?: AbortSignal;
-}
-
-/** The result of {@link InferenceClient.infer}. */
-export interface Prediction {
-  /** The name of the model. */
-  readonly model: string;
-  /** The version that computed the prediction. */
-  readonly version: string;
-  /** The `id` of the request. */
-  readonly id: string | undefined;
-  /** The server's identifier of the request, for {@link InferenceClient.feedback}. */
-  readonly requestId: string;
-  /** The shape of the outputs, [rows, outputs]. */
-  readonly shape: readonly number[];
-  /** The outputs in row-major order. */
-  readonly data: Float32Array;
 }
 
 /** An input or output tensor in the metadata of a model. */
@@ -88,13 +65,6 @@ export interface FeedbackResult {
   readonly model_version: string;
   /** The number of predictions that were matched with a label. */
   readonly matched: number;
-}
-
-interface InferenceResponse {
-  readonly model_name: string;
-  readonly model_version?: string;
-  readonly id?: string;
-  readonly outputs: readonly { readonly shape: readonly number[]; readonly data?: readonly number[] }[];
 }
 
 /**
@@ -133,7 +103,7 @@ const RETRYABLE = [429, 503];
 
 /**
  * A client of servers with the [Open Inference Protocol v2](https://github.com/kserve/open-inference-protocol), such as those
- * of `serve`, for models with one input tensor. Works in Node and in browsers.
+ * of `serve`. Works in Node and in browsers.
  *
  * @example
  * ```ts
@@ -205,17 +175,16 @@ export class InferenceClient {
    * Computes predictions. Retries while the server is overloaded or cannot be reached.
    *
    * @param model the name of the model
-   * @param samples the features of each sample, [rows, features]
+   * @param samples the features of each sample, [rows, features]; or for a model with other inputs an object of them by name
    * @param options version, identifier and abort signal
    * @returns the outputs, and the identifier for feedback
    * @throws InferenceError with status and message of an error response, or status 0 if the server cannot be reached
-   * @throws TapegradError for samples that are not a matrix, and unknown options
+   * @throws TapegradError for samples that are not a matrix or do not fit their shape, and unknown options
    */
-  async infer(model: string, samples: Samples, options: InferOptions = {}): Promise<Prediction> {
+  async infer(model: string, samples: Samples | NamedSamples, options: InferOptions = {}): Promise<Prediction> {
     checkOptions('infer', options, ['version', 'id', 'signal']);
-    const { data, shape } = matrix(samples);
+    const inputs = inputsOf(samples);
     const { id, version, signal } = options;
-    const input = { name: 'input', shape, datatype: 'FP32' };
     const head = id === undefined ? {} : { id };
     let body: BodyInit;
     const headers: Record<string, string> = {};
@@ -223,18 +192,23 @@ export class InferenceClient {
       const request = {
         ...head,
         parameters: { binary_data_output: true },
-        inputs: [{ ...input, parameters: { binary_data_size: data.byteLength } }],
+        inputs: inputs.map(({ data, ...input }) => ({ ...input, parameters: { binary_data_size: data.byteLength } })),
       };
       const json = new TextEncoder().encode(JSON.stringify(request));
-      const bytes = new Uint8Array(json.length + data.byteLength);
-      bytes.set(json);
-      bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), json.length);
+      const parts = [json, ...inputs.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))];
+      const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+      let at = 0;
+      for (const part of parts) {
+        bytes.set(part, at);
+        at += part.length;
+      }
       headers['content-type'] = 'application/octet-stream';
       headers['inference-header-content-length'] = String(json.length);
       body = bytes;
     } else {
       headers['content-type'] = 'application/json';
-      body = JSON.stringify({ ...head, inputs: [{ ...input, data: Array.from(data) }] });
+      const numbers = inputs.map(({ data, ...input }) => ({ ...input, data: Array.from(data) }));
+      body = JSON.stringify({ ...head, inputs: numbers });
     }
     const response = await this.#fetch(`${path(model, version)}/infer`, { method: 'POST', headers, body, signal });
     return readPrediction(response);
@@ -313,41 +287,4 @@ function messageOf(text: string): string {
   } catch {
     return text.slice(0, 200);
   }
-}
-
-function matrix(samples: Samples): { data: Float32Array; shape: readonly number[] } {
-  if (!Array.isArray(samples)) {
-    const { data, shape } = samples as Exclude<Samples, readonly (readonly number[])[]>;
-    if (!(data instanceof Float32Array) || shape?.length !== 2 || shape[0] * shape[1] !== data.length)
-      fail(
-        'infer',
-        `the samples have ${data?.length} numbers and the shape ${describe(shape)}`,
-        'pass rows of numbers, or { data: Float32Array, shape: [rows, features] }',
-      );
-    return { data, shape };
-  }
-  const rows = samples as readonly (readonly number[])[];
-  const features = rows[0]?.length ?? 0;
-  if (features === 0 || !rows.every((r) => r.length === features))
-    fail(
-      'infer',
-      `the samples have rows of ${show(rows.slice(0, 8).map((r) => r.length))} numbers`,
-      'pass at least one row, all of the same length',
-    );
-  return { data: Float32Array.from(rows.flat()), shape: [rows.length, features] };
-}
-
-async function readPrediction(response: Response): Promise<Prediction> {
-  const bytes = await response.arrayBuffer();
-  const length = Number(response.headers.get('inference-header-content-length') ?? bytes.byteLength);
-  const json = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 0, length))) as InferenceResponse;
-  const [{ shape, data }] = json.outputs;
-  return {
-    model: json.model_name,
-    version: json.model_version ?? '',
-    id: json.id,
-    requestId: response.headers.get('x-request-id') ?? '',
-    shape,
-    data: data === undefined ? new Float32Array(bytes.slice(length)) : Float32Array.from(data),
-  };
 }

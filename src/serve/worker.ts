@@ -10,7 +10,9 @@ import { largest } from '../data/baseline.js';
 import { setNumThreads } from '../index.js';
 import { RequestError } from './errors.js';
 import { encodeInvocation, type Form, parseInvocation } from './protocol/invocations.js';
-import { allFinite, checkValues, encodeInference, type Parsed, parseInference } from './protocol/open-inference.js';
+import { encodeInference, type Parsed, parseInference } from './protocol/open-inference.js';
+import { rowSize, sameRows, type TensorValues } from './protocol/tensors.js';
+import { allFinite, checkValues } from './protocol/values.js';
 import { monotonic } from './workers/clock.js';
 import {
   type Answer,
@@ -85,7 +87,8 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
       throw new RequestError(413, `${problem}; send fewer samples per request`);
     }
     // An invalid request must not fail the others in its batch.
-    if (!parsed.checked && !alone) checkValues(parsed.values, parsed.features, signature);
+    if (!parsed.checked && !alone)
+      for (const { values, shape } of parsed.inputs) checkValues(values, rowSize(shape), signature);
     const checked = parsed.checked || !alone;
     return { ...parsed, checked, job, runtime, preprocess: performance.now() - started };
   } catch (error) {
@@ -98,49 +101,61 @@ function problemOf(job: Job, error: unknown): Answer {
   return failure(job, 500, `the model failed: ${error instanceof Error ? error.message : String(error)}`);
 }
 
-/** Runs one forward pass for requests with the same model and number of features. */
+/** The inputs of several requests as one, along the first dimension. */
+function together(reads: readonly Read[], rows: number): readonly TensorValues[] {
+  if (reads.length === 1) return reads[0].inputs;
+  return reads[0].inputs.map(({ shape }, i) => {
+    const values = scratch.take(rows * rowSize(shape));
+    let at = 0;
+    for (const r of reads) {
+      values.set(r.inputs[i].values, at);
+      at += r.inputs[i].values.length;
+    }
+    return { values, shape: [rows, ...shape.slice(1)] };
+  });
+}
+
+/** Runs one forward pass for requests with the same model and the same shapes. */
 function predict(reads: readonly Read[], samples: Sample[]): Answer[] {
-  const [{ runtime, features, job }] = reads;
+  const [{ runtime, job }] = reads;
   const rows = reads.reduce((n, r) => n + r.rows, 0);
   const started = performance.now();
-  let outputs: Float32Array;
+  let outputs: TensorValues[];
   try {
-    let values = reads[0].values;
-    if (reads.length > 1) {
-      values = scratch.take(rows * features);
-      let at = 0;
-      for (const r of reads) {
-        values.set(r.values, at);
-        at += r.values.length;
-      }
-    }
-    outputs = runtime.predict(values, rows, features, reads[0].checked);
+    outputs = runtime.predict(together(reads, rows), reads[0].checked);
   } catch (error) {
     return reads.map((r) => problemOf(r.job, error));
   }
   const predictTime = performance.now() - started;
-  const width = outputs.length / rows;
-  sample(job.model, reads, outputs, width, samples);
+  sample(job.model, reads, outputs[0], samples);
   let from = 0;
   return reads.map((r, i): Answer => {
-    const own = outputs.subarray(from * width, (from + r.rows) * width);
+    const own = reads.length === 1 ? outputs : outputs.map((output) => part(output, from, r.rows));
     from += r.rows;
     try {
-      return respond(r, own, width, { executed: i === 0 ? rows : 0, predict: predictTime });
+      return respond(r, own, { executed: i === 0 ? rows : 0, predict: predictTime });
     } catch (error) {
       return problemOf(r.job, error);
     }
   });
 }
 
+/** Some rows of a tensor. */
+function part({ values, shape }: TensorValues, from: number, rows: number): TensorValues {
+  const size = rowSize(shape);
+  return { values: values.subarray(from * size, (from + rows) * size), shape: [rows, ...shape.slice(1)] };
+}
+
 /** Encodes the response to one request. @throws RequestError for a response that is too long; Error for one with NaN or Infinity */
-function respond(r: Read, own: Float32Array, width: number, work: Pick<Answer, 'executed' | 'predict'>): Answer {
+function respond(r: Read, own: readonly TensorValues[], work: Pick<Answer, 'executed' | 'predict'>): Answer {
   const begun = performance.now();
-  // JSON has no such numbers: they would become null.
-  if (!allFinite(own)) {
-    const at = own.findIndex((v) => !Number.isFinite(v));
-    const where = `output ${at % width} of row ${Math.floor(at / width)}`;
-    throw new Error(`${where} is ${own[at]}; the numbers of the request may be too large for it`);
+  for (const { values, shape } of own) {
+    // JSON has no such numbers: they would become null.
+    if (allFinite(values)) continue;
+    const at = values.findIndex((v) => !Number.isFinite(v));
+    const size = rowSize(shape);
+    const where = `output ${at % size} of row ${Math.floor(at / size)}`;
+    throw new Error(`${where} is ${values[at]}; the numbers of the request may be too large for it`);
   }
   const { signature } = r.runtime;
   const encoded =
@@ -156,7 +171,7 @@ function respond(r: Read, own: Float32Array, width: number, work: Pick<Answer, '
     rows: r.rows,
     preprocess: r.preprocess,
     postprocess: performance.now() - begun,
-    chosen: r.rows > CHOSEN ? none : choose(own, r.rows, width),
+    chosen: r.rows > CHOSEN ? none : choose(own[0].values, r.rows, rowSize(own[0].shape)),
     ...work,
   };
 }
@@ -168,8 +183,8 @@ function choose(outputs: Float32Array, rows: number, width: number): Float32Arra
 
 const budgets = new Map<number, { until: number; left: number }>();
 
-/** Copies samples for drift detection, as many as the budget of the model allows. */
-function sample(model: number, reads: readonly Read[], outputs: Float32Array, width: number, into: Sample[]): void {
+/** Copies samples for drift detection, as many as the budget of the model allows. The baseline is of the first input and output. */
+function sample(model: number, reads: readonly Read[], { values: outputs, shape }: TensorValues, into: Sample[]): void {
   if (reads[0].runtime.info.baseline === null) return;
   const now = performance.now();
   let budget = budgets.get(model);
@@ -177,11 +192,14 @@ function sample(model: number, reads: readonly Read[], outputs: Float32Array, wi
     budget = { until: now + 100, left: SAMPLED };
     budgets.set(model, budget);
   }
+  const width = rowSize(shape);
   let from = 0;
-  for (const { rows, values, features } of reads) {
+  for (const { rows, inputs } of reads) {
     const count = Math.min(rows, budget.left);
     if (count === 0) return;
     budget.left -= count;
+    const [{ values, shape }] = inputs;
+    const features = rowSize(shape);
     // Adjacent rows from a random offset: requests are rarely larger than the budget.
     const start = Math.floor(Math.random() * (rows - count + 1));
     into.push({
@@ -220,13 +238,13 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
       else reads.push(r);
     }
     while (reads.length > 0) {
-      const together = [reads.shift()!];
-      let rows = together[0].rows;
-      while (reads.length > 0 && rows + reads[0].rows <= maxRows && reads[0].features === together[0].features) {
+      const batch = [reads.shift()!];
+      let rows = batch[0].rows;
+      while (reads.length > 0 && rows + reads[0].rows <= maxRows && sameRows(reads[0].inputs, batch[0].inputs)) {
         rows += reads[0].rows;
-        together.push(reads.shift()!);
+        batch.push(reads.shift()!);
       }
-      answers.push(...predict(together, samples));
+      answers.push(...predict(batch, samples));
     }
   } else {
     for (const [i, job] of jobs.entries()) {

@@ -4,7 +4,9 @@ import { Ajv } from 'ajv';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { data } from '../../src/index.js';
 import type { Server } from '../../src/serve/index.js';
-import { checkValues, parseInference } from '../../src/serve/protocol/open-inference.js';
+import { parseInference } from '../../src/serve/protocol/open-inference.js';
+import { matrixSpec } from '../../src/serve/protocol/tensors.js';
+import { checkValues } from '../../src/serve/protocol/values.js';
 import { expectClose, sampleTensor } from '../helpers.js';
 import { folder, inferBody, post, predict, publish, smallModel, start } from './helpers.js';
 
@@ -232,7 +234,11 @@ describe('bad requests', () => {
     ['NaN in JSON', '{"inputs":[{"name":"input","shape":[1,5],"datatype":"FP32","data":[NaN,1,2,3,4]}]}', 'not JSON'],
     ['a list', [], 'must be object'],
     ['no inputs', {}, 'inputs'],
-    ['two inputs', { inputs: [tensorOf({}).inputs[0], tensorOf({}).inputs[0]] }, 'takes one'],
+    [
+      'two inputs',
+      { inputs: [tensorOf({}).inputs[0], tensorOf({}).inputs[0]] },
+      "there are 2 inputs; model 'small' takes 'input', FP32, [-1, 5]",
+    ],
     ['a wrong name', tensorOf({ name: 'x' }), "no input 'x'"],
     ['a wrong dtype', tensorOf({ datatype: 'INT64' }), "'INT64'"],
     ['a wrong shape', tensorOf({ shape: [5] }), 'the shape is [5]'],
@@ -274,14 +280,18 @@ describe('bad requests', () => {
     expect(await ask((r) => r.body.set([0, 0, 192, 127], r.body.length - 4))).toMatch(/^400 feature 4 of row 0 is NaN/);
   });
   it('with numbers that are none are refused wherever those lie, and all others taken', () => {
-    const signature = { name: 'small', version: '1', inputFeatures: 11, allowsMissing: false };
+    const signature = {
+      ...{ name: 'small', version: '1', allowsMissing: false },
+      ...{ inputs: [matrixSpec('input', 11)], outputs: [matrixSpec('output', 3)] },
+    };
     const fine = Float32Array.from([0, -0, 1e-45, -1e-45, 3.4028234e38, -3.4028234e38, 1, 2, 3, 4, 5]);
     for (let lead = 0; lead < 4; lead++) {
       const parse = (values: Float32Array) => {
         const { body, headers } = binaryRequest(values, [1, 11], { note: 'x'.repeat(lead) });
         const parsed = parseInference(body, Number(headers['inference-header-content-length']), signature);
-        checkValues(parsed.values, 11, signature);
-        return parsed.values;
+        const [{ values: read }] = parsed.inputs;
+        checkValues(read, 11, signature);
+        return read;
       };
       expect(parse(fine)).toEqual(fine);
       for (const bad of [NaN, -NaN, Infinity, -Infinity])

@@ -86,7 +86,11 @@ describe('a worker', () => {
     expect(await load(1, model, { baseline, labels: ['a', 'b', 'c'] })).toEqual({
       type: 'loaded',
       model: 1,
-      info: { inputFeatures: 5, outputFeatures: 3, labels: ['a', 'b', 'c'], baseline },
+      info: {
+        inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 5] }],
+        outputs: [{ name: 'output', datatype: 'FP32', shape: [-1, 3] }],
+        ...{ outputFeatures: 3, labels: ['a', 'b', 'c'], baseline },
+      },
     });
     expect(
       await load(2, model, { preprocessors: [new data.Imputer().fit(inputs), new data.StandardScaler().fit(inputs)] }),

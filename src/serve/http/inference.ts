@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { RequestError, refuse } from '../errors.js';
 import { batchingOf, type Resolved } from '../option-table.js';
-import { parseJson, tensorsOf } from '../protocol/open-inference.js';
+import { parseJson } from '../protocol/open-inference.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';
 import { monotonic } from '../workers/clock.js';
@@ -54,7 +54,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
       (request) => {
         const { name, info } = find(request, request.params);
         const versions = repository.versions(name).map((v) => v.version);
-        return { name, versions, platform: 'tapegrad', ...tensorsOf(info.inputFeatures, info.outputFeatures) };
+        return { name, versions, platform: 'tapegrad', inputs: info.inputs, outputs: info.outputs };
       },
     );
   }

@@ -1,16 +1,10 @@
 import { describe } from '../../errors.js';
 import { parseCsv } from '../../io/index.js';
 import { refuse } from '../errors.js';
-import {
-  type Encoded,
-  encodeInference,
-  fill,
-  interpret,
-  type Parsed,
-  parseJson,
-  type Signature,
-} from './open-inference.js';
+import { type Encoded, encodeInference, interpret, type Parsed, parseJson } from './open-inference.js';
 import { inPieces } from './pieces.js';
+import { columnsOf, type Signature, type TensorValues } from './tensors.js';
+import { fill } from './values.js';
 
 // The bodies of SageMaker's POST /invocations: JSON as {"instances": [[…], …]}, as rows of numbers alone or in the Open
 // Inference Protocol, and CSV without a header.
@@ -26,7 +20,7 @@ export interface Invocation extends Parsed {
 
 /** Parses the body of an invocation. @throws RequestError naming the problem */
 export async function parseInvocation(body: Uint8Array, csv: boolean, signature: Signature): Promise<Invocation> {
-  if (csv) return { ...(await parseRows(body, signature)), form: 'csv', binary: false, checked: true };
+  if (csv) return asMatrix(await parseRows(body, matrixOf(signature)), 'csv');
   const json = parseJson(body);
   if (typeof json === 'object' && json !== null && 'inputs' in json)
     return { ...interpret(json, null, signature), form: 'protocol' };
@@ -37,7 +31,8 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
       'send {"instances": [[…], …]}, rows of numbers, or a request of the Open Inference Protocol',
     );
   const samples: unknown[] = Array.isArray(rows[0]) ? rows : [rows];
-  const features = signature.inputFeatures ?? (samples[0] as unknown[]).length;
+  const matrix = matrixOf(signature);
+  const features = matrix.columns ?? (samples[0] as unknown[]).length;
   samples.forEach((row, i) => {
     if (!Array.isArray(row) || row.length !== features || features === 0)
       refuse(
@@ -49,8 +44,39 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
   samples.forEach((row, i) => {
     fill(values, i * features, row as unknown[], signature);
   });
-  return { values, rows: samples.length, features, form: 'rows', binary: false, checked: true };
+  return asMatrix({ values, rows: samples.length, features }, 'rows');
 }
+
+/** What the rows of a matrix must match. */
+interface MatrixModel extends Signature {
+  /** null for any number. */
+  readonly columns: number | null;
+}
+
+function matrixOf(signature: Signature): MatrixModel {
+  const columns = columnsOf(signature);
+  if (columns === undefined)
+    refuse(
+      `model '${signature.name}' does not take one matrix`,
+      'send a request of the Open Inference Protocol with all its inputs',
+    );
+  return { ...signature, columns };
+}
+
+interface Matrix {
+  readonly values: Float32Array;
+  readonly rows: number;
+  readonly features: number;
+}
+
+const asMatrix = ({ values, rows, features }: Matrix, form: Form): Invocation => ({
+  inputs: [{ values, shape: [rows, features] }],
+  rows,
+  outputs: null,
+  binary: false,
+  checked: true,
+  form,
+});
 
 /** Bytes of CSV that are parsed at once: a parser makes an object of every cell. */
 const CSV_CHUNK = 2 ** 20;
@@ -59,10 +85,10 @@ const MOST_FEATURES = 100_000;
 const [COMMA, LINE_FEED] = [44, 10];
 
 /** Lines of numbers without a header, as a matrix. */
-async function parseRows(body: Uint8Array, signature: Signature) {
+async function parseRows(body: Uint8Array, signature: MatrixModel): Promise<Matrix> {
   const end = body.indexOf(LINE_FEED);
   const features = countOf(body.subarray(0, end < 0 ? body.length : end), COMMA) + 1;
-  const most = signature.inputFeatures ?? MOST_FEATURES;
+  const most = signature.columns ?? MOST_FEATURES;
   // The parser reports other faults of the first line, such as quotes.
   if (features > most) refuse(`the first line has ${features} numbers`, takes(signature, most));
   const parts: Float32Array[] = [];
@@ -72,8 +98,8 @@ async function parseRows(body: Uint8Array, signature: Signature) {
     const part = await parseLines(body.slice(from, to));
     from = to;
     if (part === null) continue;
-    if (part.features !== features || (signature.inputFeatures ?? features) !== features)
-      refuse(`the lines have ${part.features} numbers`, takes(signature, signature.inputFeatures ?? features));
+    if (part.features !== features || (signature.columns ?? features) !== features)
+      refuse(`the lines have ${part.features} numbers`, takes(signature, signature.columns ?? features));
     parts.push(part.values);
     size += part.values.length;
   }
@@ -122,13 +148,15 @@ async function parseLines(bytes: Uint8Array): Promise<{ values: Float32Array; fe
 
 /** Encodes the response as CSV or JSON, or in the form of the protocol if the request has it. */
 export function encodeInvocation(
-  parsed: Pick<Invocation, 'id' | 'rows' | 'form'>,
-  values: Float32Array,
-  signature: Pick<Signature, 'name' | 'version'>,
+  parsed: Pick<Invocation, 'id' | 'rows' | 'form' | 'outputs'>,
+  outputs: readonly TensorValues[],
+  signature: Pick<Signature, 'name' | 'version' | 'outputs'>,
   accept: Accept,
 ): Encoded {
   if (parsed.form === 'protocol' && accept === 'json')
-    return encodeInference({ ...parsed, binary: false }, values, signature);
+    return encodeInference({ ...parsed, binary: false }, outputs, signature);
+  // Rows have room for one tensor.
+  const [{ values }] = outputs;
   const width = values.length / parsed.rows;
   const rows = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, i) =>

@@ -1,3 +1,5 @@
+import type { TensorSpec } from '../protocol/tensors.js';
+
 // The messages between the main thread and the inference workers. Many small jobs share one message: their numbers in one
 // array, their bytes in one buffer. Large bodies are passed without a copy; those of requests are shared memory, so that the
 // main thread still has them if the worker dies.
@@ -52,7 +54,10 @@ export interface Sample {
 
 /** The properties of a model that a worker has loaded. */
 export interface LoadedModel {
-  readonly inputFeatures: number | null;
+  /** What it takes and gives. */
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  /** The number of outputs for a sample, in its first output. */
   readonly outputFeatures: number;
   readonly labels: readonly string[];
   readonly baseline: import('../../data/baseline.js').Baseline | null;

@@ -1,6 +1,7 @@
 import { data, noGrad, type Tensor, tensor } from '../../index.js';
 import { loadModelFile, type ModelFile } from '../../io/index.js';
-import { checkValues, type Signature } from '../protocol/open-inference.js';
+import { matrixSpec, type Signature, type TensorValues } from '../protocol/tensors.js';
+import { checkValues } from '../protocol/values.js';
 import type { LoadedModel } from './messages.js';
 
 /** A model in a worker, with its preprocessors. */
@@ -12,18 +13,21 @@ export class Runtime {
   private constructor(name: string, version: string, file: ModelFile) {
     this.#file = file;
     const { inputFeatures, preprocessors, labels, baseline } = file;
+    // A first prediction warms up the model, and must be finite.
+    const features = inputFeatures ?? 1;
+    const [{ values }] = this.predict([{ values: new Float32Array(features), shape: [1, features] }]);
+    const bad = values.find((v) => !Number.isFinite(v));
+    if (bad !== undefined) throw new Error(`it predicts ${bad} for zeros`);
+    const inputs = [matrixSpec('input', inputFeatures)];
+    const outputs = [matrixSpec('output', inputFeatures === null ? file.outputFeatures : values.length)];
     this.signature = {
       name,
       version,
-      inputFeatures,
+      inputs,
+      outputs,
       allowsMissing: preprocessors.some((p) => p instanceof data.Imputer),
     };
-    // A first prediction warms up the model, and must be finite.
-    const features = inputFeatures ?? 1;
-    const outputs = this.predict(new Float32Array(features), 1, features);
-    const bad = outputs.find((v) => !Number.isFinite(v));
-    if (bad !== undefined) throw new Error(`it predicts ${bad} for zeros`);
-    this.info = { inputFeatures, outputFeatures: outputs.length, labels, baseline };
+    this.info = { inputs, outputs, outputFeatures: values.length, labels, baseline };
   }
 
   /** Loads a model file, and computes a first prediction. @throws TapegradError for a file that is not a model */
@@ -32,18 +36,20 @@ export class Runtime {
   }
 
   /**
-   * Computes outputs [rows, outputs] from inputs [rows, features].
+   * Computes the outputs from the inputs, in the order of the signature.
    * @throws RequestError for inputs that are not finite, unless they are `checked`
    */
-  predict(values: Float32Array, rows: number, features: number, checked = true): Float32Array {
+  predict(inputs: readonly TensorValues[], checked = true): TensorValues[] {
     const { model, preprocessors } = this.#file;
+    const [{ values, shape }] = inputs;
     return noGrad(() => {
-      const steps = [tensor(values, { shape: [rows, features] })];
+      const steps = [tensor(values, { shape })];
       try {
-        if (!checked && !hasFiniteSum(steps[0])) checkValues(values, features, this.signature);
+        if (!checked && !hasFiniteSum(steps[0])) checkValues(values, shape[1], this.signature);
         for (const p of preprocessors) steps.push(p.transform(steps.at(-1)!));
         steps.push(model.forward(steps.at(-1)!));
-        return steps.at(-1)!.dataSync();
+        const result = steps.at(-1)!;
+        return [{ values: result.dataSync(), shape: result.shape }];
       } finally {
         // Disposed at once, so that the memory is reused without the garbage collector.
         for (const t of steps) t.dispose();

@@ -1,4 +1,4 @@
-import type { Allocator } from '../protocol/open-inference.js';
+import type { Allocator } from '../protocol/values.js';
 
 /** The limit on numbers of memory kept between requests. */
 const MAX_LENGTH = 16 * 2 ** 20;

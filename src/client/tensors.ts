@@ -77,8 +77,13 @@ interface Input {
 export function inputsOf(samples: Samples | NamedSamples): Input[] {
   const isMatrix = Array.isArray(samples) || (samples as { data?: unknown } | null)?.data instanceof Float32Array;
   if (isMatrix) return [inputOf('input', samples as Samples, 2)];
-  if (typeof samples !== 'object' || samples === null || Object.keys(samples).length === 0)
-    fail('infer', `the samples are ${describe(samples)}`, 'pass rows of numbers, { data, shape }, or inputs by name');
+  const isNamed = typeof samples === 'object' && samples !== null;
+  if (!isNamed || Object.keys(samples).length === 0)
+    fail(
+      'infer',
+      isNamed ? 'there are no inputs' : `the samples are ${describe(samples)}`,
+      'pass rows of numbers, { data, shape }, or inputs by name',
+    );
   return Object.entries(samples as NamedSamples).map(([name, input]) => inputOf(name, input, null));
 }
 

@@ -190,7 +190,7 @@ describe('the client', () => {
       await expect(client.infer('pair', { left: { data: values, shape: [3, 2] } })).rejects.toThrow(
         'the samples of left have 4 numbers and the shape [3, 2]',
       );
-      await expect(client.infer('pair', {})).rejects.toThrow('the samples are {}');
+      await expect(client.infer('pair', {})).rejects.toThrow('there are no inputs');
     } finally {
       server.close();
     }

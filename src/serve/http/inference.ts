@@ -2,12 +2,14 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { RequestError, refuse } from '../errors.js';
+import { FEEDBACK_BODY, ownId } from '../observe/feedback.js';
 import { batchingOf, type Resolved } from '../option-table.js';
 import { parseJson, tensorsOf } from '../protocol/open-inference.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';
 import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from '../workers/messages.js';
 import { mediaType } from './app.js';
+import { idInAnswer } from './ids.js';
 import { multiModelRoutes } from './multi-model.js';
 import type { Services } from './services.js';
 
@@ -87,7 +89,15 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     services.metrics.inference(version, answer);
     if (answer.status === 500)
       request.log.error({ reqId: request.id, model: version.name, version: version.version }, 'a model failed');
-    feedback.remember(request.id, version, answer.chosen);
+    if (answer.chosen.length > 0) {
+      const own = idInAnswer(answer, version);
+      const ids = own === null || own === request.id ? [request.id] : [request.id, own];
+      feedback.remember(
+        ids.map((id) => ownId(request.token?.name ?? '', id)),
+        version,
+        answer.chosen,
+      );
+    }
     void reply.code(answer.status);
     if (answer.status === 503) reply.header('retry-after', '1');
     reply.header(
@@ -141,6 +151,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   app.post(
     '/v1/feedback',
     {
+      bodyLimit: FEEDBACK_BODY,
       schema: {
         tags: ['feedback'],
         summary: 'Labels of a prediction',
@@ -154,9 +165,10 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
         const [{ instancePath, message }] = feedbackBody.Errors(json);
         refuse(`the feedback ${instancePath} ${message}`, 'send {"id", "labels"}');
       }
-      const of = feedback.versionOf(json.id);
+      const id = ownId(request.token?.name ?? '', json.id);
+      const of = feedback.versionOf(id);
       if (of !== undefined) find(request, of);
-      const { version, matched } = feedback.label(json.id, json.labels);
+      const { version, matched } = feedback.label(id, json.labels);
       return { model_name: version.name, model_version: version.version, matched };
     },
   );

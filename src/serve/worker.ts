@@ -16,6 +16,7 @@ import {
   BufferCache,
   type FromWorker,
   INVOCATION_CSV,
+  INVOCATION_LINES,
   type Job,
   PROGRESS,
   PROTOCOL,
@@ -73,7 +74,7 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
     const parsed =
       job.kind === PROTOCOL
         ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
-        : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
+        : await parseInvocation(job.body, formatOf(job.kind), signature);
     // An invalid request must not fail the others in its batch.
     if (!parsed.checked && !alone) checkValues(parsed.values, parsed.features, signature);
     const checked = parsed.checked || !alone;
@@ -82,6 +83,9 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
     return problemOf(job, error);
   }
 }
+
+/** The format of the body of an invocation. */
+const formatOf = (kind: number) => (kind === INVOCATION_CSV ? 'csv' : kind === INVOCATION_LINES ? 'lines' : 'json');
 
 function problemOf(job: Job, error: unknown): Answer {
   if (error instanceof RequestError) return failure(job, error.statusCode, error.message);
@@ -120,7 +124,7 @@ function predict(reads: readonly Read[], samples: Sample[]): Answer[] {
     const encoded =
       r.form === null
         ? encodeInference(r, own, signature)
-        : encodeInvocation({ ...r, form: r.form }, own, signature, r.job.csv ? 'csv' : 'json');
+        : encodeInvocation({ ...r, form: r.form }, own, signature, r.job.csv ? 'csv' : r.job.lines ? 'lines' : 'json');
     return {
       id: r.job.id,
       status: 200,

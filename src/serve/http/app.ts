@@ -6,6 +6,7 @@ import { RequestError } from '../errors.js';
 import type { Resolved } from '../option-table.js';
 import type { Version } from '../repository/index.js';
 import { BodyPool, readBody } from './body.js';
+import { drain } from './drain.js';
 import type { LogStream } from './log.js';
 import type { serverPackages } from './packages.js';
 import { secureOptions } from './tls.js';
@@ -31,7 +32,7 @@ export type Packages = Awaited<ReturnType<typeof serverPackages>>;
 
 /** Request ids from clients or proxies that are safe in logs and headers. */
 const ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
-const MEDIA = ['application/json', 'application/octet-stream', 'text/csv'];
+const MEDIA = ['application/json', 'application/octet-stream', 'text/csv', 'application/jsonlines'];
 /** Time limits in milliseconds for headers and for a whole request, against slow clients. */
 const HEADERS_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 60_000;
@@ -93,7 +94,12 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
     const type = mediaType(request.headers['content-type']);
     if (type !== '' && !MEDIA.includes(type)) {
       done(new RequestError(415, `the content type is not supported; send ${MEDIA.join(', ')}`));
-    } else readBody(bodies, request, payload, Math.min(options.maxBody, request.routeOptions.bodyLimit), done);
+      return;
+    }
+    readBody(bodies, request, payload, Math.min(options.maxBody, request.routeOptions.bodyLimit), (error, body) => {
+      if (error instanceof RequestError && error.statusCode === 413) drain(payload, options.maxBody, () => done(error));
+      else done(error, body);
+    });
   });
   app.setValidatorCompiler(() => () => true);
   return app;

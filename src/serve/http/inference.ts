@@ -3,11 +3,11 @@ import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { RequestError, refuse } from '../errors.js';
 import { FEEDBACK_BODY, ownId } from '../observe/feedback.js';
-import { batchingOf, type Resolved } from '../option-table.js';
+import { batchingOf } from '../option-table.js';
 import { parseJson, tensorsOf } from '../protocol/open-inference.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';
-import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from '../workers/messages.js';
+import { INVOCATION, INVOCATION_CSV, INVOCATION_LINES, type Job, PROTOCOL } from '../workers/messages.js';
 import { mediaType } from './app.js';
 import { idInAnswer } from './ids.js';
 import { multiModelRoutes } from './multi-model.js';
@@ -20,6 +20,9 @@ interface ModelPath {
   readonly version?: string;
 }
 
+const JSON_TYPE = 'application/json';
+const CSV = 'text/csv';
+const LINES = 'application/jsonlines';
 const EXTENSIONS = ['binary_tensor_data'];
 const feedbackBody = /* @__PURE__ */ Compile(schema.FeedbackRequest);
 const HeaderOnly = Type.Object({ ready: Type.Boolean(), problems: Type.Array(Type.String()) });
@@ -76,7 +79,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     request: FastifyRequest,
     reply: FastifyReply,
     version: Version,
-    job: Pick<Job, 'kind' | 'jsonLength' | 'csv'>,
+    job: Pick<Job, 'kind' | 'jsonLength' | 'csv' | 'lines'>,
   ) => {
     const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
     const deadline = Date.now() + timeoutOf(request, services.options.timeout);
@@ -104,9 +107,13 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
       'content-type',
       answer.jsonLength >= 0
         ? 'application/octet-stream'
-        : answer.csv && answer.status === 200
-          ? 'text/csv'
-          : 'application/json',
+        : answer.status !== 200
+          ? JSON_TYPE
+          : answer.csv
+            ? CSV
+            : job.lines
+              ? LINES
+              : JSON_TYPE,
     );
     if (answer.jsonLength >= 0) reply.header('inference-header-content-length', String(answer.jsonLength));
     return reply.send(Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength));
@@ -135,9 +142,10 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   };
   const invoke = (request: FastifyRequest, reply: FastifyReply, version: Version) => {
     request.served = version;
-    const csvIn = mediaType(request.headers['content-type']) === 'text/csv';
-    const csv = acceptsCsv(request.headers.accept, services.options.invocationsAccept, csvIn);
-    return infer(request, reply, version, { kind: csvIn ? INVOCATION_CSV : INVOCATION, jsonLength: -1, csv });
+    const type = mediaType(request.headers['content-type']);
+    const kind = type === CSV ? INVOCATION_CSV : type === LINES ? INVOCATION_LINES : INVOCATION;
+    const accept = accepted(request.headers.accept) ?? services.options.invocationsAccept ?? type;
+    return infer(request, reply, version, { kind, jsonLength: -1, csv: accept === CSV, lines: accept === LINES });
   };
   const invocation = { schema: invocations, onRequest: admit, ...measured };
   app.post('/invocations', invocation, (request, reply) => invoke(request, reply, target(request, repository, find)));
@@ -255,8 +263,9 @@ function target(
     : refuse('there are several models', 'name one in X-Amzn-SageMaker-Target-Model');
 }
 
-function acceptsCsv(accept: string | undefined, otherwise: Resolved['invocationsAccept'], csvIn: boolean): boolean {
-  const accepted = (accept ?? '').split(',').map(mediaType);
-  const explicit = accepted.find((type) => type === 'text/csv' || type === 'application/json');
-  return explicit !== undefined ? explicit === 'text/csv' : otherwise !== undefined ? otherwise === 'text/csv' : csvIn;
-}
+/** The first type in an Accept header that responses to invocations can have. */
+const accepted = (accept: string | undefined): string | undefined =>
+  (accept ?? '')
+    .split(',')
+    .map(mediaType)
+    .find((type) => type === CSV || type === LINES || type === JSON_TYPE);

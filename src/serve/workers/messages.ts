@@ -6,7 +6,8 @@
 export const PROTOCOL = 0;
 export const INVOCATION = 1;
 export const INVOCATION_CSV = 2;
-export type Kind = typeof PROTOCOL | typeof INVOCATION | typeof INVOCATION_CSV;
+export const INVOCATION_LINES = 3;
+export type Kind = typeof PROTOCOL | typeof INVOCATION | typeof INVOCATION_CSV | typeof INVOCATION_LINES;
 
 /** One request for a worker. */
 export interface Job {
@@ -18,6 +19,8 @@ export interface Job {
   readonly jsonLength: number;
   /** Whether the response to an invocation is CSV. */
   readonly csv: boolean;
+  /** Whether the response to an invocation is JSON Lines. Default false. */
+  readonly lines?: boolean;
   /** The deadline in milliseconds since the epoch. */
   readonly deadline: number;
   readonly body: Uint8Array;
@@ -124,7 +127,7 @@ export const PROGRESS = { GROUP: 0, FROM: 1, TO: 2, LENGTH: 3 } as const;
 export const LARGE = 32_768;
 /** The numbers that describe a body: index of its buffer (-1 for the buffer of all small bodies), offset and length. */
 const BODY = 3;
-const JOB = 6 + BODY;
+const JOB = 7 + BODY;
 const ANSWER = 9 + 2 * BODY;
 
 function pack<T>(
@@ -199,7 +202,7 @@ export const packJobs = (jobs: readonly Job[], cache: BufferCache): Packed =>
   pack(
     jobs,
     JOB,
-    (j) => [j.id, j.model, j.kind, j.jsonLength, Number(j.csv), j.deadline],
+    (j) => [j.id, j.model, j.kind, j.jsonLength, Number(j.csv), j.deadline, Number(j.lines === true)],
     (j) => [j.body],
     cache,
   );
@@ -215,7 +218,8 @@ export const unpackJobs = (packed: Packed, cache: BufferCache): Job[] =>
       jsonLength: n[3],
       csv: n[4] === 1,
       deadline: n[5],
-      body: bodyAt(6),
+      lines: n[6] === 1,
+      body: bodyAt(7),
     }),
     cache,
   );

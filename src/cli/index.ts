@@ -44,7 +44,8 @@ void program.parseAsync().catch((error: unknown) => {
     process.exitCode = 2;
   } else {
     const said = error instanceof TapegradError ? error.message : `tapegrad: ${(error as Error).message}`;
-    console.error(said.replace(/\s*\n\s*/g, ' '));
+    // File names can hold anything, also what a terminal would obey.
+    console.error(said.replace(/\s*\n\s*/g, ' ').replace(/\p{Cc}/gu, '?'));
     process.exitCode = error instanceof TapegradError && ['serve', 'deploySageMaker'].includes(error.op) ? 2 : 1;
   }
 });

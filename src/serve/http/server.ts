@@ -14,6 +14,7 @@ import { Access, guard } from './access.js';
 import { isLoopback } from './addresses.js';
 import { adminRoutes } from './admin.js';
 import { createApp, type Packages } from './app.js';
+import { limitConnections } from './connections.js';
 import { countConnections, countLines } from './counters.js';
 import { inferenceRoutes } from './inference.js';
 import { LogStream } from './log.js';
@@ -23,6 +24,9 @@ import { reloader } from './reload.js';
 import { answerUnknown, collectRoutes } from './routes.js';
 import type { Server } from './running.js';
 import type { Services } from './services.js';
+
+/** The limit on connections of the admin port, which scrapers and the status page share. */
+const ADMIN_CONNECTIONS = 100;
 
 /** The version of the installed package. */
 async function packageVersion(): Promise<string> {
@@ -72,6 +76,8 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
   const metrics = new Metrics(packages.prometheus);
   countLines(packages.prometheus, metrics.registry, log);
   countConnections(packages.prometheus, metrics.registry, app);
+  limitConnections(app.server, resolved.maxConnections);
+  limitConnections(admin.server, ADMIN_CONNECTIONS);
   const monitor = new Monitor(resolved.driftWindow);
   const feedback = new Feedback(resolved.feedbackSampleRate);
   let draining = false;

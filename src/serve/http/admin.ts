@@ -59,7 +59,7 @@ export function adminRoutes(app: FastifyInstance, services: Services, monitor: M
     ...repository.failures.map(({ name, version, reason }) => ({ name, version, state: 'UNAVAILABLE', reason })),
   ]);
   /** Scans the repository immediately. */
-  app.post('/scan', async () => {
+  app.post('/scan', { config: { audit: 'scan' } }, async () => {
     if (services.options.multiModel) refuse('the server is in multi-model mode', 'load models with POST /models');
     await repository.scan();
     return { loaded: repository.loaded.map(({ name, version }) => ({ name, version })), failures: repository.failures };

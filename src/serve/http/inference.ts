@@ -8,6 +8,7 @@ import { parseJson, tensorsOf } from '../protocol/open-inference.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';
 import { INVOCATION, INVOCATION_CSV, INVOCATION_LINES, type Job, PROTOCOL } from '../workers/messages.js';
+import { problems } from './answers.js';
 import { mediaType } from './app.js';
 import { idInAnswer } from './ids.js';
 import { multiModelRoutes } from './multi-model.js';
@@ -26,7 +27,15 @@ const LINES = 'application/jsonlines';
 const EXTENSIONS = ['binary_tensor_data'];
 const feedbackBody = /* @__PURE__ */ Compile(schema.FeedbackRequest);
 const HeaderOnly = Type.Object({ ready: Type.Boolean(), problems: Type.Array(Type.String()) });
-const errors = { '4xx': schema.ErrorBody, '5xx': schema.ErrorBody };
+const Live = Type.Object({ live: Type.Boolean() });
+const ModelReady = Type.Object({ name: Type.String(), version: Type.String(), ready: Type.Boolean() });
+/** Bodies in several formats. */
+const formats = (description: string, bodies: Readonly<Record<string, object>>) => ({
+  description,
+  content: Object.fromEntries(Object.entries(bodies).map(([type, body]) => [type, { schema: body }])),
+});
+const Text = Type.String();
+const Binary = Type.String({ format: 'binary' });
 
 /** The paths of a model, with and without a version. */
 const modelPaths = (rest: string) => [`/v2/models/:name${rest}`, `/v2/models/:name/versions/:version${rest}`];
@@ -54,7 +63,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   for (const url of modelPaths('')) {
     app.get<{ Params: ModelPath }>(
       url,
-      { schema: { tags: ['model'], summary: 'Model metadata', response: { 200: schema.ModelMetadata, ...errors } } },
+      { schema: { tags: ['model'], summary: 'Model metadata', response: { 200: schema.ModelMetadata } } },
       (request) => {
         const { name, info } = find(request, request.params);
         const versions = repository.versions(name).map((v) => v.version);
@@ -63,7 +72,8 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     );
   }
   for (const url of modelPaths('/ready')) {
-    app.get<{ Params: ModelPath }>(url, { schema: { tags: ['health'], summary: 'Model ready' } }, (request, reply) => {
+    const readySchema = { tags: ['health'], summary: 'Model ready', response: { 200: ModelReady } };
+    app.get<{ Params: ModelPath }>(url, { schema: readySchema }, (request, reply) => {
       const { name, version } = find(request, request.params);
       void reply.send({ name, version, ready: true });
     });
@@ -123,9 +133,14 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   const inferSchema = {
     tags: ['inference'],
     summary: 'Inference',
-    consumes: ['application/json', 'application/octet-stream'],
-    body: schema.InferenceRequest,
-    response: { 200: schema.InferenceResponse, ...errors },
+    body: formats('JSON, or JSON followed by bytes', {
+      [JSON_TYPE]: schema.InferenceRequest,
+      'application/octet-stream': Binary,
+    }),
+    response: {
+      200: formats('The outputs', { [JSON_TYPE]: schema.InferenceResponse, 'application/octet-stream': Binary }),
+      ...problems(503),
+    },
   };
   for (const url of modelPaths('/infer')) {
     app.post<{ Params: ModelPath }>(url, { schema: inferSchema, onRequest: admit, ...measured }, (request, reply) => {
@@ -138,7 +153,11 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   const invocations = {
     tags: ['SageMaker'],
     summary: 'Inference (SageMaker)',
-    consumes: ['application/json', 'text/csv'],
+    body: formats('Samples', { [JSON_TYPE]: {}, [CSV]: Text, [LINES]: Text }),
+    response: {
+      200: formats('Predictions', { [JSON_TYPE]: {}, [CSV]: Text, [LINES]: Text }),
+      ...problems(404, 503),
+    },
   };
   const invoke = (request: FastifyRequest, reply: FastifyReply, version: Version) => {
     request.served = version;
@@ -164,7 +183,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
         tags: ['feedback'],
         summary: 'Labels of a prediction',
         body: schema.FeedbackRequest,
-        response: { 200: schema.FeedbackResponse, ...errors },
+        response: { 200: schema.FeedbackResponse, ...problems(404) },
       },
     },
     (request) => {
@@ -205,7 +224,7 @@ function healthRoutes(app: FastifyInstance, { options, repository, pool, version
     }),
   );
   const open = { open: true };
-  const live = { schema: { tags: ['health'], summary: 'Server live' }, config: open };
+  const live = { schema: { tags: ['health'], summary: 'Server live', response: { 200: Live } }, config: open };
   app.get('/v2/health/live', live, () => ({ live: true }));
   const ready = () => repository.ready && pool.readyWorkers > 0 && !draining();
   const health = (_request: FastifyRequest, reply: FastifyReply) => {
@@ -226,7 +245,17 @@ function healthRoutes(app: FastifyInstance, { options, repository, pool, version
     },
     health,
   );
-  const ping = { schema: { tags: ['SageMaker'], summary: 'Server ready (SageMaker)' }, config: open };
+  const ping = {
+    schema: {
+      tags: ['SageMaker'],
+      summary: 'Server ready (SageMaker)',
+      response: {
+        200: { type: 'null', description: 'Ready' },
+        503: { type: 'null', description: 'Not ready' },
+      },
+    },
+    config: open,
+  };
   app.get('/ping', ping, (_request, reply) => {
     void reply.code(ready() ? 200 : 503).send();
   });

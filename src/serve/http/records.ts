@@ -3,6 +3,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 // What the log keeps of requests: each administrative action, and a sample of all requests. Never bodies, queries or tokens.
 
 declare module 'fastify' {
+  interface FastifyRequest {
+    /** The model of an administrative action, where the path does not name it. */
+    audited: string | null;
+  }
   interface FastifyContextConfig {
     /** The administrative action of the route, for the log. */
     audit?: string;
@@ -20,15 +24,16 @@ const common = (request: FastifyRequest, reply: FastifyReply) => ({
 
 /** Logs administrative actions, and the fraction `share` of requests. */
 export function recordRequests(app: FastifyInstance, share: number): void {
+  app.decorateRequest('audited', null);
   app.addHook('onResponse', (request, reply, done) => {
     const { url, config } = request.routeOptions;
     if (config.audit !== undefined) {
-      const model = (request.params as { name?: string } | undefined)?.name;
+      const model = (request.params as { name?: string } | undefined)?.name ?? request.audited;
       request.log.info(
         {
           ...common(request, reply),
           action: config.audit,
-          ...(model === undefined ? {} : { model }),
+          ...(model === null ? {} : { model }),
           outcome: outcome(reply.statusCode),
         },
         'an administrative action',

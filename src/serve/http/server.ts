@@ -13,6 +13,7 @@ import { Pool } from '../workers/pool.js';
 import { Access, guard } from './access.js';
 import { isLoopback } from './addresses.js';
 import { adminRoutes } from './admin.js';
+import { describedApi, descriptionSchema, documentAnswers } from './answers.js';
 import { createApp, type Packages } from './app.js';
 import { limitConnections } from './connections.js';
 import { countConnections, countLines } from './counters.js';
@@ -156,19 +157,15 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       globalDecompression: true,
       requestEncodings: ['gzip', 'deflate', 'identity'],
     });
-    await app.register(packages.swagger, {
-      openapi: {
-        openapi: '3.1.0',
-        info: { title: 'tapegrad', version: services.version, description: 'Open Inference Protocol v2' },
-      },
-    });
+    documentAnswers(app);
+    await app.register(packages.swagger, { openapi: describedApi(services.version, access.required) });
     app.addHook('onSend', (request, reply, _payload, done) => {
       reply.header('x-request-id', request.id);
       if (draining) reply.header('connection', 'close');
       done();
     });
     inferenceRoutes(app, services);
-    app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+    app.get('/openapi.json', { schema: descriptionSchema }, () => app.swagger());
     protect(admin, resolved, resolved.adminHost, scheme, undefined);
     const adminMethodsOf = collectRoutes(admin);
     if (adminNeedsToken(resolved)) await guard(admin, packages, access, (token) => token.admin === true);

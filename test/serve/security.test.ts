@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { connect as secure } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTokens, type Server } from '../../src/serve/index.js';
 import { errorOf } from '../helpers.js';
@@ -203,6 +204,21 @@ describe('TLS', () => {
       const plain = await start(dir, { tls: { key: pem('server.key'), cert: pem('server.pem') } });
       expect(plain.url).toMatch(/^https:/);
       expect(await get(plain, {})).toBe(200);
+      const shown = () =>
+        new Promise<string>((resolve, reject) => {
+          const socket = secure({ port: Number(new URL(plain.url).port), host: 'localhost', ca: pem('ca.pem') }, () => {
+            resolve(socket.getPeerCertificate().fingerprint256);
+            socket.destroy();
+          });
+          socket.on('error', reject);
+        });
+      const fingerprint = (name: string) => new X509Certificate(pem(name)).fingerprint256;
+      expect(await shown()).toBe(fingerprint('server.pem'));
+      const broken = () => plain.reload({ tls: { key: pem('client.key'), cert: pem('server.pem') } });
+      expect((await errorOf(broken)).message).toContain('not usable');
+      expect(await shown()).toBe(fingerprint('server.pem'));
+      plain.reload({ tls: { key: pem('client.key'), cert: pem('client.pem') } });
+      expect(await shown()).toBe(fingerprint('client.pem'));
       await plain.close();
       const mutual = await start(dir, { tls: { key: pem('server.key'), cert: pem('server.pem'), ca: pem('ca.pem') } });
       expect(await get(mutual, { key: pem('client.key'), cert: pem('client.pem') })).toBe(200);

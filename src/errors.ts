@@ -129,7 +129,9 @@ export function describe(value: unknown, depth = 0): string {
 
 /** The name of an object's class; bundlers put a _ in front of some. */
 function className(value: object): string {
-  return value.constructor?.name?.replace(/^_(?=[A-Z])/, '') ?? 'null-prototype object';
+  const name: unknown = value.constructor?.name;
+  // Data from outside can have any property.
+  return typeof name === 'string' ? name.replace(/^_(?=[A-Z])/, '').slice(0, 60) : 'null-prototype object';
 }
 
 /** A shape as error messages show it: [2, 3]. */

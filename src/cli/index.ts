@@ -15,17 +15,22 @@ const { version } = JSON.parse(
   version: string;
 };
 
+/** Commander writes neither errors nor, where a command is missing, its whole help: the message is one line. */
+const quiet = { outputError: () => {}, writeErr: () => {} };
+// Who reads the output may go away; that must not end a server.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
 const program = new Command('tapegrad')
   .description('Serve, inspect and deploy models.')
   .version(version)
   .exitOverride()
-  .configureOutput({ outputError: () => {} })
+  .configureOutput(quiet)
   .showHelpAfterError(false);
 for (const command of [serveCommand(), inspectCommand(), deployCommand()]) program.addCommand(inherit(command));
 
 /** Commander does not inherit these settings, so they are set on every subcommand. */
 function inherit(command: Command): Command {
-  command.exitOverride().configureOutput({ outputError: () => {} });
+  command.exitOverride().configureOutput(quiet);
   command.commands.forEach(inherit);
   return command;
 }
@@ -38,7 +43,9 @@ void program.parseAsync().catch((error: unknown) => {
     console.error(`tapegrad: ${said.split('\n')[0]}; see tapegrad --help`);
     process.exitCode = 2;
   } else {
-    console.error(error instanceof TapegradError ? error.message : `tapegrad: ${(error as Error).message}`);
+    const said = error instanceof TapegradError ? error.message : `tapegrad: ${(error as Error).message}`;
+    // File names can hold anything, also what a terminal would obey.
+    console.error(said.replace(/\s*\n\s*/g, ' ').replace(/\p{Cc}/gu, '?'));
     process.exitCode = error instanceof TapegradError && ['serve', 'deploySageMaker'].includes(error.op) ? 2 : 1;
   }
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { Command, InvalidArgumentError } from 'commander';
 import { fail } from '../errors.js';
-import { readTokens, type ServeOptions, serve } from '../serve/index.js';
+import { readTokens, type ServeOptions, type Server, serve } from '../serve/index.js';
 import { type OptionRow, optionTable } from '../serve/option-table.js';
 import { fraction, integer } from './values.js';
 
@@ -72,11 +72,11 @@ export function serveCommand(): Command {
   return serveFlags().action(async (flags: Flags) => {
     setFlagsFromString(GC_FLAG);
     const server = await serve(await optionsOf(flags, process.env));
-    console.log(
-      `tapegrad serves ${server.models.map((m) => `${m.name}/${m.version}`).join(', ') || 'no model yet'} at ${server.url}`,
-    );
-    console.log(`metrics and status page at ${server.adminUrl}`);
+    let ending = false;
     const end = (): void => {
+      // A second signal does not wait for the requests in progress.
+      if (ending) process.exit(1);
+      ending = true;
       server.close().then(
         () => process.exit(0),
         () => process.exit(1),
@@ -84,8 +84,54 @@ export function serveCommand(): Command {
     };
     process.on('SIGTERM', end);
     process.on('SIGINT', end);
+    process.on('SIGHUP', () => {
+      if (flags.tokens === undefined && flags.tlsKey === undefined) end();
+      else void reload(server, flags);
+    });
+    console.log(
+      `tapegrad serves ${server.models.map((m) => `${m.name}/${m.version}`).join(', ') || 'no model yet'} at ${server.url}`,
+    );
+    console.log(`metrics and status page at ${server.adminUrl}`);
   });
 }
+
+/** The tokens and certificates in the files that the flags name. */
+async function accessOf({
+  tokens,
+  tlsKey,
+  tlsCert,
+  tlsClientCa,
+}: Flags): Promise<Pick<ServeOptions, 'tokens' | 'tls'>> {
+  const pem = (path: string) =>
+    readFile(path).catch((cause: Error) =>
+      fail('serve', `cannot read ${path}: ${cause.message}`, 'check the path', { cause }),
+    );
+  return {
+    ...(tokens === undefined ? {} : { tokens: await readTokens(tokens) }),
+    ...(tlsKey === undefined
+      ? {}
+      : {
+          tls: {
+            key: await pem(tlsKey),
+            cert: await pem(tlsCert!),
+            ...(tlsClientCa === undefined ? {} : { ca: await pem(tlsClientCa) }),
+          },
+        }),
+  };
+}
+
+/** Reads tokens and certificates again. The previous ones stay in use if one of the files is broken. */
+async function reload(server: Server, flags: Flags): Promise<void> {
+  try {
+    server.reload(await accessOf(flags));
+  } catch (error) {
+    console.error(`nothing is reloaded: ${(error as Error).message}`);
+  }
+}
+
+const ACCEPTS = optionTable.invocationsAccept.choices;
+const isAccept = (text: string): text is NonNullable<ServeOptions['invocationsAccept']> =>
+  (ACCEPTS as readonly string[]).includes(text);
 
 /** The options from flags and from SageMaker's environment variables. */
 async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOptions> {
@@ -101,10 +147,6 @@ async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOpt
       '--tls-key, --tls-cert and --tls-client-ca are not complete',
       'pass --tls-key and --tls-cert together',
     );
-  const pem = (path: string) =>
-    readFile(path).catch((cause: Error) =>
-      fail('serve', `cannot read ${path}: ${cause.message}`, 'check the path', { cause }),
-    );
   const variable = (name: string, times = 1): number | undefined => {
     const text = env[name];
     if (text === undefined || text === '') return undefined;
@@ -112,8 +154,8 @@ async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOpt
     return Number(text) * times;
   };
   const accept = env.SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT;
-  if (accept !== undefined && accept !== 'application/json' && accept !== 'text/csv')
-    fail('serve', `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is '${accept}'`, 'it must be application/json or text/csv');
+  if (accept !== undefined && !isAccept(accept))
+    fail('serve', `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT is '${accept}'`, `it must be one of ${ACCEPTS.join(', ')}`);
   const defaults: Partial<ServeOptions> = {
     port: variable('SAGEMAKER_BIND_TO_PORT'),
     workers: variable('SAGEMAKER_MODEL_SERVER_WORKERS'),
@@ -126,16 +168,7 @@ async function optionsOf(flags: Flags, env: NodeJS.ProcessEnv): Promise<ServeOpt
     ...rest,
     models,
     multiModel,
-    ...(tokens === undefined ? {} : { tokens: await readTokens(tokens) }),
-    ...(tlsKey === undefined
-      ? {}
-      : {
-          tls: {
-            key: await pem(tlsKey),
-            cert: await pem(tlsCert!),
-            ...(tlsClientCa === undefined ? {} : { ca: await pem(tlsClientCa) }),
-          },
-        }),
+    ...(await accessOf(flags)),
     ...(batch === undefined ? {} : { batching: batch }),
   };
 }

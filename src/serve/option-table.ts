@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { checkBoolean, checkChoice, checkInteger, checkNumber, checkOptions, describe, fail } from '../errors.js';
 import { isLoopback } from './http/addresses.js';
+import { checkTls } from './http/tls.js';
 import { checkTokens } from './http/tokens.js';
 import type { ServeOptions } from './options.js';
 import type { Batching } from './workers/queue.js';
@@ -118,7 +119,7 @@ export const optionTable = {
     flag: '--log-level <level>',
     help: 'silent, error, warn, info or debug',
   },
-  invocationsAccept: { kind: 'other' },
+  invocationsAccept: { kind: 'choice', choices: ['application/json', 'application/jsonlines', 'text/csv'] },
 } as const satisfies { readonly [K in keyof Required<ServeOptions>]: OptionRow };
 
 type WithoutDefault = 'tls' | 'invocationsAccept' | 'cors';
@@ -151,8 +152,12 @@ export function resolveOptions(options: ServeOptions): Resolved {
   const resolved = Object.fromEntries(
     Object.entries(rows).map(([name, row]) => [name, checked(name, row, given[name])]),
   ) as unknown as Resolved;
-  const { tokens, batching, versions, cors, maxBody } = resolved;
+  const { tokens, tls, batching, versions, cors, maxBody } = resolved;
+  for (const [name, value] of Object.entries({ batching, versions }))
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      fail(OP, `${name} is ${describe(value)}`, 'pass an object with the names of models');
   const known = tokens === undefined ? [] : checkTokens(tokens);
+  if (tls !== undefined) checkTls(tls);
   const maxInflight = options.maxInflight ?? Math.max(resolved.maxInflight, maxBody);
   if (maxInflight < maxBody)
     fail(OP, `maxInflight is ${maxInflight}, below maxBody ${maxBody}`, 'no body of that size could be sent; raise it');
@@ -167,7 +172,9 @@ export function resolveOptions(options: ServeOptions): Resolved {
         'pass tokens (--tokens FILE), or allowUnauthenticated (--allow-unauthenticated) if access is controlled elsewhere',
       );
   }
-  for (const [name, { maxBatch, maxDelay }] of Object.entries(batching)) {
+  for (const [name, given] of Object.entries(batching)) {
+    checkOptions(OP, given ?? null, ['maxBatch', 'maxDelay']);
+    const { maxBatch, maxDelay } = given;
     if (maxBatch !== undefined) checkInteger(OP, `batching['${name}'].maxBatch`, maxBatch);
     if (maxDelay !== undefined) {
       checkNumber(OP, `batching['${name}'].maxDelay`, maxDelay, 0);

@@ -80,5 +80,5 @@ export interface ServeOptions {
   /** The fraction of requests, in 0..1, that are logged, without bodies, tokens and query. Default 0. */
   requestLog?: number;
   /** The format of responses to /invocations without an Accept header. Default: the format of the request. */
-  invocationsAccept?: 'application/json' | 'text/csv';
+  invocationsAccept?: 'application/json' | 'application/jsonlines' | 'text/csv';
 }

@@ -19,6 +19,7 @@ import {
   BufferCache,
   type FromWorker,
   INVOCATION_CSV,
+  INVOCATION_LINES,
   type Job,
   PROGRESS,
   PROTOCOL,
@@ -80,7 +81,7 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
     const parsed =
       job.kind === PROTOCOL
         ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
-        : await parseInvocation(job.body, job.kind === INVOCATION_CSV, signature);
+        : await parseInvocation(job.body, formatOf(job.kind), signature);
     const numbers = parsed.rows * runtime.info.outputFeatures;
     if (numbers > maxOutput) {
       const problem = `the response would have ${numbers} numbers, and the limit is ${maxOutput}`;
@@ -95,6 +96,9 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
     return problemOf(job, error);
   }
 }
+
+/** The format of the body of an invocation. */
+const formatOf = (kind: number) => (kind === INVOCATION_CSV ? 'csv' : kind === INVOCATION_LINES ? 'lines' : 'json');
 
 function problemOf(job: Job, error: unknown): Answer {
   if (error instanceof RequestError) return failure(job, error.statusCode, error.message);
@@ -161,7 +165,7 @@ function respond(r: Read, own: readonly TensorValues[], work: Pick<Answer, 'exec
   const encoded =
     r.form === null
       ? encodeInference(r, own, signature)
-      : encodeInvocation({ ...r, form: r.form }, own, signature, r.job.csv ? 'csv' : 'json');
+      : encodeInvocation({ ...r, form: r.form }, own, signature, r.job.csv ? 'csv' : r.job.lines ? 'lines' : 'json');
   return {
     id: r.job.id,
     status: 200,

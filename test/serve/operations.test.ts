@@ -203,7 +203,7 @@ describe('under pressure', () => {
       await vi.waitFor(() => expect(server.pool.depth + answered).toBe(10), { timeout: 20_000, interval: 1 });
       const length = new TextEncoder().encode(JSON.stringify(slowBody)).length;
       const upload = connect(Number(new URL(server.url).port), '127.0.0.1');
-      upload.write(`POST /v2/models/slow/infer HTTP/1.1\r\nhost: x\r\ncontent-length: ${length}\r\n\r\n`);
+      upload.write(`POST /v2/models/slow/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${length}\r\n\r\n`);
       let said = '';
       upload.on('data', (chunk: Buffer) => {
         said += chunk.toString();

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { connect as secure } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTokens, type Server } from '../../src/serve/index.js';
 import { errorOf } from '../helpers.js';
@@ -112,17 +113,19 @@ describe('on the wire', () => {
 
   it('answers what is no HTTP with 400 and closes, pipelined garbage included', async () => {
     expect(await raw('\x16\x03\x01garbage\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 [\s\S]*\{"error":/);
-    const pipelined = await raw('GET /v2 HTTP/1.1\r\nhost: x\r\n\r\nGARBAGE\r\n\r\n');
+    const pipelined = await raw('GET /v2 HTTP/1.1\r\nhost: localhost\r\n\r\nGARBAGE\r\n\r\n');
     expect(pipelined).toMatch(/^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 400 /);
     expect(
       await raw(
-        'POST /v2/models/a/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+        'POST /v2/models/a/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
       ),
     ).toMatch(/^HTTP\/1\.1 400 /);
-    expect(await raw(`GET /v2 HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /);
+    expect(await raw(`GET /v2 HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`)).toMatch(
+      /^HTTP\/1\.1 431 /,
+    );
   });
   it('closes a connection whose headers trickle', async () => {
-    expect(await raw('GET /v2 HTTP/1.1\r\nhost: x\r\nx-')).toMatch(/^HTTP\/1\.1 408 /);
+    expect(await raw('GET /v2 HTTP/1.1\r\nhost: localhost\r\nx-')).toMatch(/^HTTP\/1\.1 408 /);
   });
   it('gives browsers of other origins no leave, and keeps harmless request ids', async () => {
     const response = await fetch(`${server.url}/v2`, {
@@ -130,7 +133,7 @@ describe('on the wire', () => {
     });
     expect(response.headers.get('access-control-allow-origin')).toBeNull();
     expect(response.headers.get('x-request-id')).toBe('abc-1');
-    expect((await fetch(`${server.url}/v2`, { method: 'OPTIONS' })).status).toBe(404);
+    expect((await fetch(`${server.url}/v2`, { method: 'OPTIONS' })).status).toBe(405);
     const odd = await fetch(`${server.url}/v2`, { headers: { 'x-request-id': 'a b"c' } });
     expect(odd.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
   });
@@ -201,6 +204,21 @@ describe('TLS', () => {
       const plain = await start(dir, { tls: { key: pem('server.key'), cert: pem('server.pem') } });
       expect(plain.url).toMatch(/^https:/);
       expect(await get(plain, {})).toBe(200);
+      const shown = () =>
+        new Promise<string>((resolve, reject) => {
+          const socket = secure({ port: Number(new URL(plain.url).port), host: 'localhost', ca: pem('ca.pem') }, () => {
+            resolve(socket.getPeerCertificate().fingerprint256);
+            socket.destroy();
+          });
+          socket.on('error', reject);
+        });
+      const fingerprint = (name: string) => new X509Certificate(pem(name)).fingerprint256;
+      expect(await shown()).toBe(fingerprint('server.pem'));
+      const broken = () => plain.reload({ tls: { key: pem('client.key'), cert: pem('server.pem') } });
+      expect((await errorOf(broken)).message).toContain('not usable');
+      expect(await shown()).toBe(fingerprint('server.pem'));
+      plain.reload({ tls: { key: pem('client.key'), cert: pem('client.pem') } });
+      expect(await shown()).toBe(fingerprint('client.pem'));
       await plain.close();
       const mutual = await start(dir, { tls: { key: pem('server.key'), cert: pem('server.pem'), ca: pem('ca.pem') } });
       expect(await get(mutual, { key: pem('client.key'), cert: pem('client.pem') })).toBe(200);

@@ -141,8 +141,8 @@ describe('a request with several tensors', () => {
   });
   it('is no row of numbers', async () => {
     const body = new TextEncoder().encode('[[1, 2]]');
-    await expect(parseInvocation(body, false, signature)).rejects.toThrow("model 'pair' does not take one matrix");
-    await expect(parseInvocation(body, true, signature)).rejects.toThrow("model 'pair' does not take one matrix");
+    await expect(parseInvocation(body, 'json', signature)).rejects.toThrow("model 'pair' does not take one matrix");
+    await expect(parseInvocation(body, 'csv', signature)).rejects.toThrow("model 'pair' does not take one matrix");
   });
   it('shares a forward pass only with those of the same shapes', () => {
     const [a, b] = [

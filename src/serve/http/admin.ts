@@ -46,7 +46,7 @@ export function adminRoutes(app: FastifyInstance, services: Services, monitor: M
       .header('content-type', 'text/html; charset=utf-8')
       .header(
         'content-security-policy',
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
       )
       .send(statusPage);
   });
@@ -57,7 +57,7 @@ export function adminRoutes(app: FastifyInstance, services: Services, monitor: M
   });
   repositoryRoutes(app, services);
   /** Scans the repository immediately. */
-  app.post('/scan', async () => {
+  app.post('/scan', { config: { audit: 'scan' } }, async () => {
     if (services.options.multiModel) refuse('the server is in multi-model mode', 'load models with POST /models');
     await repository.scan();
     const { failures, ignored } = repository;

@@ -1,20 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { RequestError } from '../errors.js';
 import type { Resolved } from '../option-table.js';
 import type { Version } from '../repository/index.js';
 import { BodyPool, readBody } from './body.js';
+import { drain } from './drain.js';
+import type { LogStream } from './log.js';
 import type { serverPackages } from './packages.js';
-import { type Token, tokenFinder } from './tokens.js';
+import { secureOptions } from './tls.js';
 
-// Common parts of inference port and admin port: limits, request ids, errors, tokens.
+// Common parts of inference port and admin port: limits, request ids, errors.
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The token of the client; null if none is required. */
-    token: Token | null;
     /** The version of the model for this request; null before it is known. */
     served: Version | null;
     /** The bytes of its body in memory. */
@@ -34,7 +34,7 @@ export type Packages = Awaited<ReturnType<typeof serverPackages>>;
 
 /** Request ids from clients or proxies that are safe in logs and headers. */
 const ID = /^[A-Za-z0-9._:/+=-]{1,128}$/;
-const MEDIA = ['application/json', 'application/octet-stream', 'text/csv'];
+const MEDIA = ['application/json', 'application/octet-stream', 'text/csv', 'application/jsonlines'];
 /** Time limits in milliseconds for headers and for a whole request, against slow clients. */
 const HEADERS_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 60_000;
@@ -43,10 +43,10 @@ const REQUEST_TIMEOUT = 60_000;
 export const mediaType = (header: string | undefined): string => (header ?? '').split(';')[0].trim().toLowerCase();
 
 /** A server without routes. */
-export function createApp({ fastify, LogController }: Packages, options: Resolved): FastifyInstance {
+export function createApp({ fastify, LogController }: Packages, options: Resolved, stream: LogStream): FastifyInstance {
   const { tls } = options;
   const app = fastify({
-    logger: options.logLevel === 'silent' ? false : { level: options.logLevel },
+    logger: options.logLevel === 'silent' ? false : { level: options.logLevel, stream },
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBody,
     requestTimeout: REQUEST_TIMEOUT,
@@ -56,12 +56,11 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
       ? {}
       : {
           https: {
-            key: tls.key as string,
-            cert: tls.cert as string,
+            ...secureOptions(tls),
             headersTimeout: HEADERS_TIMEOUT,
             connectionsCheckingInterval: 1000,
             maxHeaderSize: 16_384,
-            ...(tls.ca === undefined ? {} : { ca: tls.ca as string, requestCert: true, rejectUnauthorized: true }),
+            ...(tls.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: true }),
           },
         }),
     routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
@@ -86,8 +85,9 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
         'a request failed',
       );
   });
-  app.setNotFoundHandler((request, reply) => {
-    void reply.code(404).send({ error: `${request.method} is not supported at this path; see /openapi.json` });
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    reply.header('x-content-type-options', 'nosniff');
+    done();
   });
   // This thread does not parse bodies: the workers do.
   app.removeAllContentTypeParsers();
@@ -97,7 +97,12 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
     const type = mediaType(request.headers['content-type']);
     if (type !== '' && !MEDIA.includes(type)) {
       done(new RequestError(415, `the content type is not supported; send ${MEDIA.join(', ')}`));
-    } else readBody(bodies, request, payload, options.maxBody, done);
+      return;
+    }
+    readBody(bodies, request, payload, Math.min(options.maxBody, request.routeOptions.bodyLimit), (error, body) => {
+      if (error instanceof RequestError && error.statusCode === 413) drain(payload, options.maxBody, () => done(error));
+      else done(error, body);
+    });
   });
   app.setValidatorCompiler(() => () => true);
   return app;
@@ -117,7 +122,10 @@ function answerError(error: Error & { statusCode?: number; code?: string }, repl
     reply.header('retry-after', String(error.retryAfter));
   // The rest of the body is read and dropped, as it is not too large: on a closed connection the client might not see the answer.
   if (status === 429) reply.removeHeader('connection');
-  void reply.code(status).header('content-type', 'application/json; charset=utf-8');
+  void reply
+    .code(status)
+    .header('content-type', 'application/json; charset=utf-8')
+    .header('x-content-type-options', 'nosniff');
   void reply.send(
     JSON.stringify({ error: known ? error.message : 'internal server error; see its log for this x-request-id' }),
   );
@@ -136,49 +144,6 @@ function answerClientError(this: unknown, error: Error & { code?: string }, sock
     error: `the request is ${status === 408 ? 'too slow' : status === 431 ? 'too long in its headers' : 'not HTTP'}`,
   });
   socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
-}
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Whether the route answers without a token, as the probes of load balancers and Kubernetes have none. */
-    open?: boolean;
-  }
-}
-
-/** Requires a bearer token except for open routes, checks its permission and enforces its rate limit. */
-export async function guard(
-  app: FastifyInstance,
-  { bearerAuth, rateLimit }: Packages,
-  tokens: readonly Token[],
-  allowed: (token: Token) => boolean,
-): Promise<void> {
-  if (tokens.length === 0) return;
-  const find = tokenFinder(tokens);
-  await app.register(bearerAuth, {
-    keys: new Set<string>(),
-    auth: (token: string, request: FastifyRequest) => {
-      request.token = find(token);
-      return request.token !== null && allowed(request.token);
-    },
-    errorResponse: ({ message }: Error) => ({ error: `${message}; send Authorization: Bearer TOKEN` }),
-    contentType: 'application/json; charset=utf-8',
-    verifyErrorLogLevel: 'debug',
-    addHook: false,
-  });
-  const verify = app.verifyBearerAuth!;
-  app.addHook('onRequest', (request, reply, done) => {
-    if (request.routeOptions.config.open === true) done();
-    else verify(request, reply, done);
-  });
-  if (tokens.every((t) => t.rateLimit === undefined)) return;
-  await app.register(rateLimit, {
-    timeWindow: 1000,
-    max: ({ token }: FastifyRequest) => token?.rateLimit ?? Number.MAX_SAFE_INTEGER,
-    keyGenerator: ({ token }: FastifyRequest) => token?.name ?? '',
-    allowList: ({ token }: FastifyRequest) => token?.rateLimit === undefined,
-    errorResponseBuilder: (_request, { max }) =>
-      new RequestError(429, `the rate limit of this token is ${max} requests per second; try again later`, 1),
-  });
 }

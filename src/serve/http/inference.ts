@@ -2,13 +2,16 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { RequestError, refuse } from '../errors.js';
-import { batchingOf, type Resolved } from '../option-table.js';
+import { FEEDBACK_BODY, ownId } from '../observe/feedback.js';
+import { batchingOf } from '../option-table.js';
 import { parseJson } from '../protocol/open-inference.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';
 import { monotonic } from '../workers/clock.js';
-import { INVOCATION, INVOCATION_CSV, type Job, PROTOCOL } from '../workers/messages.js';
+import { INVOCATION, INVOCATION_CSV, INVOCATION_LINES, type Job, PROTOCOL } from '../workers/messages.js';
+import { problems } from './answers.js';
 import { mediaType } from './app.js';
+import { idInAnswer } from './ids.js';
 import { multiModelRoutes } from './multi-model.js';
 import type { Services } from './services.js';
 
@@ -19,10 +22,21 @@ interface ModelPath {
   readonly version?: string;
 }
 
+const JSON_TYPE = 'application/json';
+const CSV = 'text/csv';
+const LINES = 'application/jsonlines';
 const EXTENSIONS = ['binary_tensor_data'];
 const feedbackBody = /* @__PURE__ */ Compile(schema.FeedbackRequest);
 const HeaderOnly = Type.Object({ ready: Type.Boolean(), problems: Type.Array(Type.String()) });
-const errors = { '4xx': schema.ErrorBody, '5xx': schema.ErrorBody };
+const Live = Type.Object({ live: Type.Boolean() });
+const ModelReady = Type.Object({ name: Type.String(), version: Type.String(), ready: Type.Boolean() });
+/** Bodies in several formats. */
+const formats = (description: string, bodies: Readonly<Record<string, object>>) => ({
+  description,
+  content: Object.fromEntries(Object.entries(bodies).map(([type, body]) => [type, { schema: body }])),
+});
+const Text = Type.String();
+const Binary = Type.String({ format: 'binary' });
 
 /** The paths of a model, with and without a version. */
 const modelPaths = (rest: string) => [`/v2/models/:name${rest}`, `/v2/models/:name/versions/:version${rest}`];
@@ -50,7 +64,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   for (const url of modelPaths('')) {
     app.get<{ Params: ModelPath }>(
       url,
-      { schema: { tags: ['model'], summary: 'Model metadata', response: { 200: schema.ModelMetadata, ...errors } } },
+      { schema: { tags: ['model'], summary: 'Model metadata', response: { 200: schema.ModelMetadata } } },
       (request) => {
         const { name, info } = find(request, request.params);
         const versions = repository.versions(name).map((v) => v.version);
@@ -59,7 +73,8 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     );
   }
   for (const url of modelPaths('/ready')) {
-    app.get<{ Params: ModelPath }>(url, { schema: { tags: ['health'], summary: 'Model ready' } }, (request, reply) => {
+    const readySchema = { tags: ['health'], summary: 'Model ready', response: { 200: ModelReady } };
+    app.get<{ Params: ModelPath }>(url, { schema: readySchema }, (request, reply) => {
       const { name, version } = find(request, request.params);
       void reply.send({ name, version, ready: true });
     });
@@ -75,7 +90,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     request: FastifyRequest,
     reply: FastifyReply,
     version: Version,
-    job: Pick<Job, 'kind' | 'jsonLength' | 'csv'>,
+    job: Pick<Job, 'kind' | 'jsonLength' | 'csv' | 'lines'>,
   ) => {
     const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
     const deadline = monotonic() + timeoutOf(request, services.options.timeout);
@@ -88,16 +103,28 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
     services.metrics.inference(version, answer);
     if (answer.status === 500)
       request.log.error({ reqId: request.id, model: version.name, version: version.version }, 'a model failed');
-    feedback.remember(request.id, version, answer.chosen);
+    if (answer.chosen.length > 0) {
+      const own = idInAnswer(answer, version);
+      const ids = own === null || own === request.id ? [request.id] : [request.id, own];
+      feedback.remember(
+        ids.map((id) => ownId(request.token?.name ?? '', id)),
+        version,
+        answer.chosen,
+      );
+    }
     void reply.code(answer.status);
     if (answer.status === 503) reply.header('retry-after', '1');
     reply.header(
       'content-type',
       answer.jsonLength >= 0
         ? 'application/octet-stream'
-        : answer.csv && answer.status === 200
-          ? 'text/csv'
-          : 'application/json',
+        : answer.status !== 200
+          ? JSON_TYPE
+          : answer.csv
+            ? CSV
+            : job.lines
+              ? LINES
+              : JSON_TYPE,
     );
     if (answer.jsonLength >= 0) reply.header('inference-header-content-length', String(answer.jsonLength));
     return reply.send(Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength));
@@ -107,9 +134,14 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   const inferSchema = {
     tags: ['inference'],
     summary: 'Inference',
-    consumes: ['application/json', 'application/octet-stream'],
-    body: schema.InferenceRequest,
-    response: { 200: schema.InferenceResponse, ...errors },
+    body: formats('JSON, or JSON followed by bytes', {
+      [JSON_TYPE]: schema.InferenceRequest,
+      'application/octet-stream': Binary,
+    }),
+    response: {
+      200: formats('The outputs', { [JSON_TYPE]: schema.InferenceResponse, 'application/octet-stream': Binary }),
+      ...problems(503),
+    },
   };
   for (const url of modelPaths('/infer')) {
     app.post<{ Params: ModelPath }>(url, { schema: inferSchema, onRequest: admit, ...measured }, (request, reply) => {
@@ -122,13 +154,18 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   const invocations = {
     tags: ['SageMaker'],
     summary: 'Inference (SageMaker)',
-    consumes: ['application/json', 'text/csv'],
+    body: formats('Samples', { [JSON_TYPE]: {}, [CSV]: Text, [LINES]: Text }),
+    response: {
+      200: formats('Predictions', { [JSON_TYPE]: {}, [CSV]: Text, [LINES]: Text }),
+      ...problems(404, 503),
+    },
   };
   const invoke = (request: FastifyRequest, reply: FastifyReply, version: Version) => {
     request.served = version;
-    const csvIn = mediaType(request.headers['content-type']) === 'text/csv';
-    const csv = acceptsCsv(request.headers.accept, services.options.invocationsAccept, csvIn);
-    return infer(request, reply, version, { kind: csvIn ? INVOCATION_CSV : INVOCATION, jsonLength: -1, csv });
+    const type = mediaType(request.headers['content-type']);
+    const kind = type === CSV ? INVOCATION_CSV : type === LINES ? INVOCATION_LINES : INVOCATION;
+    const accept = accepted(request.headers.accept) ?? services.options.invocationsAccept ?? type;
+    return infer(request, reply, version, { kind, jsonLength: -1, csv: accept === CSV, lines: accept === LINES });
   };
   const invocation = { schema: invocations, onRequest: admit, ...measured };
   app.post('/invocations', invocation, (request, reply) => invoke(request, reply, target(request, repository, find)));
@@ -142,11 +179,12 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
   app.post(
     '/v1/feedback',
     {
+      bodyLimit: FEEDBACK_BODY,
       schema: {
         tags: ['feedback'],
         summary: 'Labels of a prediction',
         body: schema.FeedbackRequest,
-        response: { 200: schema.FeedbackResponse, ...errors },
+        response: { 200: schema.FeedbackResponse, ...problems(404) },
       },
     },
     (request) => {
@@ -155,9 +193,10 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
         const [{ instancePath, message }] = feedbackBody.Errors(json);
         refuse(`the feedback ${instancePath} ${message}`, 'send {"id", "labels"}');
       }
-      const of = feedback.versionOf(json.id);
+      const id = ownId(request.token?.name ?? '', json.id);
+      const of = feedback.versionOf(id);
       if (of !== undefined) find(request, of);
-      const { version, matched } = feedback.label(json.id, json.labels);
+      const { version, matched } = feedback.label(id, json.labels);
       return { model_name: version.name, model_version: version.version, matched };
     },
   );
@@ -186,7 +225,7 @@ function healthRoutes(app: FastifyInstance, { options, repository, pool, version
     }),
   );
   const open = { open: true };
-  const live = { schema: { tags: ['health'], summary: 'Server live' }, config: open };
+  const live = { schema: { tags: ['health'], summary: 'Server live', response: { 200: Live } }, config: open };
   app.get('/v2/health/live', live, () => ({ live: true }));
   const ready = () => repository.ready && pool.readyWorkers > 0 && !draining();
   const health = (_request: FastifyRequest, reply: FastifyReply) => {
@@ -212,7 +251,17 @@ function healthRoutes(app: FastifyInstance, { options, repository, pool, version
     },
     health,
   );
-  const ping = { schema: { tags: ['SageMaker'], summary: 'Server ready (SageMaker)' }, config: open };
+  const ping = {
+    schema: {
+      tags: ['SageMaker'],
+      summary: 'Server ready (SageMaker)',
+      response: {
+        200: { type: 'null', description: 'Ready' },
+        503: { type: 'null', description: 'Not ready' },
+      },
+    },
+    config: open,
+  };
   app.get('/ping', ping, (_request, reply) => {
     void reply.code(ready() ? 200 : 503).send();
   });
@@ -249,8 +298,9 @@ function target(
     : refuse('there are several models', 'name one in X-Amzn-SageMaker-Target-Model');
 }
 
-function acceptsCsv(accept: string | undefined, otherwise: Resolved['invocationsAccept'], csvIn: boolean): boolean {
-  const accepted = (accept ?? '').split(',').map(mediaType);
-  const explicit = accepted.find((type) => type === 'text/csv' || type === 'application/json');
-  return explicit !== undefined ? explicit === 'text/csv' : otherwise !== undefined ? otherwise === 'text/csv' : csvIn;
-}
+/** The first type in an Accept header that responses to invocations can have. */
+const accepted = (accept: string | undefined): string | undefined =>
+  (accept ?? '')
+    .split(',')
+    .map(mediaType)
+    .find((type) => type === CSV || type === LINES || type === JSON_TYPE);

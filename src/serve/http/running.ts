@@ -1,4 +1,6 @@
+import type { TlsOptions } from '../options.js';
 import type { Pool } from '../workers/pool.js';
+import type { Token } from './tokens.js';
 
 // In a file of its own, so that these types do not depend on the optional packages of the server.
 
@@ -17,6 +19,12 @@ export interface Server {
   }[];
   /** Scans the model repository now, without waiting for the next scan. Resolves when new versions are loaded. */
   scan(): Promise<void>;
+  /**
+   * Replaces the tokens, or the key and the certificates of TLS, for all requests and connections from now on. A server that
+   * was started without tokens or without TLS cannot get them later.
+   * @throws TapegradError for invalid ones; nothing is changed then
+   */
+  reload(access: { readonly tokens?: readonly Token[]; readonly tls?: TlsOptions }): void;
   /** Stops accepting requests, finishes those in progress within the grace period, and ends the server. */
   close(): Promise<void>;
   /** @internal */

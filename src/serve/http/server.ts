@@ -10,11 +10,24 @@ import { trace } from '../observe/tracing.js';
 import { adminNeedsToken, type Resolved } from '../option-table.js';
 import { Repository } from '../repository/index.js';
 import { Pool } from '../workers/pool.js';
+import { Access, guard } from './access.js';
+import { isLoopback } from './addresses.js';
 import { adminRoutes } from './admin.js';
-import { createApp, guard, type Packages } from './app.js';
+import { describedApi, descriptionSchema, documentAnswers } from './answers.js';
+import { createApp, type Packages } from './app.js';
+import { limitConnections } from './connections.js';
+import { countConnections, countLines } from './counters.js';
 import { inferenceRoutes } from './inference.js';
+import { LogStream } from './log.js';
+import { allowOrigin, refuseStrangers } from './origins.js';
+import { recordRequests } from './records.js';
+import { reloader } from './reload.js';
+import { answerUnknown, collectRoutes } from './routes.js';
 import type { Server } from './running.js';
 import type { Services } from './services.js';
+
+/** The limit on connections of the admin port, which scrapers and the status page share. */
+const ADMIN_CONNECTIONS = 100;
 
 /** The version of the installed package. */
 async function packageVersion(): Promise<string> {
@@ -41,11 +54,31 @@ async function shut(app: FastifyInstance, active: () => number, grace: number): 
   clearInterval(sweep);
 }
 
+/** Refuses requests through the browser of the user, on a port that only this machine reaches and that needs no token. */
+function protect(
+  app: FastifyInstance,
+  options: Resolved,
+  host: string,
+  scheme: string,
+  cors: string | undefined,
+): void {
+  if (options.tokens.length === 0 && !options.allowUnauthenticated && isLoopback(host))
+    refuseStrangers(app, scheme, cors);
+}
+
 /** Starts a server with checked options and imported packages. */
 export async function startServer(resolved: Resolved, packages: Packages): Promise<Server> {
-  const app = createApp(packages, resolved);
-  const admin = createApp(packages, resolved);
+  const log = new LogStream();
+  const app = createApp(packages, resolved, log);
+  const admin = createApp(packages, resolved, log);
+  log.onRecovered = (lines) => app.log.warn({ lines }, 'lines of the log could not be written');
+  const access = new Access(resolved.tokens);
+  const scheme = resolved.tls === undefined ? 'http' : 'https';
   const metrics = new Metrics(packages.prometheus);
+  countLines(packages.prometheus, metrics.registry, log);
+  countConnections(packages.prometheus, metrics.registry, app);
+  limitConnections(app.server, resolved.maxConnections);
+  limitConnections(admin.server, ADMIN_CONNECTIONS);
   const monitor = new Monitor(resolved.driftWindow);
   const feedback = new Feedback(resolved.feedbackSampleRate);
   let draining = false;
@@ -119,26 +152,31 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       });
       done();
     });
-    await guard(app, packages, resolved.tokens, () => true);
+    protect(app, resolved, resolved.host, scheme, resolved.cors);
+    if (resolved.cors !== undefined) allowOrigin(app, resolved.cors);
+    const methodsOf = collectRoutes(app);
+    await guard(app, packages, access, () => true);
+    answerUnknown(app, methodsOf);
+    recordRequests(app, resolved.requestLog);
     await app.register(packages.compress, {
       global: false,
       globalDecompression: true,
       requestEncodings: ['gzip', 'deflate', 'identity'],
     });
-    await app.register(packages.swagger, {
-      openapi: {
-        openapi: '3.1.0',
-        info: { title: 'tapegrad', version: services.version, description: 'Open Inference Protocol v2' },
-      },
-    });
+    documentAnswers(app);
+    await app.register(packages.swagger, { openapi: describedApi(services.version, access.required) });
     app.addHook('onSend', (request, reply, _payload, done) => {
       reply.header('x-request-id', request.id);
       if (draining) reply.header('connection', 'close');
       done();
     });
     inferenceRoutes(app, services);
-    app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
-    if (adminNeedsToken(resolved)) await guard(admin, packages, resolved.tokens, (token) => token.admin === true);
+    app.get('/openapi.json', { schema: descriptionSchema }, () => app.swagger());
+    protect(admin, resolved, resolved.adminHost, scheme, undefined);
+    const adminMethodsOf = collectRoutes(admin);
+    if (adminNeedsToken(resolved)) await guard(admin, packages, access, (token) => token.admin === true);
+    answerUnknown(admin, adminMethodsOf);
+    recordRequests(admin, resolved.requestLog);
     adminRoutes(admin, services, monitor);
     await Promise.all([app.ready(), admin.ready()]);
     await repository.check();
@@ -154,7 +192,6 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       fail('serve', `cannot listen on ${address}:${port} (${code})`, 'choose another port', { cause: error });
     throw error;
   }
-  const scheme = resolved.tls === undefined ? 'http' : 'https';
   return {
     url: urlOf(app, scheme),
     adminUrl: urlOf(admin, scheme),
@@ -162,6 +199,7 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       return repository.loaded.map(({ name, version }) => ({ name, version }));
     },
     scan: () => repository.scan(),
+    reload: reloader(resolved, access, [app, admin]),
     close,
     pool,
   };

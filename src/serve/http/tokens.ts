@@ -29,6 +29,8 @@ export function checkTokens(value: unknown): readonly Token[] {
       'a token is {"name", "sha256": hex of its SHA-256, "models"?: […], "rateLimit"?: per second, "admin"?: true}',
     );
   if (!Array.isArray(value) || value.length === 0) wrong('the tokens are not a nonempty list');
+  const names = new Set<string>();
+  const owners = new Map<string, string>();
   (value as unknown[]).forEach((entry, i) => {
     if (typeof entry !== 'object' || entry === null) wrong(`token ${i} is ${describe(entry)}`);
     const { name, sha256, models, rateLimit, admin, ...others } = entry as Record<string, unknown>;
@@ -42,6 +44,11 @@ export function checkTokens(value: unknown): readonly Token[] {
       wrong(`token '${name}' has the rateLimit ${describe(rateLimit)}`);
     if (admin !== undefined && typeof admin !== 'boolean') wrong(`token '${name}' has the admin ${describe(admin)}`);
     if (Object.keys(others).length > 0) wrong(`token '${name}' has an unknown ${Object.keys(others)[0]}`);
+    if (names.has(name as string)) wrong(`two tokens have the name '${name}', the second is token ${i}`);
+    const hash = (sha256 as string).toLowerCase();
+    if (owners.has(hash)) wrong(`the tokens '${owners.get(hash)}' and '${name}' are the same`);
+    names.add(name as string);
+    owners.set(hash, name as string);
   });
   return value as Token[];
 }

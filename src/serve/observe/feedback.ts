@@ -17,8 +17,13 @@ export interface LiveQuality {
 
 /** The limit on predictions kept for feedback. */
 const CAPACITY = 20_000;
+/** The limit on the body of a request with labels: room for the labels of the largest prediction that is kept. */
+export const FEEDBACK_BODY = 65_536;
 /** The number of labels over which the quality is computed. */
 const WINDOW = 1000;
+
+/** An id as it is kept: each client has its own, so that none can take away the predictions of another. */
+export const ownId = (client: string, id: string): string => `${client.length} ${client} ${id}`;
 
 /** Recent predictions and their labels. */
 export class Feedback {
@@ -26,11 +31,13 @@ export class Feedback {
   readonly #indices = new Map<string, number>();
   // A ring buffer: finding the oldest entry of a Map slows down with the number of deletions. A single class is stored as a
   // number, to allocate less for each request.
-  readonly #ids: string[] = [];
+  readonly #ids: (readonly string[])[] = [];
   readonly #versions: Version[] = [];
   readonly #chosen: (number | Float32Array)[] = [];
   #next = 0;
   readonly #errors = new Map<number, { version: Version; errors: number[]; next: number }>();
+  /** Versions that were replaced or removed: labels that arrive later must not bring their quality back. */
+  readonly #gone = new WeakSet<Version>();
   readonly #sampleRate: number;
 
   /** @param sampleRate the fraction of predictions that are kept, 0..1 */
@@ -38,17 +45,22 @@ export class Feedback {
     this.#sampleRate = sampleRate;
   }
 
-  /** Keeps a prediction until its labels arrive, or until newer ones replace it. */
-  remember(id: string, version: Version, chosen: Float32Array): void {
+  /** Keeps a prediction under its ids until its labels arrive, or until newer ones replace it. */
+  remember(ids: readonly string[], version: Version, chosen: Float32Array): void {
     if (chosen.length === 0 || (this.#sampleRate < 1 && Math.random() >= this.#sampleRate)) return;
     const at = this.#next;
     this.#next = (at + 1) % CAPACITY;
-    if (at < this.#ids.length && this.#indices.get(this.#ids[at]) === at) this.#indices.delete(this.#ids[at]);
-    this.#ids[at] = id;
+    if (at < this.#ids.length) this.#drop(at);
+    this.#ids[at] = ids;
     this.#versions[at] = version;
     // A copy, because the array is a view into the buffer of a whole message from a worker.
     this.#chosen[at] = chosen.length === 1 ? chosen[0] : chosen.slice();
-    this.#indices.set(id, at);
+    for (const id of ids) this.#indices.set(id, at);
+  }
+
+  /** Removes the ids of a prediction, unless a newer one has them. */
+  #drop(at: number): void {
+    for (const id of this.#ids[at]) if (this.#indices.get(id) === at) this.#indices.delete(id);
   }
 
   /** The version that computed the prediction with an id. */
@@ -67,6 +79,8 @@ export class Feedback {
         404,
       );
     const version = this.#versions[at];
+    if (this.#gone.has(version))
+      refuse('the version that computed this prediction is no longer loaded', 'label predictions of newer ones', 404);
     const kept = this.#chosen[at];
     const chosen = typeof kept === 'number' ? [kept] : kept;
     if (labels.length !== chosen.length)
@@ -74,7 +88,7 @@ export class Feedback {
     const classes = version.info.outputFeatures;
     const wrong = labels.find((l) => classes > 1 && !(Number.isInteger(l) && l >= 0 && l < classes));
     if (wrong !== undefined) refuse(`a label is ${wrong}`, `labels are integers from 0 to ${classes - 1}`);
-    this.#indices.delete(id);
+    this.#drop(at);
     const own = this.#errors.get(version.id) ?? { version, errors: [], next: 0 };
     this.#errors.set(version.id, own);
     labels.forEach((label, i) => {
@@ -85,6 +99,7 @@ export class Feedback {
   }
 
   forget(version: Version): void {
+    this.#gone.add(version);
     this.#errors.delete(version.id);
   }
 

@@ -1,17 +1,18 @@
 import { describe } from '../../errors.js';
-import { parseCsv } from '../../io/index.js';
 import { refuse } from '../errors.js';
+import { type Matrix, parseRows } from './csv.js';
 import { type Encoded, encodeInference, interpret, type Parsed, parseJson } from './open-inference.js';
 import { inPieces } from './pieces.js';
 import { columnsOf, type Signature, type TensorValues } from './tensors.js';
 import { fill } from './values.js';
 
 // The bodies of SageMaker's POST /invocations: JSON as {"instances": [[…], …]}, as rows of numbers alone or in the Open
-// Inference Protocol, and CSV without a header.
+// Inference Protocol, JSON Lines, and CSV without a header.
 
-export type Accept = 'json' | 'csv';
+/** The format of a body. */
+export type Format = 'json' | 'csv' | 'lines';
 
-/** The format of the request, which is also that of the response. */
+/** The form of the request, which that of the response follows. */
 export type Form = 'rows' | 'csv' | 'protocol';
 
 export interface Invocation extends Parsed {
@@ -19,8 +20,9 @@ export interface Invocation extends Parsed {
 }
 
 /** Parses the body of an invocation. @throws RequestError naming the problem */
-export async function parseInvocation(body: Uint8Array, csv: boolean, signature: Signature): Promise<Invocation> {
-  if (csv) return asMatrix(await parseRows(body, matrixOf(signature)), 'csv');
+export async function parseInvocation(body: Uint8Array, format: Format, signature: Signature): Promise<Invocation> {
+  if (format === 'lines') return readSamples(parseLines(body), signature);
+  if (format === 'csv') return asMatrix(await parseRows(body, matrixOf(signature)), 'csv');
   const json = parseJson(body);
   if (typeof json === 'object' && json !== null && 'inputs' in json)
     return { ...interpret(json, null, signature), form: 'protocol' };
@@ -30,9 +32,37 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
       'the body does not contain samples',
       'send {"instances": [[…], …]}, rows of numbers, or a request of the Open Inference Protocol',
     );
-  const samples: unknown[] = Array.isArray(rows[0]) ? rows : [rows];
-  const matrix = matrixOf(signature);
-  const features = matrix.columns ?? (samples[0] as unknown[]).length;
+  return readSamples(typeof rows[0] === 'object' && rows[0] !== null ? rows : [rows], signature);
+}
+
+/** The values of JSON Lines: one per line that is not empty. */
+function parseLines(body: Uint8Array): unknown[] {
+  const samples: unknown[] = [];
+  for (let from = 0; from < body.length; ) {
+    const found = body.indexOf(LINE_FEED, from);
+    const to = found < 0 ? body.length : found;
+    const line = body.subarray(from, to);
+    if (line.some((byte) => !BLANK.includes(byte))) samples.push(parseJson(line));
+    from = to + 1;
+  }
+  return samples.length > 0
+    ? samples
+    : refuse('the body does not contain samples', 'send a JSON array of numbers on each line');
+}
+
+const LINE_FEED = 10;
+const BLANK = [9, 13, 32];
+
+/** The numbers of a sample: a list, or SageMaker's {"features": […]} and {"data": {"features": {"values": […]}}}. */
+function numbersOf(sample: unknown): unknown {
+  const { features, data } = Object(sample) as { features?: unknown; data?: { features?: { values?: unknown } } };
+  return Array.isArray(sample) ? sample : (data?.features?.values ?? features ?? sample);
+}
+
+function readSamples(rows: readonly unknown[], signature: Signature): Invocation {
+  const samples = rows.map(numbersOf);
+  const [first] = samples;
+  const features = matrixOf(signature).columns ?? (Array.isArray(first) ? first.length : 0);
   samples.forEach((row, i) => {
     if (!Array.isArray(row) || row.length !== features || features === 0)
       refuse(
@@ -47,8 +77,8 @@ export async function parseInvocation(body: Uint8Array, csv: boolean, signature:
   return asMatrix({ values, rows: samples.length, features }, 'rows');
 }
 
-/** What the rows of a matrix must match. */
-interface MatrixModel extends Signature {
+/** A model that takes one matrix. */
+export interface MatrixModel extends Signature {
   /** null for any number. */
   readonly columns: number | null;
 }
@@ -63,12 +93,6 @@ function matrixOf(signature: Signature): MatrixModel {
   return { ...signature, columns };
 }
 
-interface Matrix {
-  readonly values: Float32Array;
-  readonly rows: number;
-  readonly features: number;
-}
-
 const asMatrix = ({ values, rows, features }: Matrix, form: Form): Invocation => ({
   inputs: [{ values, shape: [rows, features] }],
   rows,
@@ -78,80 +102,12 @@ const asMatrix = ({ values, rows, features }: Matrix, form: Form): Invocation =>
   form,
 });
 
-/** Bytes of CSV that are parsed at once: a parser makes an object of every cell. */
-const CSV_CHUNK = 2 ** 20;
-/** The limit on numbers in a line, for models that take any number of features. */
-const MOST_FEATURES = 100_000;
-const [COMMA, LINE_FEED] = [44, 10];
-
-/** Lines of numbers without a header, as a matrix. */
-async function parseRows(body: Uint8Array, signature: MatrixModel): Promise<Matrix> {
-  const end = body.indexOf(LINE_FEED);
-  const features = countOf(body.subarray(0, end < 0 ? body.length : end), COMMA) + 1;
-  const most = signature.columns ?? MOST_FEATURES;
-  // The parser reports other faults of the first line, such as quotes.
-  if (features > most) refuse(`the first line has ${features} numbers`, takes(signature, most));
-  const parts: Float32Array[] = [];
-  let size = 0;
-  for (let from = 0; from < body.length; ) {
-    const to = lineEnd(body, from + CSV_CHUNK);
-    const part = await parseLines(body.slice(from, to));
-    from = to;
-    if (part === null) continue;
-    if (part.features !== features || (signature.columns ?? features) !== features)
-      refuse(`the lines have ${part.features} numbers`, takes(signature, signature.columns ?? features));
-    parts.push(part.values);
-    size += part.values.length;
-  }
-  if (size === 0) refuse('the CSV has no lines', 'send lines of numbers without a header');
-  const values = new Float32Array(size);
-  let at = 0;
-  for (const part of parts) {
-    fill(
-      values,
-      at,
-      Array.from(part, (v) => (Number.isNaN(v) ? null : v)),
-      signature,
-    );
-    at += part.length;
-  }
-  return { values, rows: size / features, features };
-}
-
-const takes = ({ name }: Signature, features: number) => `model '${name}' takes ${features} per sample`;
-
-function countOf(bytes: Uint8Array, byte: number): number {
-  let count = 0;
-  for (let at = bytes.indexOf(byte); at >= 0; at = bytes.indexOf(byte, at + 1)) count++;
-  return count;
-}
-
-/** The position behind the first line that ends at `at` or later. */
-function lineEnd(body: Uint8Array, at: number): number {
-  if (at >= body.length) return body.length;
-  const end = body.indexOf(LINE_FEED, at);
-  return end < 0 ? body.length : end + 1;
-}
-
-/** null for lines without a number. */
-async function parseLines(bytes: Uint8Array): Promise<{ values: Float32Array; features: number } | null> {
-  const text = new TextDecoder().decode(bytes);
-  if (text.trim() === '') return null;
-  const table = await parseCsv(text, { header: false }).catch((error: Error) =>
-    refuse(error.message.replace(/^\[parseCsv\] /, 'the CSV is malformed: '), 'send lines of numbers without a header'),
-  );
-  const values = table.values.dataSync();
-  const features = table.values.shape[1];
-  table.values.dispose();
-  return { values, features };
-}
-
-/** Encodes the response as CSV or JSON, or in the form of the protocol if the request has it. */
+/** Encodes the response as CSV, JSON or JSON Lines, or in the form of the protocol if the request has it. */
 export function encodeInvocation(
   parsed: Pick<Invocation, 'id' | 'rows' | 'form' | 'outputs'>,
   outputs: readonly TensorValues[],
   signature: Pick<Signature, 'name' | 'version' | 'outputs'>,
-  accept: Accept,
+  accept: Format,
 ): Encoded {
   if (parsed.form === 'protocol' && accept === 'json')
     return encodeInference({ ...parsed, binary: false }, outputs, signature);
@@ -159,29 +115,21 @@ export function encodeInvocation(
   const [{ values }] = outputs;
   const width = values.length / parsed.rows;
   const rows = (from: number, to: number) =>
-    Array.from({ length: to - from }, (_, i) =>
-      Array.from(values.subarray((from + i) * width, (from + i + 1) * width)),
-    );
-  const body =
-    accept === 'csv'
-      ? inPieces(
-          '',
-          parsed.rows,
-          width,
-          (from, to) =>
-            `${rows(from, to)
-              .map((row) => row.join(','))
-              .join('\n')}\n`,
-          '',
-          '',
-        )
-      : inPieces(
-          '{"predictions":[',
-          parsed.rows,
-          width,
-          (from, to) => JSON.stringify(rows(from, to)).slice(1, -1),
-          ',',
-          ']}',
-        );
+    Array.from({ length: to - from }, (_, i) => {
+      const at = (from + i) * width;
+      return Array.from(values.subarray(at, at + width));
+    });
+  const lines = (text: (row: number[]) => string) => (from: number, to: number) =>
+    rows(from, to)
+      .map((row) => `${text(row)}\n`)
+      .join('');
+  const body = {
+    csv: () => inPieces('', parsed.rows, width, lines(String), '', ''),
+    lines: () => inPieces('', parsed.rows, width, lines(JSON.stringify), '', ''),
+    json: () => {
+      const list = (from: number, to: number) => JSON.stringify(rows(from, to)).slice(1, -1);
+      return inPieces('{"predictions":[', parsed.rows, width, list, ',', ']}');
+    },
+  }[accept]();
   return { body, jsonLength: null };
 }

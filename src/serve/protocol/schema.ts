@@ -77,8 +77,9 @@ export const FeedbackRequest = Type.Object(
     }),
     labels: Type.Array(Type.Number(), {
       minItems: 1,
-      maxItems: 100_000,
-      description: 'one label for each row: the class index, or the target value for models with one output',
+      maxItems: 64,
+      description:
+        'one label for each row, of which predictions to be labelled have at most 64: the class index, or the target value for models with one output',
     }),
   },
   { additionalProperties: false },

@@ -8,7 +8,8 @@ import type { TensorSpec } from '../protocol/tensors.js';
 export const PROTOCOL = 0;
 export const INVOCATION = 1;
 export const INVOCATION_CSV = 2;
-export type Kind = typeof PROTOCOL | typeof INVOCATION | typeof INVOCATION_CSV;
+export const INVOCATION_LINES = 3;
+export type Kind = typeof PROTOCOL | typeof INVOCATION | typeof INVOCATION_CSV | typeof INVOCATION_LINES;
 
 /** One request for a worker. */
 export interface Job {
@@ -20,6 +21,8 @@ export interface Job {
   readonly jsonLength: number;
   /** Whether the response to an invocation is CSV. */
   readonly csv: boolean;
+  /** Whether the response to an invocation is JSON Lines. Default false. */
+  readonly lines?: boolean;
   /** The deadline, on the clock of clock.ts. */
   readonly deadline: number;
   readonly body: Uint8Array;
@@ -129,7 +132,7 @@ export const PROGRESS = { GROUP: 0, FROM: 1, TO: 2, LENGTH: 3 } as const;
 export const LARGE = 32_768;
 /** The numbers that describe a body: index of its buffer (-1 for the buffer of all small bodies), offset and length. */
 const BODY = 3;
-const JOB = 6 + BODY;
+const JOB = 7 + BODY;
 const ANSWER = 9 + 2 * BODY;
 
 function pack<T>(
@@ -204,7 +207,7 @@ export const packJobs = (jobs: readonly Job[], cache: BufferCache): Packed =>
   pack(
     jobs,
     JOB,
-    (j) => [j.id, j.model, j.kind, j.jsonLength, Number(j.csv), j.deadline],
+    (j) => [j.id, j.model, j.kind, j.jsonLength, Number(j.csv), j.deadline, Number(j.lines === true)],
     (j) => [j.body],
     cache,
   );
@@ -220,7 +223,8 @@ export const unpackJobs = (packed: Packed, cache: BufferCache): Job[] =>
       jsonLength: n[3],
       csv: n[4] === 1,
       deadline: n[5],
-      body: bodyAt(6),
+      lines: n[6] === 1,
+      body: bodyAt(7),
     }),
     cache,
   );

@@ -4,7 +4,7 @@ import { Compile } from 'typebox/compile';
 import { RequestError, refuse } from '../errors.js';
 import { FEEDBACK_BODY, ownId } from '../observe/feedback.js';
 import { batchingOf } from '../option-table.js';
-import { parseJson } from '../protocol/open-inference.js';
+import { parseJson } from '../protocol/json.js';
 import * as schema from '../protocol/schema.js';
 import type { Repository, Version } from '../repository/index.js';
 import { monotonic } from '../workers/clock.js';

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { RequestError, refuse } from '../errors.js';
-import { parseJson } from '../protocol/open-inference.js';
+import { parseJson } from '../protocol/json.js';
 import * as schema from '../protocol/schema.js';
 import { type Repository, validName } from '../repository/index.js';
 import { problems } from './answers.js';

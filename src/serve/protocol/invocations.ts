@@ -1,7 +1,8 @@
 import { describe } from '../../errors.js';
 import { refuse } from '../errors.js';
 import { type Matrix, parseRows } from './csv.js';
-import { type Encoded, encodeInference, interpret, type Parsed, parseJson } from './open-inference.js';
+import { parseJson } from './json.js';
+import { type Encoded, encodeInference, interpret, type Parsed } from './open-inference.js';
 import { inPieces } from './pieces.js';
 import { columnsOf, type Signature, type TensorValues } from './tensors.js';
 import { fill } from './values.js';

@@ -2,6 +2,7 @@ import { Compile } from 'typebox/compile';
 import { describe } from '../../errors.js';
 import { sizeOf } from '../../shape.js';
 import { refuse } from '../errors.js';
+import { parseJson } from './json.js';
 import { inPieces } from './pieces.js';
 import { InferenceRequest, type InferenceResponse } from './schema.js';
 import { fits, type Signature, type TensorSpec, type TensorValues } from './tensors.js';
@@ -24,25 +25,6 @@ export interface Parsed {
 }
 
 const request = /* @__PURE__ */ Compile(InferenceRequest);
-
-const decoder = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true });
-
-/** Parses JSON in UTF-8. @throws RequestError for anything else */
-export function parseJson(bytes: Uint8Array): unknown {
-  let text: string;
-  try {
-    // TextDecoder does not accept shared memory.
-    text = decoder.decode(bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice());
-  } catch {
-    refuse('the body is not UTF-8', 'send JSON in UTF-8');
-  }
-  try {
-    return JSON.parse(text);
-  } catch {
-    // V8's message quotes the body, which must not be logged.
-    return refuse('the body is not JSON', 'send a JSON object in UTF-8; NaN and Infinity are not JSON');
-  }
-}
 
 /**
  * Parses a request whose first `jsonLength` bytes are JSON (the whole body if null).

@@ -4,7 +4,7 @@ import { backendOf } from '../src/backends/registry.js';
 import { arange, memory, nn, ones, rand, type Tensor, tensor, zeros } from '../src/index.js';
 import { dispatch } from '../src/ops/dispatch.js';
 import { update, updateRow } from '../src/ops/fused.js';
-import { crossEntropy, gather, scatter, squaredError } from '../src/ops/loss.js';
+import { crossEntropy, crossEntropyGrad, gather, scatter, squaredError } from '../src/ops/loss.js';
 import { narrowBackward, unbroadcast } from '../src/ops/view.js';
 import { startLateDevice } from './helpers.js';
 
@@ -237,6 +237,31 @@ describe('reductions', () => {
       delete (backend as Partial<Backend>).copy;
       delete (backend as Partial<Backend>).reduce;
     }
+  });
+});
+
+describe('a fused kernel', () => {
+  const index = tensor([2, 0, 1, 1]);
+  it.each<[string, () => Tensor]>([
+    ['crossEntropy', () => dispatch(crossEntropy, [rand([4, 3]), index], null)],
+    ['crossEntropyGrad', () => dispatch(crossEntropyGrad, [rand([4, 3]), index, tensor(0.5)], 0.25)],
+  ])('%s does its units one by one as it does them together, which threads rely on', (name, run) => {
+    let whole: number[] = [];
+    const [{ args }] = calls(() => (whole = [...run().dataSync()])).filter((c) => c.name === 'fused');
+    const [kernel, operands, , bounds, numbers] = args as Parameters<Backend['fused']>;
+    const steps = kernel.steps(bounds)!;
+    const backend = backendOf('cpu');
+    const part = (numbers: ArrayLike<number>, unit: number, step: number) =>
+      step === 0 ? Array.from(numbers) : Array.from(numbers).slice(unit * step, (unit + 1) * step);
+    const parts = Array.from({ length: bounds[0] }, (_, unit) => {
+      const own = operands.map((x, i) => backend.upload(part(backend.readSync!(x!), unit, steps[i])));
+      const size = steps[operands.length];
+      return [...backend.readSync!(backend.fused(kernel, own, size, [1, ...bounds.slice(1)], numbers, null)!)];
+    });
+    expect(kernel.name).toBe(name);
+    expect(parts.flat()).toEqual(whole);
+    // Nanoseconds for a row: more for a longer one.
+    expect(kernel.cost([4, 1000])).toBeGreaterThan(kernel.cost([4, 10]));
   });
 });
 

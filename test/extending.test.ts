@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CpuBackend } from '../src/backends/cpu/index.js';
 import type { KernelLibrary } from '../src/backends/cpu/library.js';
-import { data, fit, gradcheck, nn, optim, rand, type Tensor, tensor, zerosLike } from '../src/index.js';
+import { data, fit, gradcheck, manualSeed, nn, optim, rand, type Tensor, tensor, zerosLike } from '../src/index.js';
 import { load, save } from '../src/io/index.js';
 import { dispatch } from '../src/ops/dispatch.js';
 import { fusedRow, update, updateRow } from '../src/ops/fused.js';
@@ -105,6 +105,7 @@ describe('a fused operation of one row', () => {
 
 describe('an optimizer of one row', () => {
   const setting = () => {
+    manualSeed(1);
     const layer = new nn.Linear(2, 1);
     const x = rand([16, 2]);
     const y = x.sum(1, true);

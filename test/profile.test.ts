@@ -40,6 +40,16 @@ describe('profile', () => {
     expect(lines).toHaveLength(p.rows.length + 2);
     expect(lines.find((line) => line.startsWith('matmul'))).toMatch(/^matmul +5 +\d+\.\d{3} +\d+\.\d% +\d+\.\d{3} +\d/);
   });
+  it('counts the operations of the losses, and those of their gradients', () => {
+    const [x, y] = [randn([6, 5], { requiresGrad: true }), randn([6, 5])];
+    const { mseLoss, crossEntropy } = nn.functional;
+    const squares = profile(() => mseLoss(x, y).backward());
+    expect(row(squares, 'squaredError')?.flops).toBe(3 * 30);
+    expect(row(squares, 'squaredErrorGrad')?.flops).toBe(2 * 30);
+    const entropy = profile(() => crossEntropy(x, tensor([0, 1, 2, 3, 4, 0])).backward());
+    expect(row(entropy, 'crossEntropy')?.flops).toBe(5 * 30);
+    expect(row(entropy, 'crossEntropyGrad')?.flops).toBe(5 * 30);
+  });
   it('writes a trace that Chrome reads: complete events in order, within the time', async () => {
     const x = randn([100]);
     const p = await profile(async () => {

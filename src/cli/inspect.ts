@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { show, TapegradError } from '../errors.js';
 import { fromSafetensors, load, loadModelFile } from '../io/index.js';
+import { printable } from '../serve/repository/text.js';
 
 /** tapegrad inspect FILE: shows the contents of a file of tensors. */
 export function inspectCommand(): Command {
@@ -14,14 +15,14 @@ export function inspectCommand(): Command {
       const model = await modelOf(file);
       const numbers = tensors.reduce((n, t) => n + t.shape.reduce((a, b) => a * b, 1), 0);
       if (json) return console.log(JSON.stringify({ tensors, numbers, model }, null, 2));
-      for (const { name, shape } of tensors) console.log(`${name}  ${show(shape)}`);
+      for (const { name, shape } of tensors) console.log(`${printable(name)}  ${show(shape)}`);
       console.log(`${tensors.length} tensors, ${numbers} numbers`);
       if (model === null) return;
       console.log(
         `a model of ${model.inputFeatures ?? 'any number of'} features and ${model.outputFeatures ?? 'as many'} outputs`,
       );
       console.log(
-        `preprocessors: ${model.preprocessors.join(', ') || 'none'}; labels: ${model.labels.join(', ') || 'none'}`,
+        `preprocessors: ${model.preprocessors.map((type) => printable(String(type))).join(', ') || 'none'}; labels: ${model.labels.map((label) => printable(label)).join(', ') || 'none'}`,
       );
       console.log(`baseline: ${model.baselineRows === null ? 'none' : `${model.baselineRows} rows`}`);
     });

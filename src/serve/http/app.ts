@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError } from '../errors.js';
 import type { Resolved } from '../option-table.js';
 import type { Version } from '../repository/index.js';
@@ -85,7 +85,8 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
         'a request failed',
       );
   });
-  app.addHook('onSend', (_request, reply, _payload, done) => {
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    if (!request.raw.complete) endEarly(request, reply, options.maxBody);
     reply.header('x-content-type-options', 'nosniff');
     done();
   });
@@ -108,6 +109,16 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
   return app;
 }
 
+/**
+ * Decides what happens to the rest of a body that is answered before it has been read. Node reads and drops it, so that the
+ * client sees the answer; but one that has no end, or is too long, ends with the connection.
+ */
+function endEarly({ headers }: FastifyRequest, reply: FastifyReply, limit: number): void {
+  const length = headers['content-length'];
+  if (length !== undefined && Number(length) <= limit) reply.removeHeader('connection');
+  else if (length !== undefined || headers['transfer-encoding'] !== undefined) reply.header('connection', 'close');
+}
+
 /** The stack without the message. */
 function stackOf(error: unknown): string {
   const { name, stack } = error instanceof Error ? error : new Error('no error');
@@ -120,8 +131,6 @@ function answerError(error: Error & { statusCode?: number; code?: string }, repl
   const status = known ? error.statusCode! : 500;
   if (error instanceof RequestError && error.retryAfter !== undefined)
     reply.header('retry-after', String(error.retryAfter));
-  // The rest of the body is read and dropped, as it is not too large: on a closed connection the client might not see the answer.
-  if (status === 429) reply.removeHeader('connection');
   void reply
     .code(status)
     .header('content-type', 'application/json; charset=utf-8')

@@ -34,14 +34,17 @@ function hostName(host: string): string {
   return URL.canParse(url) ? new URL(url).hostname.replace(/^\[(.*)\]$/, '$1') : '';
 }
 
+/** Whether a page on the internet could have this name or address. */
+const isForeign = (name: string): boolean => !isLoopback(name) && (name === '' || /[.:]/.test(name));
+
 /**
  * Refuses requests for other names than those of loopback, because a page can let its own name resolve to this machine (DNS
- * rebinding), and requests of pages from other origins than the server's own and `origin`.
+ * rebinding; names without a dot, as containers have, are no public ones, so no stranger's page has them), and requests of pages from other origins than the server's own and `origin`.
  */
 export function refuseStrangers(app: FastifyInstance, scheme: string, origin: string | undefined): void {
   app.addHook('onRequest', (request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void) => {
     const { host, origin: from } = request.headers;
-    if (host !== undefined && !isLoopback(hostName(host)))
+    if (host !== undefined && isForeign(hostName(host)))
       return done(new RequestError(421, 'this server has another name; use localhost or a loopback address'));
     if (from !== undefined && origin !== '*' && from !== origin && from !== `${scheme}://${host}`)
       return done(new RequestError(403, 'pages of other origins have no access; see the option cors'));

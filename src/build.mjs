@@ -1,7 +1,6 @@
 // Writes dist/*: few files, which Node and script tags load; and dist/src and dist/kernels: each source file as a module of its
 // own. Bundlers read the latter, by the condition "module" in package.json, and so leave out what an app does not use.
 import { readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const common = {
@@ -13,14 +12,6 @@ const common = {
   logLevel: 'warning',
 };
 
-/** Loads the GPU's code when it is asked for; src/backends/gpu/load.ts says why bundlers do not. */
-const lazyGpu = {
-  name: 'lazy gpu',
-  setup: ({ onResolve }) =>
-    onResolve({ filter: /\/gpu\/load\.js$/ }, () => ({
-      path: fileURLToPath(new URL('./backends/gpu/load.lazy.ts', import.meta.url)),
-    })),
-};
 await build({
   ...common,
   entryPoints: ['index', 'io/index', 'serve/index', 'client/index', 'serve/worker', 'cli/index'].map(
@@ -33,7 +24,6 @@ await build({
   external: ['node:*'],
   chunkNames: 'chunks/[hash]',
   outdir: 'dist',
-  plugins: [lazyGpu],
 });
 
 const folders = readdirSync('src').filter((name) => !name.includes('.') && name !== 'cli');

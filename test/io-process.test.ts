@@ -26,7 +26,7 @@ describe('without Node', () => {
       .trim()
       .split('\n');
     // Servers and commands live in Node only.
-    const inNode = /^src\/(cli\/|serve\/(?!client))/;
+    const inNode = /^src\/(cli|serve|deploy)\//;
     for (const path of sources.filter((p) => p.endsWith('.ts') && !inNode.test(p))) {
       expect(readFileSync(path, 'utf8').match(/^import (?!type).*'node:.*$/m)?.[0] ?? '', path).toBe('');
     }

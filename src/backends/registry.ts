@@ -4,7 +4,7 @@ import type { Backend, Device, DeviceInfo, MemoryInfo } from './backend.js';
 import { CpuBackend } from './cpu/index.js';
 import { MAX_THREADS } from './cpu/pool.js';
 import { type Build, chooseBuild } from './cpu/wasm.js';
-import { loadGpu } from './gpu/load.js';
+import { GpuBackend } from './gpu/index.js';
 import { ReferenceBackend } from './reference.js';
 import { warnOnce } from './warn.js';
 
@@ -142,7 +142,7 @@ async function startGpu(): Promise<Backend> {
   if (running !== undefined && running.lost == null) return running;
   starting ??= (async () => {
     try {
-      const backend = await (await loadGpu()).start();
+      const backend = await GpuBackend.start();
       started.set('gpu', backend);
       return backend;
     } finally {

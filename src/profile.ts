@@ -2,7 +2,7 @@ import type { Backend, Storage } from './backends/backend.js';
 import { startedBackends } from './backends/registry.js';
 import { BYTES_PER_ELEMENT } from './backends/storage.js';
 import { describe, fail } from './errors.js';
-import { writeAtomically } from './io/files.js';
+import { writeAtomically } from './io/disk.js';
 
 /** The totals of one operation over all its calls. */
 export interface ProfileRow {

@@ -1,7 +1,7 @@
 import { tensor } from '../create.js';
 import { checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
-import { readFile } from './files.js';
+import { readFile } from './disk.js';
 
 /** Options of {@link parseCsv} and {@link readCsv}. */
 export interface CsvOptions {

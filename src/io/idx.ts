@@ -2,7 +2,7 @@ import { tensor } from '../create.js';
 import { describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { sizeOf } from '../shape.js';
-import { readFile } from './files.js';
+import { readFile } from './disk.js';
 
 // IDX, the format of the MNIST files (http://yann.lecun.com/exdb/mnist): two zero bytes, a type code, the number of
 // dimensions, the dimensions as big-endian 32-bit numbers, then the values, big-endian.

@@ -5,7 +5,7 @@ import { Module, type TensorModule } from '../nn/index.js';
 import { allParameters, assignParameter } from '../nn/module.js';
 import { sameShape } from '../shape.js';
 import { type Described, damaged, describeModule, flatten, make, shapesOf } from './architecture.js';
-import { readFile, writeAtomically } from './files.js';
+import { readFile, writeAtomically } from './disk.js';
 import { fromSafetensors, toSafetensors } from './safetensors.js';
 
 // A model in one safetensors file: the weights as tensors; architecture, preprocessors, baseline and labels as versioned JSON

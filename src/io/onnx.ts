@@ -3,7 +3,7 @@ import { describe, fail, show } from '../errors.js';
 import { Module, type StateDict } from '../nn/index.js';
 import { load } from '../optional/onnx.js';
 import { type Described, describeModule, flatten } from './architecture.js';
-import { writeAtomically } from './files.js';
+import { writeAtomically } from './disk.js';
 
 // ONNX (https://onnx.ai/onnx/repo-docs/IR.html): a protobuf of a graph whose nodes are operators. Weights are raw
 // little-endian float32.

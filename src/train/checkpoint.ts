@@ -1,5 +1,5 @@
 import { fail } from '../errors.js';
-import { readFile, writeAtomically } from '../io/files.js';
+import { readFile, writeAtomically } from '../io/disk.js';
 import { fromSafetensors, toSafetensors } from '../io/safetensors.js';
 import type { StateDict } from '../nn/module.js';
 import { generator } from '../random.js';

@@ -180,10 +180,35 @@ function persistent(id: unknown): StoredNumbers {
   throw new Error(`${describe(id)} does not refer to a storage`);
 }
 
+/** The limit on the bytes of an integer: state dicts have none that need more than eight. */
+const LONGEST_INTEGER = 1024;
+
 async function unpickle(bytes: Uint8Array): Promise<unknown> {
   const { BufferReader, Parser } = await import('pickleparser');
-  /** Refuses negative lengths, which would move backwards and never end. */
+  /**
+   * Refuses negative lengths, which would move backwards and never end, and long integers, whose conversion takes a time that
+   * grows with the square of their length. Only LONG4 reads a uint32 as the length of bytes that are no text.
+   */
   class ForwardReader extends BufferReader {
+    #afterLength = -1;
+
+    override uint32(): number {
+      const value = super.uint32();
+      this.#afterLength = this.position;
+      return value;
+    }
+
+    override string(size: number, encoding: 'ascii' | 'utf-8'): string {
+      this.#afterLength = -1;
+      return super.string(size, encoding);
+    }
+
+    override bytes(length: number): ReturnType<InstanceType<typeof BufferReader>['bytes']> {
+      if (length > LONGEST_INTEGER && this.position === this.#afterLength)
+        throw new Error(`an integer has ${length} bytes, and the limit is ${LONGEST_INTEGER}`);
+      return super.bytes(length);
+    }
+
     override skip(bytes: number): void {
       if (!(bytes >= 0)) throw new Error(`a length is ${bytes}`);
       super.skip(bytes);
@@ -192,6 +217,7 @@ async function unpickle(bytes: Uint8Array): Promise<unknown> {
     override uint64(): number {
       const low = this.uint32();
       if (this.uint32() > 0) throw new Error('a length is above 4 GiB');
+      this.#afterLength = -1;
       return low;
     }
   }

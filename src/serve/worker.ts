@@ -69,8 +69,8 @@ function failure({ id }: Job, status: number, problem: string): Answer {
   return { id, status, body, chosen: none, ...nothing };
 }
 
-/** Parses a job; `alone` means that it does not share its forward pass. */
-async function read(job: Job, alone: boolean): Promise<Read | Answer> {
+/** Parses a job; `alone` means that it does not share its forward pass. Only the libraries for CSV make a promise of it. */
+function read(job: Job, alone: boolean): Read | Answer | Promise<Read | Answer> {
   const started = performance.now();
   if (monotonic() > job.deadline)
     return failure(job, 503, 'the deadline passed while the request waited; try again later');
@@ -78,23 +78,41 @@ async function read(job: Job, alone: boolean): Promise<Read | Answer> {
   if (runtime === undefined) return failure(job, 503, 'this version of the model has been removed; try again');
   try {
     const { signature } = runtime;
-    const parsed =
-      job.kind === PROTOCOL
-        ? { ...parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch), form: null }
-        : await parseInvocation(job.body, formatOf(job.kind), signature);
-    const numbers = parsed.rows * runtime.info.outputFeatures;
-    if (numbers > maxOutput) {
-      const problem = `the response would have ${numbers} numbers, and the limit is ${maxOutput}`;
-      throw new RequestError(413, `${problem}; send fewer samples per request`);
-    }
-    // An invalid request must not fail the others in its batch.
-    if (!parsed.checked && !alone)
-      for (const { values, shape } of parsed.inputs) checkValues(values, rowSize(shape), signature);
-    const checked = parsed.checked || !alone;
-    return { ...parsed, checked, job, runtime, preprocess: performance.now() - started };
+    if (job.kind !== PROTOCOL)
+      return parseInvocation(job.body, formatOf(job.kind), signature).then(
+        (parsed) => check(job, runtime, parsed, alone, started),
+        (error) => problemOf(job, error),
+      );
+    const parsed = parseInference(job.body, job.jsonLength < 0 ? null : job.jsonLength, signature, scratch);
+    return check(job, runtime, parsed, alone, started);
   } catch (error) {
     return problemOf(job, error);
   }
+}
+
+/** Checks a parsed job against the limits of the server. */
+function check(
+  job: Job,
+  runtime: Runtime,
+  parsed: Parsed & { readonly form?: Form },
+  alone: boolean,
+  started: number,
+): Read | Answer {
+  const { id, inputs, rows, outputs, binary, form = null } = parsed;
+  const numbers = rows * runtime.info.outputFeatures;
+  if (numbers > maxOutput) {
+    const problem = `the response would have ${numbers} numbers, and the limit is ${maxOutput}`;
+    return failure(job, 413, `${problem}; send fewer samples per request`);
+  }
+  try {
+    // An invalid request must not fail the others in its batch.
+    if (!parsed.checked && !alone)
+      for (const { values, shape } of inputs) checkValues(values, rowSize(shape), runtime.signature);
+  } catch (error) {
+    return problemOf(job, error);
+  }
+  const preprocess = performance.now() - started;
+  return { id, inputs, rows, outputs, binary, form, checked: parsed.checked || !alone, job, runtime, preprocess };
 }
 
 /** The format of the body of an invocation. */
@@ -237,7 +255,8 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
     scratch.clear();
     const reads: Read[] = [];
     for (const job of jobs) {
-      const r = await read(job, false);
+      const reading = read(job, false);
+      const r = reading instanceof Promise ? await reading : reading;
       if ('status' in r) answers.push(r);
       else reads.push(r);
     }
@@ -254,7 +273,8 @@ async function run({ group, maxRows, jobs: packed }: Extract<ToWorker, { type: '
     for (const [i, job] of jobs.entries()) {
       reportProgress(group, i, i + 1);
       scratch.clear();
-      const r = await read(job, true);
+      const reading = read(job, true);
+      const r = reading instanceof Promise ? await reading : reading;
       answers.push(...('status' in r ? [r] : predict([r], samples)));
       if (i + 1 < jobs.length && performance.now() - last > FLUSH) flush();
     }

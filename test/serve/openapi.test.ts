@@ -25,7 +25,7 @@ const apiOf = async (server: Server, headers: Record<string, string> = {}): Prom
 /** The routes of the inference port as Fastify knows them, in the form GET /v2/models/{name}. */
 async function routesOf(options: Partial<ServeOptions>): Promise<string[]> {
   const resolved = resolveOptions({ models: '.', logLevel: 'silent', ...options });
-  const app = createApp(await serverPackages(), resolved, new LogStream(() => true));
+  const app = createApp(await serverPackages(), resolved, new LogStream(() => true), () => false);
   const routes: string[] = [];
   app.addHook('onRoute', ({ method, url }) => {
     routes.push(`${String(method)} ${url.replace(/:(\w+)/g, '{$1}')}`);

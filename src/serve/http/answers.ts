@@ -1,5 +1,12 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, RouteOptions } from 'fastify';
 import { ErrorBody } from '../protocol/schema.js';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The schema of the body, for /openapi.json. */
+    body?: object;
+  }
+}
 
 // The statuses of errors in /openapi.json: those that each route can have are added to all, the others are named by the routes.
 
@@ -51,10 +58,12 @@ const ALWAYS = [400, 403, 405, 408, 421, 429, 431, 500];
 /** Adds the errors of every route to the schemas of those that are added from now on. */
 export function documentAnswers(app: FastifyInstance): void {
   app.addHook('onRoute', (route) => {
-    const { response, ...schema } = (route.schema ?? {}) as { response?: object };
+    const { response, body, ...schema } = (route.schema ?? {}) as { response?: object; body?: object };
     const named = route.url.includes(':') ? problems(404, 414) : {};
     const open = route.config?.open === true;
     const read = ['POST', 'PUT', 'PATCH', 'DELETE'].includes(String(route.method)) ? problems(413, 415) : {};
+    // Workers check the bodies. With a schema of one, Fastify would look for its validator in each request.
+    if (body !== undefined) route.config = { ...route.config, body };
     route.schema = {
       ...schema,
       ...(open ? { security: [] } : {}),
@@ -62,3 +71,17 @@ export function documentAnswers(app: FastifyInstance): void {
     };
   });
 }
+
+/** Puts the schema of a route's body back, for /openapi.json. */
+export const describeBody = <S extends object>({
+  schema,
+  url,
+  route,
+}: {
+  schema: S;
+  url: string;
+  route: RouteOptions;
+}) => ({
+  schema: route.config?.body === undefined ? schema : { ...schema, body: route.config.body },
+  url,
+});

@@ -39,11 +39,29 @@ const MEDIA = ['application/json', 'application/octet-stream', 'text/csv', 'appl
 const HEADERS_TIMEOUT = 10_000;
 const REQUEST_TIMEOUT = 60_000;
 
+/** The media types of the headers seen last: clients send the same few. */
+const mediaTypes = /* @__PURE__ */ new Map<string, string>();
+/** The limit on headers that are remembered. */
+const MOST_HEADERS = 100;
+
 /** The media type in a Content-Type or Accept header, without parameters. */
-export const mediaType = (header: string | undefined): string => (header ?? '').split(';')[0].trim().toLowerCase();
+export function mediaType(header = ''): string {
+  let type = mediaTypes.get(header);
+  if (type === undefined) {
+    type = header.split(';')[0].trim().toLowerCase();
+    if (mediaTypes.size >= MOST_HEADERS) mediaTypes.clear();
+    mediaTypes.set(header, type);
+  }
+  return type;
+}
 
 /** A server without routes. */
-export function createApp({ fastify, LogController }: Packages, options: Resolved, stream: LogStream): FastifyInstance {
+export function createApp(
+  { fastify, LogController }: Packages,
+  options: Resolved,
+  stream: LogStream,
+  draining: () => boolean,
+): FastifyInstance {
   const { tls } = options;
   const app = fastify({
     logger: options.logLevel === 'silent' ? false : { level: options.logLevel, stream },
@@ -88,6 +106,8 @@ export function createApp({ fastify, LogController }: Packages, options: Resolve
   app.addHook('onSend', (request, reply, _payload, done) => {
     if (!request.raw.complete) endEarly(request, reply, options.maxBody);
     reply.header('x-content-type-options', 'nosniff');
+    reply.header('x-request-id', request.id);
+    if (draining()) reply.header('connection', 'close');
     done();
   });
   // This thread does not parse bodies: the workers do.

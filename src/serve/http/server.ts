@@ -13,7 +13,7 @@ import { Pool } from '../workers/pool.js';
 import { Access, guard } from './access.js';
 import { isLoopback } from './addresses.js';
 import { adminRoutes } from './admin.js';
-import { describedApi, descriptionSchema, documentAnswers } from './answers.js';
+import { describeBody, describedApi, descriptionSchema, documentAnswers } from './answers.js';
 import { createApp, type Packages } from './app.js';
 import { limitConnections } from './connections.js';
 import { countConnections, countLines } from './counters.js';
@@ -69,8 +69,9 @@ function protect(
 /** Starts a server with checked options and imported packages. */
 export async function startServer(resolved: Resolved, packages: Packages): Promise<Server> {
   const log = new LogStream();
-  const app = createApp(packages, resolved, log);
-  const admin = createApp(packages, resolved, log);
+  let draining = false;
+  const app = createApp(packages, resolved, log, () => draining);
+  const admin = createApp(packages, resolved, log, () => draining);
   log.onRecovered = (lines) => app.log.warn({ lines }, 'lines of the log could not be written');
   const access = new Access(resolved.tokens);
   const scheme = resolved.tls === undefined ? 'http' : 'https';
@@ -81,7 +82,6 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
   limitConnections(admin.server, ADMIN_CONNECTIONS);
   const monitor = new Monitor(resolved.driftWindow);
   const feedback = new Feedback(resolved.feedbackSampleRate);
-  let draining = false;
   /** The number of requests in progress. */
   let active = 0;
 
@@ -164,11 +164,9 @@ export async function startServer(resolved: Resolved, packages: Packages): Promi
       requestEncodings: ['gzip', 'deflate', 'identity'],
     });
     documentAnswers(app);
-    await app.register(packages.swagger, { openapi: describedApi(services.version, access.required) });
-    app.addHook('onSend', (request, reply, _payload, done) => {
-      reply.header('x-request-id', request.id);
-      if (draining) reply.header('connection', 'close');
-      done();
+    await app.register(packages.swagger, {
+      openapi: describedApi(services.version, access.required),
+      transform: describeBody,
     });
     inferenceRoutes(app, services);
     app.get('/openapi.json', { schema: descriptionSchema }, () => app.swagger());

@@ -191,7 +191,7 @@ export class Metrics {
 
   /** Records an answered inference request, `milliseconds` after its arrival. */
   request(model: string, version: string, code: number, milliseconds: number): void {
-    if (this.#gone.has(`${model}/${version}`)) return;
+    if (this.#isGone(model, version)) return;
     const tally = this.#tally(model, version);
     tally.codes.set(code, (tally.codes.get(code) ?? 0) + 1);
     tally.request += milliseconds / 1000;
@@ -200,7 +200,7 @@ export class Metrics {
 
   /** Records the work for an inference request. */
   inference({ name: model, version }: Version, answer: QueuedAnswer): void {
-    if (this.#gone.has(`${model}/${version}`)) return;
+    if (this.#isGone(model, version)) return;
     const tally = this.#tally(model, version);
     tally.rows += answer.rows;
     tally.queue += answer.queued / 1000;
@@ -214,6 +214,10 @@ export class Metrics {
     this.#stages.preprocess.observe(labels, answer.preprocess / 1000);
     this.#stages.predict.observe(labels, answer.predict / 1000);
     this.#stages.postprocess.observe(labels, answer.postprocess / 1000);
+  }
+
+  #isGone(model: string, version: string): boolean {
+    return this.#gone.size > 0 && this.#gone.has(`${model}/${version}`);
   }
 
   loaded({ name: model, version, seconds }: Version): void {

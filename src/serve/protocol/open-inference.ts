@@ -86,6 +86,10 @@ class Bytes {
 
 const show = ({ name, datatype, shape }: TensorSpec) => `'${name}', ${datatype}, [${shape.join(', ')}]`;
 
+/** Refuses a request that does not fit the inputs of the model. */
+const mismatch = (problem: string, { name, inputs }: Signature): never =>
+  refuse(problem, `model '${name}' takes ${inputs.map(show).join(' and ')}`);
+
 /** The limit on tensors in a request, and on dimensions of a tensor. */
 const MOST_TENSORS = 64;
 const MOST_DIMENSIONS = 32;
@@ -93,14 +97,17 @@ const MOST_DIMENSIONS = 32;
 /** Bounds what the schema looks at one by one: a body of nothing but empty inputs would take seconds. */
 function checkCounts(json: unknown): void {
   const { inputs, outputs } = (json ?? {}) as { inputs?: unknown; outputs?: unknown };
-  for (const [what, list] of Object.entries({ inputs, outputs })) {
-    if (!Array.isArray(list)) continue;
-    if (list.length > MOST_TENSORS) refuse(`there are ${list.length} ${what}`, `send at most ${MOST_TENSORS}`);
-    for (const tensor of list) {
-      const shape = (tensor as { shape?: unknown } | null)?.shape;
-      if (Array.isArray(shape) && shape.length > MOST_DIMENSIONS)
-        refuse(`a shape has ${shape.length} dimensions`, `send at most ${MOST_DIMENSIONS}`);
-    }
+  checkCount(inputs, 'inputs');
+  checkCount(outputs, 'outputs');
+}
+
+function checkCount(list: unknown, what: string): void {
+  if (!Array.isArray(list)) return;
+  if (list.length > MOST_TENSORS) refuse(`there are ${list.length} ${what}`, `send at most ${MOST_TENSORS}`);
+  for (const tensor of list as ({ shape?: unknown } | null)[]) {
+    const shape = tensor?.shape;
+    if (Array.isArray(shape) && shape.length > MOST_DIMENSIONS)
+      refuse(`a shape has ${shape.length} dimensions`, `send at most ${MOST_DIMENSIONS}`);
   }
 }
 
@@ -114,8 +121,10 @@ function readOutputs(outputs: InferenceRequest['outputs'], all: unknown, signatu
   const indices: number[] = [];
   for (const { name, parameters } of outputs ?? []) {
     const index = signature.outputs.findIndex((spec) => spec.name === name);
-    const has = signature.outputs.map((spec) => `'${spec.name}'`).join(', ');
-    if (index < 0) refuse(`there is no output ${describe(name)}`, `model '${signature.name}' has ${has}`);
+    if (index < 0) {
+      const has = signature.outputs.map((spec) => `'${spec.name}'`).join(', ');
+      refuse(`there is no output ${describe(name)}`, `model '${signature.name}' has ${has}`);
+    }
     if (!indices.includes(index)) indices.push(index);
     if (parameters?.binary_data !== undefined) binary = flag(parameters.binary_data, 'binary_data');
   }
@@ -125,19 +134,18 @@ function readOutputs(outputs: InferenceRequest['outputs'], all: unknown, signatu
 type RequestInput = InferenceRequest['inputs'][number];
 
 function readInputs(inputs: readonly RequestInput[], bytes: Bytes | null, signature: Signature, allocator: Allocator) {
-  const { name: model, inputs: specs } = signature;
-  const takes = `model '${model}' takes ${specs.map(show).join(' and ')}`;
-  if (inputs.length !== specs.length) refuse(`there are ${inputs.length} inputs`, takes);
+  const { inputs: specs } = signature;
+  if (inputs.length !== specs.length) mismatch(`there are ${inputs.length} inputs`, signature);
   const found = new Array<TensorValues | undefined>(specs.length);
   let checked = true;
   let rows = 0;
   // In the order of the request, which is that of the bytes.
   for (const input of inputs) {
     const at = specs.findIndex((spec) => spec.name === input.name);
-    if (at < 0) refuse(`there is no input ${describe(input.name)}`, takes);
-    if (found[at] !== undefined) refuse(`there are two inputs ${describe(input.name)}`, takes);
-    if (input.datatype !== specs[at].datatype) refuse(`the datatype is ${describe(input.datatype)}`, takes);
-    if (!fits(input.shape, specs[at])) refuse(`the shape is ${describe(input.shape)}`, takes);
+    if (at < 0) mismatch(`there is no input ${describe(input.name)}`, signature);
+    if (found[at] !== undefined) mismatch(`there are two inputs ${describe(input.name)}`, signature);
+    if (input.datatype !== specs[at].datatype) mismatch(`the datatype is ${describe(input.datatype)}`, signature);
+    if (!fits(input.shape, specs[at])) mismatch(`the shape is ${describe(input.shape)}`, signature);
     if (rows !== 0 && rows !== input.shape[0])
       refuse(`the inputs have ${rows} and ${input.shape[0]} rows`, 'all have one row for each sample');
     rows = input.shape[0];
@@ -195,7 +203,7 @@ export function encodeInference(
   const chosen = indices.map((i) => all[i]);
   const described = indices.map((i) => {
     const { name, datatype } = signature.outputs[i];
-    return { name, shape: [...all[i].shape], datatype };
+    return { name, shape: all[i].shape as number[], datatype };
   });
   if (!binary) return { body: encodeJson(head, described, chosen), jsonLength: null };
   const response: InferenceResponse = {

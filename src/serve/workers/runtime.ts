@@ -1,8 +1,11 @@
 import { data, noGrad, type Tensor, tensor } from '../../index.js';
 import { loadModelFile, type ModelFile } from '../../io/index.js';
 import { matrixSpec, type Signature, type TensorValues } from '../protocol/tensors.js';
-import { checkValues } from '../protocol/values.js';
+import { allFinite, checkValues } from '../protocol/values.js';
 import type { LoadedModel } from './messages.js';
+
+/** Up to this size a loop in JavaScript is faster than a tensor operation. */
+const SMALL = 4096;
 
 /** A model in a worker, with its preprocessors. */
 export class Runtime {
@@ -45,7 +48,8 @@ export class Runtime {
     return noGrad(() => {
       const steps = [tensor(values, { shape })];
       try {
-        if (!checked && !hasFiniteSum(steps[0])) checkValues(values, shape[1], this.signature);
+        const finite = checked || (values.length <= SMALL ? allFinite(values) : hasFiniteSum(steps[0]));
+        if (!finite) checkValues(values, shape[1], this.signature);
         for (const p of preprocessors) steps.push(p.transform(steps.at(-1)!));
         steps.push(model.forward(steps.at(-1)!));
         const result = steps.at(-1)!;

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { tensor } from '../src/index.js';
 import { load, save } from '../src/io/index.js';
@@ -18,6 +18,26 @@ it('a save that is killed leaves the old file', async () => {
   const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
   expect(child.signal, child.stderr).toBe('SIGKILL');
   expect((await load(path)).a.toArraySync()).toEqual([1]);
+
+  // What it left behind goes with the next save; files of the user, of other hosts and of running processes stay.
+  const folder = dirname(path);
+  expect(readdirSync(folder).filter((f) => f.endsWith('.tmp'))).toHaveLength(1);
+  const others = [
+    'm.safetensors.mine.tmp',
+    'm.safetensors.elsewhere-1-a.tmp',
+    `m.safetensors.${hostname()
+      .replace(/[^\w-]/g, '')
+      .slice(0, 32)}-1-a.tmp`,
+  ];
+  for (const name of [...others, 'n.safetensors.elsewhere-1-a.tmp']) writeFileSync(join(folder, name), '');
+  await save({ a: tensor([3]) }, path);
+  const left = ['m.safetensors', ...others, 'n.safetensors.elsewhere-1-a.tmp'];
+  expect(readdirSync(folder).sort()).toEqual(left.sort());
+  // After an hour, no host writes them any more.
+  const old = new Date(Date.now() - 4_000_000);
+  for (const name of left) utimesSync(join(folder, name), old, old);
+  await save({ a: tensor([4]) }, path);
+  expect(readdirSync(folder).sort()).toEqual(['m.safetensors', others[0], 'n.safetensors.elsewhere-1-a.tmp']);
 });
 
 describe('without Node', () => {

@@ -54,6 +54,23 @@ describe('the pickle of a checkpoint', () => {
     const { x } = await fromPth(archive({ 'a/data.pkl': pkl, 'a/data/0': numbers(1, 2, 3, 4) }));
     expect([x.shape, [...x.dataSync()]]).toEqual([expectedShape, values]);
   });
+  it('may have integers of up to 1024 bytes, whose conversion takes no time', async () => {
+    const pkl = (length: number) => {
+      const integer = [0x8b, length & 255, length >> 8, 0, 0, ...new Array<number>(length).fill(1)];
+      return pickle('}', 'U', 1, 'n', ...integer, 's', 'U', 1, 'x', ...tensorCodes(4, 0, [2], [1]), 's');
+    };
+    const bytes = (length: number) => archive({ 'a/data.pkl': pkl(length), 'a/data/0': numbers(1, 2, 3, 4) });
+    expect(Object.keys(await fromPth(bytes(1024)))).toEqual(['x']);
+    expect((await errorOf(() => fromPth(bytes(1025)))).message).toContain(
+      'an integer has 1025 bytes, and the limit is 1024',
+    );
+  });
+  it('may have long texts', async () => {
+    const name = 'n'.repeat(5000);
+    const pkl = pickle('}', 'X', 5000 & 255, 5000 >> 8, 0, 0, name, ...tensorCodes(4, 0, [2], [1]), 's');
+    const found = await fromPth(archive({ 'a/data.pkl': pkl, 'a/data/0': numbers(1, 2, 3, 4) }));
+    expect(Object.keys(found)).toEqual([name]);
+  });
   it('may repeat numbers up to 64 times the size of the file', async () => {
     const pkl = (n: number) => pickle('}', 'U', 1, 'x', ...tensorCodes(4, 0, [n], [0]), 's');
     const bytes = (n: number) => archive({ 'a/data.pkl': pkl(n), 'a/data/0': numbers(1, 2, 3, 4) });

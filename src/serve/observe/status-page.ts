@@ -81,6 +81,8 @@ async function tick() {
   rows('models', s.models.map((m) => [m.name, m.version, m.loadedAt.slice(0, 19).replace('T', ' '), String(total(m).requests), String(total(m).rows), String(total(m).errors), quality(m)]));
   rows('failures', s.failures.map((f) => [f.name, f.version, f.reason]));
   $('broken').hidden = s.failures.length === 0;
+  rows('paths', s.ignored.map((i) => [i.path, i.reason]));
+  $('ignored').hidden = s.ignored.length === 0;
   rows('columns', s.drift.flatMap((d) => d.worst.map((c) => [d.model + '/' + d.version, c.name, c.psi.toFixed(3), c.ks.toFixed(3), c.distance.toFixed(3), c.drifted ? 'drifted' : ''])));
 }
 tick();
@@ -119,6 +121,8 @@ ${chart('drift', 'Features with drift')}
 ${table('models', ['model', '#version', 'loaded', '#requests', '#samples', '#errors', '#live quality'])}
 <div id="broken" hidden><h2 class="bad">Versions that failed to load</h2>
 ${table('failures', ['model', '#version', 'reason'])}</div>
+<div id="ignored" hidden><h2>Ignored in the model repository</h2>
+${table('paths', ['path', 'reason'])}</div>
 <h2>Drift</h2>
 ${table('columns', ['model', 'column', '#PSI', '#KS', '#distance', ''])}
 <script>${script}</script>

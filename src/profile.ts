@@ -173,6 +173,7 @@ const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: S
   softmax: ([x, , , log], out) => sized(log ? 'logSoftmax' : 'softmax', SOFTMAX_FLOPS * x.size, x, out),
   copy: ([x, shape], out) => ({ ...sized('copy', 0, x, out), detail: `to [${shape.join(', ')}]` }),
   rows: ([x], out) => sized('rows', 0, x, out),
+  checkIndices: ([, index]) => sized('checkIndices', 0, index),
   put: ([target, source]) => sized('put', 0, target, source),
   gather: ([x, index], out) => sized('gather', 0, x, index, out),
   scatter: ([x, index], out) => sized('scatter', 0, x, index, out),

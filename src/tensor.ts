@@ -273,8 +273,10 @@ export class Tensor {
     if (values === null) {
       fail(
         op,
-        `the tensor of shape ${show(this.dims)} was computed or changed on the device '${this.device}', which the host cannot read without waiting`,
-        "use tensor(await x.data()); for parameters, await useDevice('cpu') first, which fetches what was changed in place",
+        `the tensor of shape ${show(this.dims)} was computed or changed on the device '${this.device}', ${this.backend.lost ? 'which was lost' : 'which the host cannot read without waiting'}`,
+        this.backend.lost
+          ? 'load a checkpoint: no snapshot has its numbers'
+          : "await x.data() first; for parameters, await useDevice('cpu')",
         { shapes: [this.dims] },
       );
     }

@@ -139,6 +139,11 @@ export interface Backend {
   gather(x: Storage, index: Storage, rows: number, cols: number): Storage;
   /** out[r, index[r]] = x[r], 0 elsewhere, for out [rows, cols]. */
   scatter(x: Storage, index: Storage, rows: number, cols: number): Storage;
+  /**
+   * Where there is no readSync: checks on the device that all numbers of a storage are integers from 0 to count - 1. If not, the
+   * next read rejects with an error of `op`.
+   */
+  checkIndices?(op: string, index: Storage, count: number): void;
   /** One number: 0 if every number of every operand is finite, else NaN. */
   finite(operands: readonly Storage[]): Storage;
   /**

@@ -198,7 +198,7 @@ export function bceWithLogitsLoss(prediction: Tensor, target: Tensor, options: L
  * @param labels class indices, shape [n]: integers from 0 to classes - 1
  * @param options the reduction
  * @returns a scalar; with the reduction 'none' a tensor of shape [n]
- * @throws TapegradError for other shapes, unknown options, and (where the host can read them without waiting) labels that are
+ * @throws TapegradError for other shapes, unknown options, and (for labels that a GPU computed: from the next read) labels that are
  *   not integers in 0 … classes - 1
  * @example
  * ```ts
@@ -224,10 +224,14 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
   return dispatch(crossEntropyTotal, [logits, labels], reduction);
 }
 
-/** Requires integers in 0 … classes - 1, if the host can read them without waiting. @internal */
+/** Requires integers in 0 … classes - 1. If the host would have to wait for them, the device checks them. @internal */
 export function checkLabels(op: string, labels: Tensor, classes: number): void {
   const values = labels.peek();
-  if (values === null) return;
+  if (values === null) {
+    const { storage } = labels.layout.dense ? labels : labels.detach().clone();
+    labels.backend.checkIndices?.(op, storage, classes);
+    return;
+  }
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
     if (!Number.isInteger(v) || v < 0 || v >= classes) {

@@ -236,8 +236,8 @@ export abstract class Module {
   }
 
   /**
-   * Moves all parameters and buffers to a device, in place. Gradients of moved parameters are dropped. On an error nothing is
-   * moved.
+   * Moves all parameters and buffers to a device, in place, and gradients with them. Gradients that the host cannot read without
+   * waiting, as those that a GPU computed, are dropped with a warning. On an error nothing is moved.
    *
    * @param device the device, such as 'cpu' or 'gpu'
    * @returns this
@@ -249,10 +249,15 @@ export abstract class Module {
     const all = once<Tensor>([...parameters, ...buffers]).map(([, t]) => t);
     const others = all.filter((t) => t.backend !== backend);
     const storages = others.map((t) => backend.upload(t.hostValues('to')));
+    const gradients = others.map((t) => t.gradient?.peek());
+    let dropped = 0;
     for (const [i, t] of others.entries()) {
+      const values = gradients[i];
       t.replaceStorage(storages[i]);
-      t.grad = null;
+      t.grad = values ? new Tensor(t.layout, backend.upload(values)) : null;
+      if (values === null) dropped++;
     }
+    if (dropped > 0) console.warn(`tapegrad: [to] ${dropped} gradients are dropped: only the device has them`);
     return this;
   }
 

@@ -133,7 +133,7 @@ describe('the device', () => {
     expect((await errorOf(() => x.dataSync())).message).toContain('use await data()');
     expect((await errorOf(() => x.sum().itemSync())).message).toContain('use await item()');
     expect(String(x)).toBe("tensor(…, shape=[2], device='gpu')");
-    expect((await errorOf(() => x.mul(2).to('cpu'))).message).toContain('tensor(await x.data())');
+    expect((await errorOf(() => x.mul(2).to('cpu'))).message).toContain('await x.data() first');
   });
   onGpu('is not mixed with another', async () => {
     await useDevice('gpu');

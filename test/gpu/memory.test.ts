@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it } from 'vitest';
 import { BufferPool, type GpuBuffer, RESULT } from '../../src/backends/gpu/pool.js';
+import { Verdicts } from '../../src/backends/gpu/verdicts.js';
 import { manualSeed, memory, nn, optim, randn, useDevice } from '../../src/index.js';
 import { onGpu } from './device.js';
 
@@ -63,6 +64,9 @@ describe('memory on the GPU', () => {
 });
 
 describe('the pool of buffers', () => {
+  const verdicts = new Verdicts();
+  const newPool = () => new BufferPool(verdicts, (op, message) => new Error(`${op}: ${message}`));
+
   /** A device whose memory ends after so many buffers. */
   function device(most: number) {
     const made: GpuBuffer[] = [];
@@ -78,7 +82,7 @@ describe('the pool of buffers', () => {
     };
   }
   it('uses a buffer again for what has about its size', () => {
-    const pool = new BufferPool();
+    const pool = newPool();
     const fake = device(9);
     const buffers = pool.over(fake);
     const a = buffers.createBuffer({ size: 300, usage: RESULT });
@@ -90,14 +94,14 @@ describe('the pool of buffers', () => {
     expect(fake.made).toHaveLength(2);
   });
   it('does not touch buffers that are made for something else', () => {
-    const pool = new BufferPool();
+    const pool = newPool();
     const fake = device(9);
     const buffers = pool.over(fake);
     expect(buffers.createBuffer({ size: 300, usage: 1 }).size).toBe(300);
     expect(pool.live.blocks).toBe(0);
   });
   it('keeps what a capture has, also when it is given back', () => {
-    const pool = new BufferPool();
+    const pool = newPool();
     const fake = device(9);
     const buffers = pool.over(fake);
     const a = buffers.createBuffer({ size: 256, usage: RESULT });
@@ -108,18 +112,23 @@ describe('the pool of buffers', () => {
     expect(buffers.createBuffer({ size: 256, usage: RESULT })).toBe(a);
   });
   it('says when the device has no memory left', async () => {
-    const pool = new BufferPool();
+    const pool = newPool();
     const fake = device(1);
-    const said: string[] = [];
-    pool.onOutOfMemory = (op, message) => said.push(`${op}: ${message}`);
     const buffers = pool.over(fake);
-    buffers.createBuffer({ size: 256, usage: RESULT });
-    await pool.settled();
-    expect(said).toEqual([]);
+    const good = buffers.createBuffer({ size: 256, usage: RESULT });
+    expect(verdicts.active).toBe(true);
+    expect(await verdicts.errorOf(good)).toBe(null);
+    expect(verdicts.active).toBe(false);
+    expect(verdicts.errorOf(good)).toBe(null);
     pool.op = 'matmul';
-    buffers.createBuffer({ size: 512, usage: RESULT });
-    pool.op = 'add'; // what was queued before the verdict
-    await pool.settled();
-    expect(said).toEqual(['matmul: no memory for 512 bytes: out of memory']);
+    const bad = buffers.createBuffer({ size: 512, usage: RESULT });
+    pool.op = 'add'; // what was queued before the report
+    expect((await verdicts.errorOf(bad))?.message).toBe('matmul: no memory for 512 bytes: out of memory');
+    expect(await verdicts.errorOf(good)).toBe(null);
+    // It is not used again.
+    bad.destroy();
+    good.destroy();
+    expect(buffers.createBuffer({ size: 512, usage: RESULT })).not.toBe(bad);
+    expect(buffers.createBuffer({ size: 256, usage: RESULT })).toBe(good);
   });
 });

@@ -18,6 +18,7 @@ import type {
 } from '../backend.js';
 import type { Storage } from '../storage.js';
 import { fused, type Launcher } from './fused.js';
+import { IndexChecks } from './indices.js';
 import { type Argument, GpuMemory } from './memory.js';
 import { type Mode, type Runtime, Unavailable } from './runtime.js';
 import type { Cell, GpuStorage } from './storage.js';
@@ -37,6 +38,8 @@ const MAX = 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc';
 
 /** gpu.js on the best of its ways to a GPU that works here. */
 export class GpuBackend extends GpuMemory implements Backend, Launcher {
+  readonly #indices = new IndexChecks(this, () => this.uncaptured(() => this.fill(1, 0) as GpuStorage));
+
   private constructor(
     runtime: Runtime,
     private readonly obstacles: readonly Unavailable[],
@@ -170,6 +173,14 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
 
   scatter(x: Storage, index: Storage, rows: number, cols: number): Storage {
     return this.run(scatter, rows * cols, x, index, cols);
+  }
+
+  checkIndices(op: string, index: Storage, count: number): void {
+    this.#indices.check(op, index as GpuStorage, count);
+  }
+
+  protected override complaint() {
+    return this.#indices.take();
   }
 
   finite(operands: readonly Storage[]): Storage {

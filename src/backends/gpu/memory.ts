@@ -6,6 +6,7 @@ import type { Storage } from '../storage.js';
 import { type CaptureBackend, CaptureSession, refuse } from './capture/session.js';
 import { Pressure } from './pressure.js';
 import { REMEDY, type Runtime, type RuntimeCapture } from './runtime.js';
+import { Snapshots } from './snapshot.js';
 import { Cell, GpuStorage, ownStorages } from './storage.js';
 
 /** What kernels take. */
@@ -20,9 +21,13 @@ export abstract class GpuMemory implements CaptureBackend {
   readonly type = 'float32';
   readonly capture?: NonNullable<Backend['capture']>;
 
-  /** What went wrong in a place that nobody awaits. */
-  #failed: TapegradError | null = null;
   readonly #pressure = new Pressure(() => this.memory());
+  readonly #snapshots = new Snapshots(
+    () => ownStorages(this.self).filter((x) => x.known !== null || x.cell !== null),
+    (x) => this.#read(x, false),
+  );
+  /** Whether it was said that the numbers are old. */
+  #warned = false;
   /** While a function is being captured. */
   #session: CaptureSession | null = null;
 
@@ -35,6 +40,9 @@ export abstract class GpuMemory implements CaptureBackend {
   /** The backend that this is part of. */
   protected abstract get self(): Backend;
 
+  /** What checks on the device have found and nobody was told; null at once if there was no check. */
+  protected abstract complaint(): Promise<TapegradError | null> | null;
+
   get lost(): string | null {
     return this.runtime.lost;
   }
@@ -46,7 +54,7 @@ export abstract class GpuMemory implements CaptureBackend {
 
   /**
    * Queues a kernel and returns what will hold its result.
-   * @param kept what stays in its place if that fails; whoever reads next learns why
+   * @param kept what stays in its place if that fails; who reads it next learns why
    * @internal
    */
   launch(kernel: GpuKernel, threads: number | number[], args: readonly Argument[], kept?: Cell): Cell {
@@ -60,18 +68,25 @@ export abstract class GpuMemory implements CaptureBackend {
       try {
         const ready = await Promise.all(args.map((a) => (a instanceof Cell ? a.handle : a)));
         await this.#pressure.relief;
-        return await this.runtime.run(kernel, dimensions, ready, capture);
+        const handle = await this.runtime.run(kernel, dimensions, ready, capture);
+        // What is to replace other numbers must be known to be good before those are given back.
+        const error = kept === undefined ? null : await this.runtime.errorOf(handle);
+        if (error === null) return handle;
+        handle.delete();
+        throw error;
       } catch (cause) {
         const error = failure(kernel.op, cause);
         if (kept === undefined) throw error;
-        this.#failed ??= error;
-        return (await kept.handle).clone();
+        const handle = (await kept.handle).clone();
+        cell.unchanged = error;
+        if (this.runtime.lost === null) console.warn(`tapegrad: ${error.message}; what was to change kept its numbers`);
+        return handle;
       } finally {
         for (const cell of cells) cell.release();
         kept?.release();
       }
     };
-    const cell = new Cell(launch(), kernel.op);
+    const cell: Cell = new Cell(launch(), kernel.op);
     session?.cells.push(cell);
     return cell;
   }
@@ -165,20 +180,32 @@ export abstract class GpuMemory implements CaptureBackend {
     x.seen = { values: numbers, version: x.version };
   }
 
-  async read(x: Storage): Promise<Float32Array> {
-    if (x.size === 0) return new Float32Array(0);
+  read(x: Storage): Promise<Float32Array> {
     this.#session?.addRead();
-    const storage = x as GpuStorage;
+    const reading = this.#read(x as GpuStorage, this.#session === null);
+    if (this.#session === null) this.#snapshots.consider(x.version > 0);
+    return reading;
+  }
+
+  /** @param tell whether what is told once is told to this reader */
+  async #read(storage: GpuStorage, tell: boolean): Promise<Float32Array> {
+    if (storage.size === 0) return new Float32Array(0);
     const { version } = storage;
     const cell = this.present(storage).use();
     try {
-      const values = await (await cell.handle).toArray();
-      const error = this.#failed ?? (await this.runtime.takeFailure());
-      this.#failed = null;
+      const complaint = tell ? this.complaint() : null;
+      const handle = await cell.handle;
+      const report = this.runtime.errorOf(handle);
+      const values = await handle.toArray();
+      // A device that was lost meanwhile can have given zeros.
+      if (this.runtime.lost !== null) throw new Error(this.runtime.lost);
+      const error =
+        (await report) ?? (tell ? (cell.unchanged ?? (await complaint) ?? this.runtime.takeFailure()) : null);
+      if (tell) cell.unchanged = null;
       if (error !== null) throw error;
-      const numbers = x.size === values.length ? values : values.slice(0, x.size);
-      // What can change in place is kept in mind: it is what is left of it should the device be lost.
-      if (version > 0) storage.seen = { values: numbers.slice(), version };
+      const numbers = storage.size === values.length ? values : values.slice(0, storage.size);
+      // With this, to(device) works once a tensor has been read.
+      if ((storage.seen?.version ?? 0) <= version) storage.seen = { values: numbers.slice(), version };
       return numbers;
     } catch (cause) {
       throw failure(cell.op, this.runtime.lost ?? cause);
@@ -189,26 +216,22 @@ export abstract class GpuMemory implements CaptureBackend {
 
   hostCopy(x: Storage): Floats | null {
     const storage = x as GpuStorage;
-    if (storage.known !== null || this.runtime.lost === null || storage.seen === null) return storage.known;
-    console.warn(
-      `tapegrad: ${x.size} numbers were lost with the GPU (${this.runtime.lost}); going on with those that the host saw last`,
-    );
-    return storage.seen.values;
+    const { version, saved } = storage;
+    if (this.runtime.lost === null || version === 0) return storage.known;
+    // What was changed in place is given as of one moment only, also where the host has later numbers of some of it.
+    if (saved === null) return null;
+    if (!this.#warned) {
+      this.#warned = true;
+      const age = ((performance.now() - this.#snapshots.at!) / 1000).toFixed(1);
+      console.warn(
+        `tapegrad: the numbers on the GPU were lost (${this.runtime.lost}). Parameters and optimizer state go on as of the last snapshot, which is ${age} s old: ${version - saved.version} updates are lost. A checkpoint may be newer.`,
+      );
+    }
+    return saved.values;
   }
 
   async fetchAll(): Promise<void> {
-    const unknown = ownStorages(this.self).filter((x) => x.known === null && x.cell !== null);
-    await Promise.all(
-      unknown.map(async (x) => {
-        const { version } = x;
-        try {
-          const values = await this.read(x);
-          x.seen = { values, version };
-        } catch {
-          // It says so when it is asked for.
-        }
-      }),
-    );
+    if (this.runtime.lost === null) await this.#snapshots.take();
   }
 
   free(x: Storage): void {

@@ -1,6 +1,7 @@
 // Recycles the device's buffers by size: a training step makes and drops the same ones over and over.
 
 import type { MemoryInfo } from '../backend.js';
+import type { Scopes, Verdicts } from './verdicts.js';
 
 export interface GpuBuffer {
   readonly size: number;
@@ -9,9 +10,7 @@ export interface GpuBuffer {
 }
 
 /** What makes buffers, a device. */
-export interface Maker {
-  pushErrorScope(filter: string): void;
-  popErrorScope(): Promise<{ message: string } | null>;
+export interface Maker extends Scopes {
   createBuffer(descriptor: { size: number; usage: number }): GpuBuffer;
 }
 
@@ -28,13 +27,16 @@ export class BufferPool {
   #idleBytes = 0;
   #live = 0;
   #liveBytes = 0;
-  /** Whether the device had memory for what it was asked for. */
-  readonly #verdicts = new Set<Promise<void>>();
   /** What captures keep, and whether everything else has given it back. */
   readonly #kept = new Map<GpuBuffer, boolean>();
-  onOutOfMemory: (op: string, message: string) => void = () => {};
   /** The operation that buffers are being made for. */
   op = '';
+
+  /** @param failure makes an error of what the device says about an operation */
+  constructor(
+    private readonly verdicts: Verdicts,
+    private readonly failure: (op: string, message: string) => Error,
+  ) {}
 
   /** The results that are in use. */
   get live(): MemoryInfo {
@@ -61,13 +63,14 @@ export class BufferPool {
       return idle;
     }
     const { op } = this;
-    device.pushErrorScope('out-of-memory');
+    const scopes = ['validation', 'out-of-memory'];
+    for (const filter of scopes) device.pushErrorScope(filter);
     const buffer = device.createBuffer({ usage: RESULT | COPY_DST, size });
-    const verdict = device.popErrorScope().then((error) => {
-      this.#verdicts.delete(verdict);
-      if (error !== null) this.onOutOfMemory(op, `no memory for ${size} bytes: ${error.message}`);
+    const report = Promise.all(scopes.map(() => device.popErrorScope())).then((errors) => {
+      const error = errors.find((e) => e !== null);
+      return error ? this.failure(op, `no memory for ${size} bytes: ${error.message}`) : null;
     });
-    this.#verdicts.add(verdict);
+    this.verdicts.made(buffer, report);
     // gpu.js destroys the buffers of its arrays itself, so that the buffer must know where to go instead.
     const destroy = buffer.destroy.bind(buffer);
     buffer.destroy = () => {
@@ -77,15 +80,10 @@ export class BufferPool {
       }
       this.#live--;
       this.#liveBytes -= size;
-      if (this.#idleBytes + size > MOST_IDLE_BYTES) destroy();
+      if (this.verdicts.failed(buffer) || this.#idleBytes + size > MOST_IDLE_BYTES) destroy();
       else this.#store(size, buffer);
     };
     return buffer;
-  }
-
-  /** Waits until it is known whether there was memory for everything. */
-  async settled(): Promise<void> {
-    if (this.#verdicts.size > 0) await Promise.all(this.#verdicts);
   }
 
   /** Keeps a buffer from being used for anything else, also after it was given back. */

@@ -25,8 +25,10 @@ export interface Runtime {
   readonly compilations: number;
   /** The arrays that are in use. */
   readonly memory: MemoryInfo;
-  /** What went wrong since it was last asked, where nobody was told. */
-  takeFailure(): Promise<Error | null>;
+  /** What went wrong since it was last asked, where the device did not say with which array. */
+  takeFailure(): Error | null;
+  /** What went wrong with an array that was returned, once the device has reported on it; null at once if nothing can have. */
+  errorOf(handle: Handle): Promise<Error | null> | null;
   /**
    * Queues a kernel. Its result may be used at once; it is there when the device has come to it.
    * @param threads how many, in each of the kernel's dimensions

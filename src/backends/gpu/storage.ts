@@ -1,9 +1,12 @@
 import type { Backend, Floats } from '../backend.js';
 import { Storage } from '../storage.js';
 import type { Handle } from './runtime.js';
+import type { Saved } from './snapshot.js';
 
 /** Numbers that are on the device, or will be when it has come to them. They never change. */
 export class Cell {
+  /** Why they are those from before a change in place that failed; told once, to who reads them first. */
+  unchanged: Error | null = null;
   /** Operations that have been called and not yet queued, and holders. */
   #users = 1;
 
@@ -51,6 +54,8 @@ interface Seen {
 /** A storage of the gpu backend; in-place changes put another cell in. */
 export class GpuStorage extends Storage {
   seen: Seen | null = null;
+  /** Its numbers in the last snapshot. */
+  saved: Saved | null = null;
   freed = false;
   readonly #held: Held;
 
@@ -98,6 +103,7 @@ export class GpuStorage extends Storage {
     this.#held.cell?.release();
     this.#held.cell = null;
     this.seen = null;
+    this.saved = null;
     if (this.#held.weak !== null) living.delete(this.#held.weak);
     this.#held.weak = null;
   }

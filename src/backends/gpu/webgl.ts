@@ -69,7 +69,11 @@ export class WebGlRuntime implements Runtime {
     return { blocks: this.#blocks, bytes: this.#bytes };
   }
 
-  async takeFailure(): Promise<null> {
+  takeFailure(): null {
+    return null;
+  }
+
+  errorOf(): null {
     return null;
   }
 

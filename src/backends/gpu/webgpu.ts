@@ -6,6 +6,7 @@ import { type BufferHandle, WebGpuCapture } from './capture/webgpu.js';
 import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
 import { BufferPool } from './pool.js';
 import { type Argument, type Handle, REMEDY, type Runtime, type RuntimeCapture, Unavailable } from './runtime.js';
+import { Verdicts } from './verdicts.js';
 
 interface Adapter {
   readonly info?: { readonly vendor: string; readonly architecture: string; readonly description: string };
@@ -43,6 +44,8 @@ async function webGpu(): Promise<WebGpu> {
 
 const TYPES = { Array: 'Array', Host: 'Array', Integer: 'Integer', Number: 'Number' };
 
+const failureOf = (op: string, message: string) => new TapegradError(op, `the GPU failed: ${message}`, REMEDY);
+
 interface Compiled {
   readonly run: KernelFunction;
   /** Until the first call has been built; its output size must not change before. */
@@ -62,12 +65,11 @@ export class WebGpuRuntime implements Runtime {
     private readonly adapter: Adapter,
     readonly device: CapturableDevice,
     private readonly pool: BufferPool,
+    private readonly verdicts: Verdicts,
   ) {
-    const note = (op: string, message: string) => {
-      this.#failure ??= new TapegradError(op, `the GPU failed: ${message}`, REMEDY);
+    device.inner.onuncapturederror = ({ error }) => {
+      this.#failure ??= failureOf(this.pool.op, error.message);
     };
-    pool.onOutOfMemory = note;
-    device.inner.onuncapturederror = ({ error }) => note(this.pool.op, error.message);
     void device.lost.then(({ reason, message }) => {
       this.lost = `its device was lost, ${reason}: ${message}`;
     });
@@ -77,7 +79,8 @@ export class WebGpuRuntime implements Runtime {
   static async start(): Promise<WebGpuRuntime> {
     const api = await webGpu();
     const gpu = await gpuJs('webgpu');
-    const pool = new BufferPool();
+    const verdicts = new Verdicts();
+    const pool = new BufferPool(verdicts, failureOf);
     let found: { adapter: Adapter; device: CapturableDevice } | undefined;
     // gpu.js takes its device from navigator.gpu, and from nowhere else: while it asks, it is answered with ours.
     const request = api.requestAdapter;
@@ -89,7 +92,7 @@ export class WebGpuRuntime implements Runtime {
         limits: adapter.limits,
         requestDevice: async (descriptor) => {
           const inner = await adapter.requestDevice(descriptor);
-          const device = new CapturableDevice(inner, pool.over(inner));
+          const device = new CapturableDevice(inner, pool.over(inner), verdicts, (m) => failureOf(pool.op, m));
           found = { adapter, device };
           return device;
         },
@@ -100,7 +103,7 @@ export class WebGpuRuntime implements Runtime {
       (await probe()).delete();
       if (!found)
         throw new Unavailable('gpu.js had taken a device before', 'call useDevice before using gpu.js yourself');
-      return new WebGpuRuntime(gpu, found.adapter, found.device, pool);
+      return new WebGpuRuntime(gpu, found.adapter, found.device, pool, verdicts);
     } catch (error) {
       if (error instanceof Unavailable) throw error;
       const none = (error as Error).message.includes('no adapter');
@@ -131,11 +134,14 @@ export class WebGpuRuntime implements Runtime {
     return this.pool.live;
   }
 
-  async takeFailure(): Promise<TapegradError | null> {
-    await this.pool.settled();
+  takeFailure(): TapegradError | null {
     const failure = this.#failure;
     this.#failure = null;
     return failure;
+  }
+
+  errorOf(handle: Handle): Promise<Error | null> | null {
+    return this.verdicts.errorOf((handle as BufferHandle).buffer);
   }
 
   async run(kernel: GpuKernel, threads: readonly number[], args: Argument[], capture?: WebGpuCapture): Promise<Handle> {

@@ -1,7 +1,9 @@
 import type { GpuBuffer, Maker } from '../pool.js';
+import type { Verdict, Verdicts } from '../verdicts.js';
 
-// The device that gpu.js gets: it passes every call on to WebGPU's own, and while a capture runs it also notes the compute
-// passes, so that all of them can be submitted again at once. gpu.js has no such interface; this is WebGPU's.
+// The device that gpu.js gets: it passes every call on to WebGPU's own. While a capture runs it also notes the compute passes,
+// so that all of them can be submitted again at once. While a report of the device is awaited, or one was bad, it follows which
+// buffers depend on it. gpu.js has no such interfaces; this is WebGPU's.
 
 interface BindGroupEntry {
   readonly binding: number;
@@ -11,6 +13,10 @@ interface BindGroupEntry {
 interface BindGroupDescriptor {
   readonly layout: object;
   readonly entries: readonly BindGroupEntry[];
+}
+
+interface LayoutDescriptor {
+  readonly entries: readonly { readonly binding: number; readonly buffer?: { readonly type: string } }[];
 }
 
 interface ComputePass {
@@ -43,7 +49,7 @@ export interface Device extends Maker {
   readonly lost: Promise<{ reason: string; message: string }>;
   onuncapturederror: ((event: { error: Error }) => void) | null;
   createBindGroup(descriptor: BindGroupDescriptor): object;
-  createBindGroupLayout(descriptor: object): object;
+  createBindGroupLayout(descriptor: LayoutDescriptor): object;
   createPipelineLayout(descriptor: object): object;
   createShaderModule(descriptor: object): object;
   createComputePipeline(descriptor: object): object;
@@ -63,23 +69,36 @@ export interface CapturedPass {
 /** A device that can note what is submitted. */
 export class CapturableDevice implements Device {
   readonly #groups = new WeakMap<object, BindGroupDescriptor>();
+  /** The binding of the buffer that a layout's kernels write to. */
+  readonly #outputs = new WeakMap<object, number>();
+  /** The buffers that passes and copies write to, and that have not been submitted. */
+  #writes: GpuBuffer[] = [];
   #passes: CapturedPass[] | null = null;
   #written = new Map<GpuBuffer, ArrayBuffer>();
   readonly queue: Queue;
   /** gpu.js sets this to print errors; they are reported by `inner`. */
   onuncapturederror: ((event: { error: Error }) => void) | null = null;
 
-  /** @param buffers makes the buffers of the device */
+  /**
+   * @param buffers makes the buffers of the device
+   * @param verdicts what the device reports
+   * @param failure makes an error of what the device says
+   */
   constructor(
     readonly inner: Device,
     private readonly buffers: Maker,
+    private readonly verdicts: Verdicts,
+    private readonly failure: (message: string) => Error,
   ) {
     this.queue = {
       writeBuffer: (buffer, offset, data) => {
         if (this.#passes !== null) this.#written.set(buffer, bytesOf(data));
         inner.queue.writeBuffer(buffer, offset, data);
       },
-      submit: (commands) => inner.queue.submit(commands),
+      submit: (commands) => {
+        this.#reported(() => inner.queue.submit(commands));
+        this.#writes = [];
+      },
     };
   }
 
@@ -104,13 +123,19 @@ export class CapturableDevice implements Device {
   }
 
   createBindGroup(descriptor: BindGroupDescriptor): object {
-    const group = this.inner.createBindGroup(descriptor);
+    const create = () => this.inner.createBindGroup(descriptor);
+    // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
+    const doubtful = descriptor.entries.some(({ resource }) => this.verdicts.doubtful(resource.buffer));
+    const group = doubtful ? this.#watched(create).result : create();
     this.#groups.set(group, descriptor);
     return group;
   }
 
-  createBindGroupLayout(descriptor: object): object {
-    return this.inner.createBindGroupLayout(descriptor);
+  createBindGroupLayout(descriptor: LayoutDescriptor): object {
+    const layout = this.inner.createBindGroupLayout(descriptor);
+    const output = descriptor.entries.find((entry) => entry.buffer?.type === 'storage');
+    if (output !== undefined) this.#outputs.set(layout, output.binding);
+    return layout;
   }
 
   createPipelineLayout(descriptor: object): object {
@@ -128,15 +153,19 @@ export class CapturableDevice implements Device {
   createCommandEncoder(): Encoder {
     const encoder = this.inner.createCommandEncoder();
     const passes = this.#passes;
-    if (passes === null) return encoder;
+    if (passes === null && !this.verdicts.active) return encoder;
     return {
-      beginComputePass: (descriptor) => this.#capturing(encoder.beginComputePass(descriptor), passes),
-      copyBufferToBuffer: (...args) => encoder.copyBufferToBuffer(...args),
-      finish: () => encoder.finish(),
+      beginComputePass: (descriptor) => this.#noting(encoder.beginComputePass(descriptor), passes),
+      copyBufferToBuffer: (from, fromOffset, to, toOffset, bytes) => {
+        this.#follow(to, [from]);
+        encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+      },
+      finish: () => this.#reported(() => encoder.finish()),
     };
   }
 
-  #capturing(pass: ComputePass, passes: CapturedPass[]): ComputePass {
+  /** Notes what goes into a pass. */
+  #noting(pass: ComputePass, passes: CapturedPass[] | null): ComputePass {
     const note: Partial<CapturedPass> & Pick<CapturedPass, 'written'> = { written: this.#written };
     return {
       setPipeline: (pipeline) => {
@@ -149,11 +178,38 @@ export class CapturableDevice implements Device {
       },
       dispatchWorkgroups: (x, y, z) => {
         note.groups = [x, y, z];
-        passes.push(note as CapturedPass);
+        passes?.push(note as CapturedPass);
+        const { layout, entries } = note.group!;
+        const buffers = entries.map((entry) => entry.resource.buffer);
+        const output = entries.findIndex((entry) => entry.binding === this.#outputs.get(layout));
+        if (output >= 0) this.#follow(buffers[output], buffers);
         pass.dispatchWorkgroups(x, y, z);
       },
       end: () => pass.end(),
     };
+  }
+
+  #follow(output: GpuBuffer, inputs: readonly GpuBuffer[]): void {
+    if (!this.verdicts.active) return;
+    this.verdicts.computed(output, inputs);
+    this.#writes.push(output);
+  }
+
+  /** Calls the device; if an allocation may have failed, what it says is said of the buffers that are written to. */
+  #reported<T>(call: () => T): T {
+    if (!this.#writes.some((buffer) => this.verdicts.of(buffer).some((v) => v.root))) return call();
+    const { result, verdict } = this.#watched(call);
+    // The report on the allocation comes first: it names the cause.
+    for (const buffer of this.#writes) this.verdicts.computed(buffer, [], [...this.verdicts.of(buffer), verdict]);
+    return result;
+  }
+
+  /** Calls the device, with a report on it. */
+  #watched<T>(call: () => T): { result: T; verdict: Verdict } {
+    this.inner.pushErrorScope('validation');
+    const result = call();
+    const report = this.inner.popErrorScope().then((error) => error && this.failure(error.message));
+    return { result, verdict: this.verdicts.expect(report) };
   }
 
   destroy(): void {

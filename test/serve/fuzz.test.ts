@@ -5,7 +5,7 @@ import { Generator } from '../../src/random.js';
 import type { Server } from '../../src/serve/index.js';
 import { folder, inferBody, predict, publish, smallModel, start } from './helpers.js';
 
-// Ten thousand requests that were right once: every answer is right or a refusal in the protocol's form, and the server
+// Twenty thousand requests that were right once: every answer is right or a refusal in the protocol's form, and the server
 // lives.
 
 const { model, inputs, baseline } = smallModel();
@@ -137,12 +137,12 @@ const send = ({ path, headers, body }: Sent): Promise<{ status: number; text: st
     asked.end(body);
   });
 
-describe('a fuzz of 10,000 requests', () => {
+describe('a fuzz of 20,000 requests', () => {
   it('finds no 500, no crash, and every refusal in the form of the protocol', async () => {
     const g = new Generator(11);
     const wrong: string[] = [];
     const codes = new Map<number, number>();
-    for (let round = 0; round < 10_000 / 50; round++) {
+    for (let round = 0; round < 20_000 / 50; round++) {
       const batch = Array.from({ length: 50 }, (_, i) => mutate(seeds[(round + i) % seeds.length], g));
       const answers = await Promise.all(batch.map(send));
       answers.forEach(({ status, text }, i) => {

@@ -214,7 +214,7 @@ export class Pool {
   }
 
   #startLater(): void {
-    this.#start(this.#deaths === 0 ? 0 : Math.min(5000, 50 * 2 ** this.#deaths));
+    this.#start(this.#deaths === 0 ? 0 : Math.min(1000, 50 * 2 ** this.#deaths));
     this.#deaths++;
   }
 

@@ -180,7 +180,7 @@ describe('back to the cpu', () => {
     };
     const [before] = await model.weight.data();
     step();
-    expect((await errorOf(() => model.to('cpu'))).message).toContain("await useDevice('cpu') first");
+    expect((await errorOf(() => model.to('cpu'))).message).toContain("await useDevice('cpu')");
     await useDevice('cpu');
     model.to('cpu');
     step();

@@ -217,9 +217,9 @@ export abstract class GpuMemory implements CaptureBackend {
   hostCopy(x: Storage): Floats | null {
     const storage = x as GpuStorage;
     const { version, saved } = storage;
-    if (this.runtime.lost === null || version === 0) return storage.known;
-    // What was changed in place is given as of one moment only, also where the host has later numbers of some of it.
-    if (saved === null) return null;
+    // What was changed since a snapshot is given as of that moment only, also where the host has later numbers of some of it.
+    if (this.runtime.lost === null || saved === null || saved.version === version)
+      return storage.known ?? saved?.values ?? null;
     if (!this.#warned) {
       this.#warned = true;
       const age = ((performance.now() - this.#snapshots.at!) / 1000).toFixed(1);

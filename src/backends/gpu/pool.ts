@@ -31,6 +31,8 @@ export class BufferPool {
   readonly #kept = new Map<GpuBuffer, boolean>();
   /** The operation that buffers are being made for. */
   op = '';
+  /** Called before a buffer is destroyed for good. */
+  beforeDestroy: () => void = () => {};
 
   /** @param failure makes an error of what the device says about an operation */
   constructor(
@@ -80,8 +82,10 @@ export class BufferPool {
       }
       this.#live--;
       this.#liveBytes -= size;
-      if (this.verdicts.failed(buffer) || this.#idleBytes + size > MOST_IDLE_BYTES) destroy();
-      else this.#store(size, buffer);
+      if (this.verdicts.failed(buffer) || this.#idleBytes + size > MOST_IDLE_BYTES) {
+        this.beforeDestroy();
+        destroy();
+      } else this.#store(size, buffer);
     };
     return buffer;
   }

@@ -40,8 +40,6 @@ export interface Runtime {
 
 /** Kernels that are captured as they are queued. */
 export interface RuntimeCapture {
-  /** Ends the capture: from then on it can be replayed. */
-  end(): void;
   /**
    * Submits everything that was captured.
    * @param copiesIn pairs of an array of the capture and one whose numbers it gets before

@@ -67,6 +67,7 @@ export class WebGpuRuntime implements Runtime {
     private readonly pool: BufferPool,
     private readonly verdicts: Verdicts,
   ) {
+    pool.beforeDestroy = () => device.flush();
     device.inner.onuncapturederror = ({ error }) => {
       this.#failure ??= failureOf(this.pool.op, error.message);
     };

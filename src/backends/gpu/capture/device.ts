@@ -1,32 +1,30 @@
-import type { GpuBuffer, Maker } from '../pool.js';
+import { Batch } from '../batch.js';
+import { type Binding, Constants, MOST_CONSTANT_BYTES } from '../constants.js';
+import { type GpuBuffer, type Maker, RESULT } from '../pool.js';
 import type { Verdict, Verdicts } from '../verdicts.js';
 
-// The device that gpu.js gets: it passes every call on to WebGPU's own. While a capture runs it also notes the compute passes,
-// so that all of them can be submitted again at once. While a report of the device is awaited, or one was bad, it follows which
-// buffers depend on it. gpu.js has no such interfaces; this is WebGPU's.
-
-interface BindGroupEntry {
-  readonly binding: number;
-  readonly resource: { readonly buffer: GpuBuffer };
-}
+// The device that gpu.js gets. It gives its work on to WebGPU's own: the dispatches of one turn together, with buffers and bind
+// groups of before where they are the same. While a capture runs it also notes the dispatches, so that all of them can be
+// submitted again at once. While a report of the device is awaited, or one was bad, it follows which buffers depend on it.
+// gpu.js has no such interfaces; this is WebGPU's.
 
 interface BindGroupDescriptor {
   readonly layout: object;
-  readonly entries: readonly BindGroupEntry[];
+  readonly entries: readonly Binding[];
 }
 
 interface LayoutDescriptor {
   readonly entries: readonly { readonly binding: number; readonly buffer?: { readonly type: string } }[];
 }
 
-interface ComputePass {
+export interface ComputePass {
   setPipeline(pipeline: object): void;
   setBindGroup(index: number, group: object): void;
   dispatchWorkgroups(x: number, y: number, z: number): void;
   end(): void;
 }
 
-interface Encoder {
+export interface Encoder {
   beginComputePass(descriptor?: object): ComputePass;
   copyBufferToBuffer(from: GpuBuffer, fromOffset: number, to: GpuBuffer, toOffset: number, bytes: number): void;
   finish(): object;
@@ -58,23 +56,33 @@ export interface Device extends Maker {
 }
 
 /** One dispatch. */
-export interface CapturedPass {
-  pipeline: object;
-  group: BindGroupDescriptor;
-  groups: [x: number, y: number, z: number];
-  /** What the host had written into some of its buffers. */
-  readonly written: Map<GpuBuffer, ArrayBuffer>;
+export interface Dispatch {
+  readonly pipeline: object;
+  readonly group: object;
+  readonly groups: readonly [x: number, y: number, z: number];
+  /** What it reads and writes, but for constants. */
+  readonly buffers: readonly GpuBuffer[];
+  readonly output: GpuBuffer;
 }
 
-/** A device that can note what is submitted. */
+/** One copy of a buffer. */
+type Copy = Parameters<Encoder['copyBufferToBuffer']>;
+
+/** Usages of WebGPU buffers. */
+const MAP_READ = 0x01;
+const UNIFORM = 0x40;
+const STORAGE = 0x80;
+
+/** A device that submits work in batches, and can note it. */
 export class CapturableDevice implements Device {
-  readonly #groups = new WeakMap<object, BindGroupDescriptor>();
+  readonly #batch: Batch;
+  readonly #constants: Constants;
+  readonly #usages = new WeakMap<GpuBuffer, number>();
+  /** What stands in for buffers that the host wrote to. */
+  readonly #written = new WeakMap<GpuBuffer, GpuBuffer>();
   /** The binding of the buffer that a layout's kernels write to. */
   readonly #outputs = new WeakMap<object, number>();
-  /** The buffers that passes and copies write to, and that have not been submitted. */
-  #writes: GpuBuffer[] = [];
-  #passes: CapturedPass[] | null = null;
-  #written = new Map<GpuBuffer, ArrayBuffer>();
+  #capture: Dispatch[] | null = null;
   readonly queue: Queue;
   /** gpu.js sets this to print errors; they are reported by `inner`. */
   onuncapturederror: ((event: { error: Error }) => void) | null = null;
@@ -90,14 +98,12 @@ export class CapturableDevice implements Device {
     private readonly verdicts: Verdicts,
     private readonly failure: (message: string) => Error,
   ) {
+    this.#batch = new Batch(inner);
+    this.#constants = new Constants(inner);
     this.queue = {
-      writeBuffer: (buffer, offset, data) => {
-        if (this.#passes !== null) this.#written.set(buffer, bytesOf(data));
-        inner.queue.writeBuffer(buffer, offset, data);
-      },
+      writeBuffer: (buffer, offset, data) => this.#write(buffer, offset, bytesOf(data)),
       submit: (commands) => {
-        this.#reported(() => inner.queue.submit(commands));
-        this.#writes = [];
+        for (const run of commands as (() => void)[]) run();
       },
     };
   }
@@ -111,7 +117,17 @@ export class CapturableDevice implements Device {
   }
 
   createBuffer(descriptor: { size: number; usage: number }): GpuBuffer {
-    return this.buffers.createBuffer(descriptor);
+    const buffer = this.buffers.createBuffer(descriptor);
+    this.#usages.set(buffer, descriptor.usage);
+    // The pool sees to its own.
+    if (descriptor.usage === RESULT) return buffer;
+    const destroy = buffer.destroy.bind(buffer);
+    buffer.destroy = () => {
+      // Work that has not been submitted must find it.
+      if (this.#batch.touches(buffer)) this.flush();
+      destroy();
+    };
+    return buffer;
   }
 
   pushErrorScope(filter: string): void {
@@ -122,13 +138,9 @@ export class CapturableDevice implements Device {
     return this.inner.popErrorScope();
   }
 
+  /** The real group is made for each dispatch, because what the host writes decides on its buffers. */
   createBindGroup(descriptor: BindGroupDescriptor): object {
-    const create = () => this.inner.createBindGroup(descriptor);
-    // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
-    const doubtful = descriptor.entries.some(({ resource }) => this.verdicts.doubtful(resource.buffer));
-    const group = doubtful ? this.#watched(create).result : create();
-    this.#groups.set(group, descriptor);
-    return group;
+    return descriptor;
   }
 
   createBindGroupLayout(descriptor: LayoutDescriptor): object {
@@ -150,58 +162,94 @@ export class CapturableDevice implements Device {
     return this.inner.createComputePipeline(descriptor);
   }
 
+  /** Its commands are done when they are submitted. */
   createCommandEncoder(): Encoder {
-    const encoder = this.inner.createCommandEncoder();
-    const passes = this.#passes;
-    if (passes === null && !this.verdicts.active) return encoder;
+    const work: (() => void)[] = [];
     return {
-      beginComputePass: (descriptor) => this.#noting(encoder.beginComputePass(descriptor), passes),
-      copyBufferToBuffer: (from, fromOffset, to, toOffset, bytes) => {
-        this.#follow(to, [from]);
-        encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+      beginComputePass: () => this.#newPass(work),
+      copyBufferToBuffer: (...copy) => void work.push(() => this.copy(...copy)),
+      finish: () => () => {
+        for (const run of work) run();
       },
-      finish: () => this.#reported(() => encoder.finish()),
     };
   }
 
-  /** Notes what goes into a pass. */
-  #noting(pass: ComputePass, passes: CapturedPass[] | null): ComputePass {
-    const note: Partial<CapturedPass> & Pick<CapturedPass, 'written'> = { written: this.#written };
+  #newPass(work: (() => void)[]): ComputePass {
+    let pipeline: object;
+    let bound: BindGroupDescriptor;
     return {
-      setPipeline: (pipeline) => {
-        note.pipeline = pipeline;
-        pass.setPipeline(pipeline);
+      setPipeline: (p) => {
+        pipeline = p;
       },
-      setBindGroup: (index, group) => {
-        note.group = this.#groups.get(group);
-        pass.setBindGroup(index, group);
+      setBindGroup: (_, group) => {
+        bound = group as BindGroupDescriptor;
       },
-      dispatchWorkgroups: (x, y, z) => {
-        note.groups = [x, y, z];
-        passes?.push(note as CapturedPass);
-        const { layout, entries } = note.group!;
-        const buffers = entries.map((entry) => entry.resource.buffer);
-        const output = entries.findIndex((entry) => entry.binding === this.#outputs.get(layout));
-        if (output >= 0) this.#follow(buffers[output], buffers);
-        pass.dispatchWorkgroups(x, y, z);
-      },
-      end: () => pass.end(),
+      dispatchWorkgroups: (...groups) => void work.push(() => this.#gpuJsDispatch(pipeline, bound, groups)),
+      end: () => {},
     };
   }
 
-  #follow(output: GpuBuffer, inputs: readonly GpuBuffer[]): void {
-    if (!this.verdicts.active) return;
-    this.verdicts.computed(output, inputs);
-    this.#writes.push(output);
+  #gpuJsDispatch(pipeline: object, { layout, entries }: BindGroupDescriptor, groups: Dispatch['groups']): void {
+    const buffers: GpuBuffer[] = [];
+    let output = entries[0].resource.buffer;
+    const at = this.#outputs.get(layout);
+    const bindings = entries.map((entry): Binding => {
+      const { buffer } = entry.resource;
+      if (entry.binding === at) output = buffer;
+      const constant = this.#written.get(buffer);
+      if (constant !== undefined) return { binding: entry.binding, resource: { buffer: constant } };
+      buffers.push(buffer);
+      return entry;
+    });
+    const make = () => this.#constants.group(layout, bindings);
+    // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
+    const group = this.#isDoubtful(buffers) ? this.#watched(make).result : make();
+    const dispatch = { pipeline, group, groups, buffers, output };
+    this.#capture?.push(dispatch);
+    this.dispatch(dispatch);
   }
 
-  /** Calls the device; if an allocation may have failed, what it says is said of the buffers that are written to. */
-  #reported<T>(call: () => T): T {
-    if (!this.#writes.some((buffer) => this.verdicts.of(buffer).some((v) => v.root))) return call();
-    const { result, verdict } = this.#watched(call);
+  /** Adds a dispatch to what is submitted next. */
+  dispatch({ pipeline, group, buffers, groups, output }: Dispatch): void {
+    this.#perform(output, buffers, () => this.#batch.dispatch(pipeline, group, buffers, groups));
+  }
+
+  /** Adds a copy to what is submitted next; one for the host is submitted at once. */
+  copy(...[from, fromOffset, to, toOffset, bytes]: Copy): void {
+    this.#perform(to, [from, to], () => this.#batch.copy(from, fromOffset, to, toOffset, bytes));
+    if ((this.#usages.get(to) ?? 0) & MAP_READ) this.flush();
+  }
+
+  /** Submits what was collected. */
+  flush(): void {
+    this.#batch.flush();
+  }
+
+  /**
+   * Adds work to the batch. One invalid buffer makes a whole submission invalid: what uses a buffer that may be is submitted
+   * alone, and what the device says of it is said of the buffer that it writes to.
+   */
+  #perform(output: GpuBuffer, buffers: readonly GpuBuffer[], add: () => void): void {
+    if (!this.verdicts.active) {
+      add();
+      return;
+    }
+    this.verdicts.computed(output, buffers);
+    if (!this.#isDoubtful(buffers)) {
+      add();
+      return;
+    }
+    this.flush();
+    const { verdict } = this.#watched(() => {
+      add();
+      this.flush();
+    });
     // The report on the allocation comes first: it names the cause.
-    for (const buffer of this.#writes) this.verdicts.computed(buffer, [], [...this.verdicts.of(buffer), verdict]);
-    return result;
+    this.verdicts.computed(output, [], [...this.verdicts.of(output), verdict]);
+  }
+
+  #isDoubtful(buffers: readonly GpuBuffer[]): boolean {
+    return this.verdicts.active && buffers.some((buffer) => this.verdicts.doubtful(buffer));
   }
 
   /** Calls the device, with a report on it. */
@@ -212,23 +260,38 @@ export class CapturableDevice implements Device {
     return { result, verdict: this.verdicts.expect(report) };
   }
 
+  #write(buffer: GpuBuffer, offset: number, bytes: Uint8Array): void {
+    const usage = (this.#usages.get(buffer) ?? 0) & (UNIFORM | STORAGE);
+    if (offset === 0 && bytes.byteLength <= MOST_CONSTANT_BYTES) {
+      this.#written.set(buffer, this.#constants.buffer(bytes, usage));
+      return;
+    }
+    if (this.#capture !== null) {
+      this.#written.set(buffer, this.#constants.fresh(bytes, usage));
+      return;
+    }
+    this.#written.delete(buffer);
+    // What was queued before must find the former numbers.
+    if (this.#batch.touches(buffer)) this.flush();
+    this.inner.queue.writeBuffer(buffer, offset, bytes);
+  }
+
   destroy(): void {
     this.inner.destroy();
   }
 
-  /** Runs `queue` and adds the passes that it submits at once to `passes`. */
-  captureInto<T>(passes: CapturedPass[], queue: () => T): T {
-    this.#passes = passes;
-    this.#written = new Map();
+  /** Runs `queue` and adds the dispatches that it makes at once to `dispatches`. */
+  captureInto<T>(dispatches: Dispatch[], queue: () => T): T {
+    this.#capture = dispatches;
     try {
       return queue();
     } finally {
-      this.#passes = null;
+      this.#capture = null;
     }
   }
 }
 
-function bytesOf(data: ArrayBuffer | ArrayBufferView): ArrayBuffer {
-  if (data instanceof ArrayBuffer) return data.slice(0);
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice().buffer;
+function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

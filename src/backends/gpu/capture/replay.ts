@@ -52,7 +52,7 @@ export class GpuCapture implements Capture {
     this.results = this.#outputs.map(({ cell, size }) => backend.make(size, backend.copyCell(cell, size)));
     for (const [x, cell] of this.#changed) x.replace(backend.copyCell(cell, x.size));
     for (const x of [...session.made, ...inputs]) x.free();
-    this.#ready = session.queued().then(() => session.runtime.end());
+    this.#ready = session.queued();
     const outer = [...session.outer.values()].map((o) => o.own);
     this.#arrays = {
       runtime: session.runtime,

@@ -1,7 +1,6 @@
 import { type BufferPool, type GpuBuffer, RESULT } from '../pool.js';
 import type { Handle, RuntimeCapture } from '../runtime.js';
-import type { CapturableDevice, CapturedPass } from './device.js';
-import { type Copy, PassList } from './passes.js';
+import type { CapturableDevice, Dispatch } from './device.js';
 
 /** An array as gpu.js has it on WebGPU. */
 export interface BufferHandle extends Handle {
@@ -10,11 +9,10 @@ export interface BufferHandle extends Handle {
   componentCount: number;
 }
 
-/** A capture on WebGPU: the passes of kernels, and the buffers that they touch. */
+/** A capture on WebGPU: the dispatches of kernels, and the buffers that they touch. */
 export class WebGpuCapture implements RuntimeCapture {
-  readonly #passes: CapturedPass[] = [];
+  readonly #dispatches: Dispatch[] = [];
   readonly #buffers = new Set<GpuBuffer>();
-  #list: PassList | null = null;
 
   /** @param lost says why the device is gone, if it is */
   constructor(
@@ -25,21 +23,15 @@ export class WebGpuCapture implements RuntimeCapture {
 
   /** Captures what `queue` submits at once; the buffers that it touches are kept. */
   add<T>(queue: () => T): T {
-    const before = this.#passes.length;
-    const result = this.device.captureInto(this.#passes, queue);
-    for (const { group, written } of this.#passes.slice(before)) {
-      for (const { resource } of group.entries) {
-        if (written.has(resource.buffer)) continue;
-        this.pool.keep(resource.buffer);
-        this.#buffers.add(resource.buffer);
+    const before = this.#dispatches.length;
+    const result = this.device.captureInto(this.#dispatches, queue);
+    for (const { buffers } of this.#dispatches.slice(before)) {
+      for (const buffer of buffers) {
+        this.pool.keep(buffer);
+        this.#buffers.add(buffer);
       }
     }
     return result;
-  }
-
-  end(): void {
-    this.#list = new PassList(this.device, this.#passes);
-    this.#passes.length = 0;
   }
 
   replay(
@@ -50,14 +42,15 @@ export class WebGpuCapture implements RuntimeCapture {
     const lost = this.lost();
     if (lost !== null) throw new Error(lost);
     const fresh = results.map((result) => this.#like(result));
-    this.#list!.submit(
-      copiesIn.map(([inside, outside]) => [inside.buffer, outside.buffer]),
-      [
-        ...results.map((result, i): Copy => [result.buffer, fresh[i].buffer]),
-        ...carried.map(([before, after]): Copy => [after.buffer, before.buffer]),
-      ],
-    );
+    for (const [inside, outside] of copiesIn) this.#copy(outside.buffer, inside.buffer);
+    for (const dispatch of this.#dispatches) this.device.dispatch(dispatch);
+    for (const [i, { buffer }] of results.entries()) this.#copy(buffer, fresh[i].buffer);
+    for (const [before, after] of carried) this.#copy(after.buffer, before.buffer);
     return fresh;
+  }
+
+  #copy(from: GpuBuffer, to: GpuBuffer): void {
+    this.device.copy(from, 0, to, 0, Math.min(from.size, to.size));
   }
 
   /** Another array of the same size. */
@@ -69,7 +62,7 @@ export class WebGpuCapture implements RuntimeCapture {
   }
 
   destroy(): void {
-    this.#list?.destroy();
+    this.#dispatches.length = 0;
     for (const buffer of this.#buffers) this.pool.release(buffer);
     this.#buffers.clear();
   }

@@ -1,0 +1,70 @@
+import type { Device } from './capture/device.js';
+import type { GpuBuffer } from './pool.js';
+
+// A training step sends the same sizes and numbers to the same kernels again and again. Buffers that never change are found by
+// what is in them, and bind groups by what they bind: then nothing is sent or made again.
+
+/** The limit on the bytes of a buffer that is found by its contents. */
+export const MOST_CONSTANT_BYTES = 512;
+/** The limits on what is kept. */
+const MOST_BUFFERS = 1024;
+const MOST_GROUPS = 4096;
+const COPY_DST = 0x08;
+
+/** The binding of a buffer. */
+export interface Binding {
+  readonly binding: number;
+  readonly resource: { readonly buffer: GpuBuffer };
+}
+
+export class Constants {
+  readonly #buffers = new Map<string, GpuBuffer>();
+  readonly #groups = new Map<string, object>();
+  readonly #ids = new WeakMap<object, number>();
+  #nextId = 0;
+
+  constructor(private readonly device: Device) {}
+
+  /** A buffer with these bytes, whose number is a multiple of four. */
+  buffer(bytes: Uint8Array, usage: number): GpuBuffer {
+    const words = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+    const key = `${usage}${String.fromCharCode(...words)}`;
+    let buffer = this.#buffers.get(key);
+    if (buffer === undefined) {
+      // Those in use stay alive by their bind groups; the others are collected.
+      if (this.#buffers.size >= MOST_BUFFERS) this.#buffers.clear();
+      buffer = this.fresh(bytes, usage);
+      this.#buffers.set(key, buffer);
+    }
+    return buffer;
+  }
+
+  /** A new buffer with these bytes. */
+  fresh(bytes: Uint8Array, usage: number): GpuBuffer {
+    const buffer = this.device.createBuffer({ size: bytes.byteLength, usage: usage | COPY_DST });
+    this.device.queue.writeBuffer(buffer, 0, bytes);
+    return buffer;
+  }
+
+  /** A bind group of these buffers. */
+  group(layout: object, entries: readonly Binding[]): object {
+    let key = String(this.#id(layout));
+    for (const { resource } of entries) key += `,${this.#id(resource.buffer)}`;
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      if (this.#groups.size >= MOST_GROUPS) this.#groups.clear();
+      group = this.device.createBindGroup({ layout, entries });
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  #id(object: object): number {
+    let id = this.#ids.get(object);
+    if (id === undefined) {
+      id = ++this.#nextId;
+      this.#ids.set(object, id);
+    }
+    return id;
+  }
+}

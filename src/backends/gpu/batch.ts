@@ -1,21 +1,9 @@
 import type { ComputePass, Device, Encoder } from './capture/device.js';
 import type { GpuBuffer } from './pool.js';
+import { later } from './tasks.js';
 
 /** The limit on dispatches in one submission: the device begins with them while the host goes on. */
 const MOST = 128;
-
-/** Calls back once the running task has ended: later than microtasks, and without the delay of timers where that is possible. */
-const later: (fn: () => void) => void = /* @__PURE__ */ (() => {
-  if (typeof setImmediate === 'function') return (fn: () => void) => void setImmediate(fn);
-  return (fn: () => void) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      fn();
-    };
-    port2.postMessage(null);
-  };
-})();
 
 /** Collects dispatches and copies, and submits those of one turn of the event loop together, in order. */
 export class Batch {

@@ -58,6 +58,8 @@ export abstract class GpuMemory implements CaptureBackend {
    * @internal
    */
   launch(kernel: GpuKernel, threads: number | number[], args: readonly Argument[], kept?: Cell): Cell {
+    // All kernels of a first step are compiled at a time, although they wait for each other's results.
+    this.runtime.prepare?.(kernel);
     const cells = args.filter((a) => a instanceof Cell);
     for (const cell of cells) cell.use();
     kept?.use();

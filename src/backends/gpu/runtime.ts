@@ -29,6 +29,8 @@ export interface Runtime {
   takeFailure(): Error | null;
   /** What went wrong with an array that was returned, once the device has reported on it; null at once if nothing can have. */
   errorOf(handle: Handle): Promise<Error | null> | null;
+  /** Starts to compile a kernel that will be run; absent where kernels are compiled one after the other. */
+  prepare?(kernel: GpuKernel): void;
   /**
    * Queues a kernel. Its result may be used at once; it is there when the device has come to it.
    * @param threads how many, in each of the kernel's dimensions

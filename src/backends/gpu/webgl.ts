@@ -3,6 +3,7 @@ import { fail } from '../../errors.js';
 import type { MemoryInfo } from '../backend.js';
 import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
 import { type Argument, type Handle, type Runtime, Unavailable } from './runtime.js';
+import { Turns } from './tasks.js';
 
 interface Context {
   readonly VENDOR: number;
@@ -22,6 +23,7 @@ const TYPES = { Array: 'ArrayTexture(1)', Host: 'Array', Integer: 'Integer', Num
 export class WebGlRuntime implements Runtime {
   readonly severalResults = false;
   readonly #kernels = new Map<string, KernelFunction>();
+  readonly #turns = new Turns();
   #blocks = 0;
   #bytes = 0;
 
@@ -87,6 +89,11 @@ export class WebGlRuntime implements Runtime {
       }
     }
     let run = this.#kernels.get(kernel.key);
+    if (run === undefined) {
+      // Compiling keeps the thread for milliseconds, so that each kernel has a task of its own.
+      await this.#turns.next();
+      run = this.#kernels.get(kernel.key);
+    }
     if (run === undefined) {
       run = create(this.gpu, kernel, TYPES, { precision: 'single', tactic: 'precision' });
       this.#kernels.set(kernel.key, run);

@@ -6,6 +6,7 @@ import { type BufferHandle, WebGpuCapture } from './capture/webgpu.js';
 import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
 import { BufferPool } from './pool.js';
 import { type Argument, type Handle, REMEDY, type Runtime, type RuntimeCapture, Unavailable } from './runtime.js';
+import { Turns } from './tasks.js';
 import { Verdicts } from './verdicts.js';
 
 interface Adapter {
@@ -46,10 +47,12 @@ const TYPES = { Array: 'Array', Host: 'Array', Integer: 'Integer', Number: 'Numb
 
 const failureOf = (op: string, message: string) => new TapegradError(op, `the GPU failed: ${message}`, REMEDY);
 
+/** A kernel: being compiled, compiled, or broken. */
 interface Compiled {
-  readonly run: KernelFunction;
-  /** Until the first call has been built; its output size must not change before. */
-  building: Promise<unknown> | null;
+  readonly run: KernelFunction | null;
+  /** Until it is compiled or broken. */
+  readonly building: Promise<void> | null;
+  readonly error: unknown;
 }
 
 /** gpu.js on WebGPU: compiled kernels by key, recycled buffers, and what went wrong. */
@@ -57,6 +60,7 @@ export class WebGpuRuntime implements Runtime {
   readonly mode = 'webgpu';
   readonly severalResults = true;
   readonly #kernels = new Map<string, Compiled>();
+  readonly #turns = new Turns();
   #failure: TapegradError | null = null;
   lost: string | null = null;
 
@@ -66,6 +70,8 @@ export class WebGpuRuntime implements Runtime {
     readonly device: CapturableDevice,
     private readonly pool: BufferPool,
     private readonly verdicts: Verdicts,
+    /** An array of one number. */
+    private readonly one: Handle,
   ) {
     pool.beforeDestroy = () => device.flush();
     device.inner.onuncapturederror = ({ error }) => {
@@ -101,10 +107,10 @@ export class WebGpuRuntime implements Runtime {
     };
     try {
       const probe = gpu.createKernel('function () { return 1; }', { output: [1], pipeline: true });
-      (await probe()).delete();
+      const one = await probe();
       if (!found)
         throw new Unavailable('gpu.js had taken a device before', 'call useDevice before using gpu.js yourself');
-      return new WebGpuRuntime(gpu, found.adapter, found.device, pool, verdicts);
+      return new WebGpuRuntime(gpu, found.adapter, found.device, pool, verdicts, one);
     } catch (error) {
       if (error instanceof Unavailable) throw error;
       const none = (error as Error).message.includes('no adapter');
@@ -145,6 +151,38 @@ export class WebGpuRuntime implements Runtime {
     return this.verdicts.errorOf((handle as BufferHandle).buffer);
   }
 
+  prepare(kernel: GpuKernel): void {
+    if (this.#kernels.has(kernel.key) || this.lost !== null) return;
+    const building = this.#build(kernel).then(
+      (run) => void this.#kernels.set(kernel.key, { run, building: null, error: null }),
+      (error: unknown) => void this.#kernels.set(kernel.key, { run: null, building: null, error }),
+    );
+    this.#kernels.set(kernel.key, { run: null, building, error: null });
+  }
+
+  /**
+   * Compiles a kernel by a call whose result nobody needs: gpu.js does so in the first call, and its device compiles several
+   * kernels at a time.
+   */
+  async #build(kernel: GpuKernel): Promise<KernelFunction> {
+    // The translation to WGSL takes milliseconds of this thread.
+    await this.#turns.next();
+    const run = create(this.gpu, kernel, TYPES);
+    run.setOutput(new Array<number>(kernel.dimensions).fill(1));
+    const args = kernel.types.map((type) => (type === 'Array' ? this.one : type === 'Host' ? new Float32Array(1) : 1));
+    (await run(...args)).delete();
+    return run;
+  }
+
+  async #compiled(kernel: GpuKernel): Promise<KernelFunction> {
+    this.prepare(kernel);
+    await this.#kernels.get(kernel.key)?.building;
+    const { run = null, error = new Error(this.lost ?? 'the kernel was not compiled') } =
+      this.#kernels.get(kernel.key) ?? {};
+    if (run === null) throw error;
+    return run;
+  }
+
   async run(kernel: GpuKernel, threads: readonly number[], args: Argument[], capture?: WebGpuCapture): Promise<Handle> {
     if (this.lost !== null) throw new Error(this.lost);
     const size = threads.reduce((a, b) => a * b) * kernel.results;
@@ -152,30 +190,11 @@ export class WebGpuRuntime implements Runtime {
       const problem = `a result of ${size * 4} bytes on a GPU that allows ${this.largest}`;
       fail(kernel.op, problem, "use smaller tensors, or the 'cpu'");
     }
-    let compiled = this.#kernels.get(kernel.key);
-    const isFirst = compiled === undefined;
-    if (compiled === undefined) {
-      compiled = { run: create(this.gpu, kernel, TYPES), building: null };
-      this.#kernels.set(kernel.key, compiled);
-    }
-    if (compiled.building !== null) await compiled.building;
+    const compiled = await this.#compiled(kernel);
     this.pool.op = kernel.op;
-    compiled.run.setOutput(threads);
-    const queue = () => compiled.run(...args) as Promise<BufferHandle>;
-    // The first call of a kernel is queued later, when it has been compiled: that would not be captured.
-    const result = capture === undefined || isFirst ? queue() : capture.add(queue);
-    if (isFirst) {
-      compiled.building = result
-        .catch(() => {})
-        .then(() => {
-          compiled.building = null;
-        });
-    }
-    const handle = await result;
-    if (isFirst && capture !== undefined) {
-      handle.delete();
-      return this.run(kernel, threads, args, capture);
-    }
+    compiled.setOutput(threads);
+    const queue = () => compiled(...args) as Promise<BufferHandle>;
+    const handle = await (capture === undefined ? queue() : capture.add(queue));
     // The next kernel sees a flat array, whatever the threads were.
     handle.componentCount = 1;
     handle.output = [size];

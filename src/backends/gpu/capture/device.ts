@@ -51,6 +51,7 @@ export interface Device extends Maker {
   createPipelineLayout(descriptor: object): object;
   createShaderModule(descriptor: object): object;
   createComputePipeline(descriptor: object): object;
+  createComputePipelineAsync(descriptor: object): Promise<object>;
   createCommandEncoder(): Encoder;
   destroy(): void;
 }
@@ -82,6 +83,9 @@ export class CapturableDevice implements Device {
   readonly #written = new WeakMap<GpuBuffer, GpuBuffer>();
   /** The binding of the buffer that a layout's kernels write to. */
   readonly #outputs = new WeakMap<object, number>();
+  readonly #pipelines = new WeakMap<object, object>();
+  /** The last pipeline that was asked for: what is wrong with it, once it is compiled. */
+  #compiling: Promise<{ message: string } | null> | null = null;
   #capture: Dispatch[] | null = null;
   readonly queue: Queue;
   /** gpu.js sets this to print errors; they are reported by `inner`. */
@@ -134,8 +138,11 @@ export class CapturableDevice implements Device {
     this.inner.pushErrorScope(filter);
   }
 
-  popErrorScope(): Promise<{ message: string } | null> {
-    return this.inner.popErrorScope();
+  /** gpu.js awaits it after it has asked for a pipeline, and then uses that. */
+  async popErrorScope(): Promise<{ message: string } | null> {
+    const compiling = this.#compiling;
+    this.#compiling = null;
+    return (await this.inner.popErrorScope()) ?? (await compiling);
   }
 
   /** The real group is made for each dispatch, because what the host writes decides on its buffers. */
@@ -158,8 +165,21 @@ export class CapturableDevice implements Device {
     return this.inner.createShaderModule(descriptor);
   }
 
+  /** Compiles without keeping this thread: what it returns stands for the pipeline. */
   createComputePipeline(descriptor: object): object {
-    return this.inner.createComputePipeline(descriptor);
+    const standIn = {};
+    this.#compiling = this.createComputePipelineAsync(descriptor).then(
+      (pipeline) => {
+        this.#pipelines.set(standIn, pipeline);
+        return null;
+      },
+      (error: Error) => error,
+    );
+    return standIn;
+  }
+
+  createComputePipelineAsync(descriptor: object): Promise<object> {
+    return this.inner.createComputePipelineAsync(descriptor);
   }
 
   /** Its commands are done when they are submitted. */
@@ -178,8 +198,8 @@ export class CapturableDevice implements Device {
     let pipeline: object;
     let bound: BindGroupDescriptor;
     return {
-      setPipeline: (p) => {
-        pipeline = p;
+      setPipeline: (standIn) => {
+        pipeline = this.#pipelines.get(standIn)!;
       },
       setBindGroup: (_, group) => {
         bound = group as BindGroupDescriptor;

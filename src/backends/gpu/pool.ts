@@ -22,9 +22,16 @@ const STEP = 256;
 /** What may wait for use again. */
 const MOST_IDLE_BYTES = 2 ** 28;
 
+/** The limits on what is made before it is needed. */
+const MOST_SPARE = 7;
+const MOST_SPARE_BYTES = 2 ** 20;
+
 export class BufferPool {
   readonly #idle = new Map<number, GpuBuffer[]>();
   #idleBytes = 0;
+  /** How many were made of each size. */
+  readonly #made = new Map<number, number>();
+  readonly #destroyers = new WeakMap<GpuBuffer, () => void>();
   #live = 0;
   #liveBytes = 0;
   /** What captures keep, and whether everything else has given it back. */
@@ -59,22 +66,36 @@ export class BufferPool {
     const size = Math.max(STEP, Math.ceil(bytes / STEP) * STEP);
     this.#live++;
     this.#liveBytes += size;
-    const idle = this.#idle.get(size)?.pop();
-    if (idle !== undefined) {
-      this.#idleBytes -= size;
-      return idle;
+    for (let idle = this.#take(size); idle !== undefined; idle = this.#take(size)) {
+      if (!this.verdicts.failed(idle)) return idle;
+      this.#destroy(idle);
     }
+    // The more there are of a size, the more are made at once: the device has reported on the others when they are needed.
+    const made = this.#made.get(size) ?? 0;
+    const spare = size > MOST_SPARE_BYTES ? 0 : Math.min(MOST_SPARE, Math.floor(made / 4));
+    this.#made.set(size, made + 1 + spare);
+    const [buffer, ...others] = this.#make(device, size, 1 + spare);
+    for (const other of others) this.#store(size, other, 'last');
+    return buffer;
+  }
+
+  #make(device: Maker, size: number, count: number): GpuBuffer[] {
     const { op } = this;
     const scopes = ['validation', 'out-of-memory'];
     for (const filter of scopes) device.pushErrorScope(filter);
-    const buffer = device.createBuffer({ usage: RESULT | COPY_DST, size });
+    const buffers = Array.from({ length: count }, () => device.createBuffer({ usage: RESULT | COPY_DST, size }));
     const report = Promise.all(scopes.map(() => device.popErrorScope())).then((errors) => {
       const error = errors.find((e) => e !== null);
       return error ? this.failure(op, `no memory for ${size} bytes: ${error.message}`) : null;
     });
-    this.verdicts.made(buffer, report);
-    // gpu.js destroys the buffers of its arrays itself, so that the buffer must know where to go instead.
-    const destroy = buffer.destroy.bind(buffer);
+    this.verdicts.made(buffers, report);
+    for (const buffer of buffers) this.#adopt(buffer, size);
+    return buffers;
+  }
+
+  /** gpu.js destroys the buffers of its arrays itself, so that the buffer must know where to go instead. */
+  #adopt(buffer: GpuBuffer, size: number): void {
+    this.#destroyers.set(buffer, buffer.destroy.bind(buffer));
     buffer.destroy = () => {
       if (this.#kept.has(buffer)) {
         this.#kept.set(buffer, true);
@@ -82,11 +103,20 @@ export class BufferPool {
       }
       this.#live--;
       this.#liveBytes -= size;
-      if (this.verdicts.failed(buffer) || this.#idleBytes + size > MOST_IDLE_BYTES) {
-        this.beforeDestroy();
-        destroy();
-      } else this.#store(size, buffer);
+      if (this.verdicts.failed(buffer) || this.#idleBytes + size > MOST_IDLE_BYTES) this.#destroy(buffer);
+      else this.#store(size, buffer);
     };
+  }
+
+  /** Destroys a buffer for good. */
+  #destroy(buffer: GpuBuffer): void {
+    this.beforeDestroy();
+    this.#destroyers.get(buffer)?.();
+  }
+
+  #take(size: number): GpuBuffer | undefined {
+    const buffer = this.#idle.get(size)?.pop();
+    if (buffer !== undefined) this.#idleBytes -= size;
     return buffer;
   }
 
@@ -102,10 +132,12 @@ export class BufferPool {
     if (givenBack) buffer.destroy();
   }
 
-  #store(size: number, buffer: GpuBuffer): void {
+  /** @param turn when it is used again: before those that wait, or after them */
+  #store(size: number, buffer: GpuBuffer, turn: 'first' | 'last' = 'first'): void {
     this.#idleBytes += size;
     const same = this.#idle.get(size);
-    if (same) same.push(buffer);
-    else this.#idle.set(size, [buffer]);
+    if (same === undefined) this.#idle.set(size, [buffer]);
+    else if (turn === 'first') same.push(buffer);
+    else same.unshift(buffer);
   }
 }

@@ -52,9 +52,10 @@ export class Verdicts {
     return verdict;
   }
 
-  /** Notes the report on the allocation of a buffer. */
-  made(buffer: GpuBuffer, report: Promise<Error | null>): void {
-    this.#made.set(buffer, this.expect(report, true));
+  /** Notes the report on the allocation of buffers. */
+  made(buffers: readonly GpuBuffer[], report: Promise<Error | null>): void {
+    const verdict = this.expect(report, true);
+    for (const buffer of buffers) this.#made.set(buffer, verdict);
   }
 
   /** Whether the allocation of a buffer may have failed. */

@@ -2,6 +2,7 @@ import { copy } from '../kernels/reference/layout.js';
 import type { Node } from './autograd/node.js';
 import type { Backend, Device, Floats, Storage } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
+import { newestId } from './backends/storage.js';
 import { BRAND, COPY, describe, fail, show } from './errors.js';
 import { Layout, rowMajorCopy } from './layout.js';
 import * as lifetime from './lifetime.js';
@@ -83,6 +84,7 @@ export class Tensor {
   /** Replaces the gradient, without checks; the reference to the new one is counted already. @internal */
   replaceGradient(value: Tensor | null): void {
     const before = this.gradient;
+    lifetime.gradientWatcher?.(this, value, before?.held);
     this.gradient = value;
     if (before !== null && before.held !== null) lifetime.release(before.held);
   }
@@ -137,6 +139,8 @@ export class Tensor {
         'call detach() for a tensor without a gradient',
       );
     }
+    // Not for a tensor that has just been made: no step knows it.
+    if (value !== this.requiresGrad && this.held?.id !== newestId()) lifetime.noteChange();
     this.leafGrad = value || (this.trainable ? 'frozen' : false);
   }
 
@@ -173,7 +177,7 @@ export class Tensor {
     storage.tensors++;
     this.held = storage;
     this.layout = Layout.rowMajor(this.dims);
-    lifetime.noteMove();
+    lifetime.noteChange();
   }
 
   /**

@@ -1,10 +1,11 @@
 import { checkOptions, describe, fail, show } from '../errors.js';
+import { noteChange } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
 import { sameShape } from '../shape.js';
 import { verdictOf } from './guard.js';
 import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
-import { announceStep } from './step-listeners.js';
+import { announceState, announceStep } from './step-listeners.js';
 
 /** The hyperparameter that every optimizer has. */
 export interface LearningRate {
@@ -160,6 +161,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     });
     const rule = this.#check(op, { ...this.#defaults, ...group } as unknown as O);
     (this.paramGroups as ParamGroup<O>[]).push({ params: list, ...rule });
+    noteChange();
   }
 
   /** Validates the hyperparameters of a group if they have changed since the last step. */
@@ -224,9 +226,9 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
   protected initState(parameter: Tensor, state: ParameterState, name: string, make: () => Tensor): Tensor {
     const known = state.get(name);
     if (known !== undefined) return known;
-    const { backend } = parameter;
-    const made = backend.uncaptured === undefined ? make() : backend.uncaptured(make);
+    const made = lasting(parameter, make);
     state.set(name, made);
+    announceState(() => state.delete(name));
     return made;
   }
 
@@ -237,7 +239,13 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
       state = new Map();
       this.state.set(p, state);
     }
-    if (state.size > 0) for (const [name, t] of state) if (t.backend !== p.backend) state.set(name, t.to(p.device));
+    if (state.size > 0)
+      for (const [name, t] of state)
+        if (t.backend !== p.backend)
+          state.set(
+            name,
+            lasting(p, () => t.to(p.device)),
+          );
     return state;
   }
 
@@ -331,6 +339,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     // The group objects are kept, because schedulers refer to them.
     this.paramGroups.forEach((group, i) => void Object.assign(group, rules[i]));
     this.all.forEach((p, i) => void this.state.set(p, states[i]));
+    noteChange();
   }
 
   /**
@@ -340,6 +349,11 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
   toJSON(): never {
     fail(this.op, 'an optimizer cannot be written as JSON', 'use save(optimizer.stateDict(), path)');
   }
+}
+
+/** What `make` makes on the device of a parameter; it outlives a step that `compile` captures. */
+function lasting({ backend }: Tensor, make: () => Tensor): Tensor {
+  return backend.uncaptured === undefined ? make() : backend.uncaptured(make);
 }
 
 /** Whether a group has exactly these hyperparameters. */

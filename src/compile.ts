@@ -5,9 +5,8 @@ import { newestId } from './backends/storage.js';
 import { warnOnce } from './backends/warn.js';
 import { describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
-import { changeCount, release, retain, watchGradients } from './lifetime.js';
+import { changeCount, release, retain, type Stepping, watch } from './lifetime.js';
 import { Tensor } from './methods.js';
-import { type Stepping, whileListening } from './optim/step-listeners.js';
 import { generator } from './random.js';
 import { denseCopy } from './tensor.js';
 
@@ -65,17 +64,19 @@ class Observed {
   #after: (readonly [leaf: Tensor, gradient: Tensor | null])[] = [];
 
   during<T>(step: () => T): T {
-    watchGradients((leaf, next, storage) => {
-      if (this.#gradients.has(leaf) || leaf.storage.id > this.#newest) return;
-      if (next !== null && leaf.gradient !== null) {
-        fail('compile', 'the step adds to gradients from before', ADDING);
-      }
-      this.#note(leaf, storage ?? null, next === null ? undefined : null);
+    watch({
+      gradient: (leaf, next, storage) => {
+        if (this.#gradients.has(leaf) || leaf.storage.id > this.#newest) return;
+        if (next !== null && leaf.gradient !== null) fail('compile', 'the step adds to gradients from before', ADDING);
+        this.#note(leaf, storage ?? null, next === null ? undefined : null);
+      },
+      step: (optimizer) => this.#step(optimizer),
+      made: (undo) => this.#made.push(undo),
     });
     try {
-      return whileListening({ step: (o) => this.#step(o), made: (undo) => this.#made.push(undo) }, step);
+      return step();
     } finally {
-      watchGradients(null);
+      watch(null);
       this.#after = [...this.#gradients].flatMap(([p, { before, start }]) =>
         start === undefined || p.gradient !== before ? [[p, p.gradient] as const] : [],
       );

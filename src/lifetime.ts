@@ -113,13 +113,26 @@ export function changeCount(): number {
   return changes;
 }
 
-/** Gets each leaf whose gradient is about to be replaced, with the new one and the storage of the present one, if there is one. */
-export type GradientWatcher = (leaf: Tensor, next: Tensor | null, storage: Storage | null | undefined) => void;
+/** The part of an optimizer that is watched. */
+export interface Stepping {
+  readonly paramGroups: readonly { readonly params: readonly Tensor[] }[];
+  /** A string that changes when the next step would do another computation than the last one, such as with another learning rate. */
+  signature(): string;
+}
 
-/** Present while `compile` records. */
-export let gradientWatcher: GradientWatcher | null = null;
+/** Is told what a step does on the host while `compile` records it. */
+export interface StepWatcher {
+  /** A leaf is about to get another gradient; `storage` is that of the present one, if there is one. */
+  gradient(leaf: Tensor, next: Tensor | null, storage: Storage | null | undefined): void;
+  /** An optimizer is about to step. */
+  step(optimizer: Stepping): void;
+  /** An optimizer has made a tensor of its state; `undo` forgets it. */
+  made(undo: () => void): void;
+}
+
+export let watcher: StepWatcher | null = null;
 
 /** Sets or removes the watcher. */
-export function watchGradients(watcher: GradientWatcher | null): void {
-  gradientWatcher = watcher;
+export function watch(next: StepWatcher | null): void {
+  watcher = next;
 }

@@ -84,7 +84,7 @@ export class Tensor {
   /** Replaces the gradient, without checks; the reference to the new one is counted already. @internal */
   replaceGradient(value: Tensor | null): void {
     const before = this.gradient;
-    lifetime.gradientWatcher?.(this, value, before?.held);
+    lifetime.watcher?.gradient(this, value, before?.held);
     this.gradient = value;
     if (before !== null && before.held !== null) lifetime.release(before.held);
   }

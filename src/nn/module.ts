@@ -197,7 +197,7 @@ export abstract class Module {
    * @throws TapegradError for a mode that is not a boolean
    */
   train(mode = true): this {
-    if (typeof mode !== 'boolean') fail('train', `the mode is ${describe(mode)}`, 'pass true or false');
+    checkBoolean('train', 'the mode', mode);
     for (const [, module] of this.namedModules()) {
       if (module.training !== mode) noteChange();
       module.training = mode;

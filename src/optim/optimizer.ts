@@ -1,11 +1,10 @@
 import { checkOptions, describe, fail, show } from '../errors.js';
-import { noteChange } from '../lifetime.js';
+import { noteChange, watcher } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
 import { sameShape } from '../shape.js';
 import { verdictOf } from './guard.js';
 import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
-import { announceState, announceStep } from './step-listeners.js';
 
 /** The hyperparameter that every optimizer has. */
 export interface LearningRate {
@@ -186,7 +185,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     const verdict = options.guard === undefined ? 'go' : verdictOf(op, options.guard);
     this.#checkPlaces(op, options.guard);
     if (verdict === 'stop') return;
-    announceStep(this);
+    watcher?.step(this);
     const guard = verdict === 'go' ? null : verdict;
     for (let i = 0; i < paramGroups.length; i++) {
       const { params } = paramGroups[i];
@@ -228,7 +227,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     if (known !== undefined) return known;
     const made = lasting(parameter, make);
     state.set(name, made);
-    announceState(() => state.delete(name));
+    watcher?.made(() => state.delete(name));
     return made;
   }
 
@@ -353,7 +352,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
 
 /** What `make` makes on the device of a parameter; it outlives a step that `compile` captures. */
 function lasting({ backend }: Tensor, make: () => Tensor): Tensor {
-  return backend.uncaptured === undefined ? make() : backend.uncaptured(make);
+  return backend.uncaptured?.(make) ?? make();
 }
 
 /** Whether a group has exactly these hyperparameters. */

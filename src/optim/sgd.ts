@@ -1,5 +1,5 @@
 import { zeros } from '../create.js';
-import { checkNumber, checkOptions, describe, fail } from '../errors.js';
+import { checkBoolean, checkNumber, checkOptions, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
 import { update, updateRow } from '../ops/fused.js';
@@ -182,7 +182,7 @@ function checkRule(op: string, options: SGDOptions): Required<SGDOptions> {
   checkNumber(op, 'momentum', momentum, 0);
   checkNumber(op, 'dampening', dampening);
   checkNumber(op, 'weightDecay', weightDecay, 0);
-  if (typeof nesterov !== 'boolean') fail(op, `nesterov is ${describe(nesterov)}`, 'pass true or false');
+  checkBoolean(op, 'nesterov', nesterov);
   if (nesterov && (momentum === 0 || dampening !== 0))
     fail(
       op,

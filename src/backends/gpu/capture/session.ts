@@ -77,21 +77,16 @@ export class CaptureSession {
 
   free(x: GpuStorage): void {
     if (this.outer.has(x)) {
-      refuse(
-        'reads a tensor from before and then drops it, as gradients that add up do',
-        'call optimizer.zeroGrad() at the end of the step',
-      );
+      refuse('drops a tensor from before', 'do that outside of it');
     }
     x.free();
   }
 
   /** Ends the session; `results` are the storages that the function returned. */
   end(results: readonly GpuStorage[]): Capture {
-    try {
-      if (this.#reads) refuse('reads a tensor', 'read what it returns, outside of it');
-    } catch (error) {
+    if (this.#reads) {
       this.abandon();
-      throw error;
+      refuse('reads a tensor', 'read what it returns, outside of it');
     }
     return new GpuCapture(this, this.backend, this.inputs, results);
   }

@@ -5,7 +5,7 @@ import { newestId } from './backends/storage.js';
 import { warnOnce } from './backends/warn.js';
 import { describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
-import { changeCount, release, retain, type Stepping, watch } from './lifetime.js';
+import { changeCount, type Groups, type OptimizerState, release, retain, watch } from './lifetime.js';
 import { Tensor } from './methods.js';
 import { generator } from './random.js';
 import { denseCopy } from './tensor.js';
@@ -51,12 +51,28 @@ interface Gradient {
   readonly start: Tensor | null | undefined;
 }
 
+/** An optimizer that stepped. */
+interface Optimizer {
+  readonly state: OptimizerState;
+  /** The state before the first step. */
+  readonly before: OptimizerState;
+  readonly signature: string;
+}
+
+/** A string that changes when the next step of an optimizer would do another computation, such as with another learning rate. */
+function signatureOf(groups: Groups, state: OptimizerState): string {
+  const storages = groups.map(({ params, ...numbers }) => [
+    numbers,
+    ...params.map((p) => [...(state.get(p)?.values() ?? [])].map((t) => t.storage.id)),
+  ]);
+  return JSON.stringify(storages);
+}
+
 /** Observes what a step does on the host while it is recorded, to undo it or to see later whether it would do it again. */
 class Observed {
-  /** The optimizers that stepped, with their signatures. */
-  readonly #optimizers = new Map<Stepping, string>();
+  /** The optimizers that stepped. */
+  readonly #optimizers = new Map<Groups, Optimizer>();
   readonly #gradients = new Map<Tensor, Gradient>();
-  readonly #made: (() => void)[] = [];
   /** Leaves with storages made later are the step's own. */
   readonly #newest = newestId();
   readonly #random = generator.state;
@@ -70,8 +86,7 @@ class Observed {
         if (next !== null && leaf.gradient !== null) fail('compile', 'the step adds to gradients from before', ADDING);
         this.#note(leaf, storage ?? null, next === null ? undefined : null);
       },
-      step: (optimizer) => this.#step(optimizer),
-      made: (undo) => this.#made.push(undo),
+      step: (groups, state) => this.#step(groups, state),
     });
     try {
       return step();
@@ -88,9 +103,12 @@ class Observed {
     this.#gradients.set(leaf, { before: leaf.gradient, storage, start });
   }
 
-  #step(optimizer: Stepping): void {
-    if (!this.#optimizers.has(optimizer)) this.#optimizers.set(optimizer, optimizer.signature());
-    for (const { params } of optimizer.paramGroups) {
+  #step(groups: Groups, state: OptimizerState): void {
+    if (!this.#optimizers.has(groups)) {
+      const before = new Map([...state].map(([p, tensors]) => [p, new Map(tensors)]));
+      this.#optimizers.set(groups, { state, before, signature: signatureOf(groups, state) });
+    }
+    for (const { params } of groups) {
       for (const p of params) if (!this.#gradients.has(p)) this.#note(p, p.gradient?.storage ?? null, p.gradient);
     }
   }
@@ -108,7 +126,9 @@ class Observed {
 
   /** Whether another call would do the same. */
   get valid(): boolean {
-    for (const [optimizer, signature] of this.#optimizers) if (optimizer.signature() !== signature) return false;
+    for (const [groups, { state, signature }] of this.#optimizers) {
+      if (signatureOf(groups, state) !== signature) return false;
+    }
     for (const [leaf, { start }] of this.#gradients) if (start !== undefined && leaf.gradient !== start) return false;
     return true;
   }
@@ -136,7 +156,12 @@ class Observed {
 
   /** Undoes what the step did. */
   undo(): void {
-    for (const undo of this.#made) undo();
+    for (const { state, before } of this.#optimizers.values()) {
+      for (const [p, tensors] of state) {
+        tensors.clear();
+        for (const [name, t] of before.get(p) ?? []) tensors.set(name, t);
+      }
+    }
     for (const [leaf, { before, storage }] of this.#gradients) {
       // The retained reference is that of the leaf.
       if (leaf.gradient !== before) leaf.replaceGradient(before);

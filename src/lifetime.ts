@@ -113,21 +113,18 @@ export function changeCount(): number {
   return changes;
 }
 
-/** The part of an optimizer that is watched. */
-export interface Stepping {
-  readonly paramGroups: readonly { readonly params: readonly Tensor[] }[];
-  /** A string that changes when the next step would do another computation than the last one, such as with another learning rate. */
-  signature(): string;
-}
+/** The groups of an optimizer: their parameters and hyperparameters. */
+export type Groups = readonly { readonly params: readonly Tensor[] }[];
+
+/** The state of an optimizer: tensors by parameter and name. */
+export type OptimizerState = ReadonlyMap<Tensor, Map<string, Tensor>>;
 
 /** Is told what a step does on the host while `compile` records it. */
 export interface StepWatcher {
   /** A leaf is about to get another gradient; `storage` is that of the present one, if there is one. */
   gradient(leaf: Tensor, next: Tensor | null, storage: Storage | null | undefined): void;
   /** An optimizer is about to step. */
-  step(optimizer: Stepping): void;
-  /** An optimizer has made a tensor of its state; `undo` forgets it. */
-  made(undo: () => void): void;
+  step(groups: Groups, state: OptimizerState): void;
 }
 
 export let watcher: StepWatcher | null = null;

@@ -185,7 +185,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     const verdict = options.guard === undefined ? 'go' : verdictOf(op, options.guard);
     this.#checkPlaces(op, options.guard);
     if (verdict === 'stop') return;
-    watcher?.step(this);
+    watcher?.step(paramGroups, this.state);
     const guard = verdict === 'go' ? null : verdict;
     for (let i = 0; i < paramGroups.length; i++) {
       const { params } = paramGroups[i];
@@ -227,7 +227,6 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     if (known !== undefined) return known;
     const made = lasting(parameter, make);
     state.set(name, made);
-    watcher?.made(() => state.delete(name));
     return made;
   }
 
@@ -246,12 +245,6 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
             lasting(p, () => t.to(p.device)),
           );
     return state;
-  }
-
-  /** @internal */
-  signature(): string {
-    const storages = this.all.map((p) => [...(this.state.get(p)?.values() ?? [])].map((t) => t.storage.id));
-    return JSON.stringify([storages, this.paramGroups.map(({ params, ...numbers }) => [params.length, numbers])]);
   }
 
   /** Requires gradients of the shape and device of their parameters, and a guard on a device where it can be read. */
@@ -338,7 +331,6 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     // The group objects are kept, because schedulers refer to them.
     this.paramGroups.forEach((group, i) => void Object.assign(group, rules[i]));
     this.all.forEach((p, i) => void this.state.set(p, states[i]));
-    noteChange();
   }
 
   /**

@@ -22,6 +22,10 @@ export interface CompiledStep<R extends Tensor | readonly Tensor[]> {
 /** A capture keeps everything that its step computes on the device, so there are not more of them than this. */
 const MOST_SHAPES = 8;
 
+/** So many recordings in a row without a replay are followed by so many calls without any. */
+const MOST_RECORDINGS = 8;
+const PAUSE = 64;
+
 /** Whether a step is being recorded; a compiled step that it calls is part of it. */
 let recording = false;
 
@@ -29,7 +33,10 @@ const ADDING = 'call optimizer.zeroGrad() or model.zeroGrad() at its beginning o
 
 /** The state of the calls with one combination of input shapes. */
 interface Entry {
+  /** The number of calls; at most 0 for those that run the step as it is. */
   calls: number;
+  /** The number of recordings since the last replay. */
+  row: number;
   capture: Capture | null;
   /** What the captured step did on the host. */
   observed: Observed | null;
@@ -190,19 +197,20 @@ class Observed {
  * ```
  *
  * Only the operations on the device are replayed: the step itself is not called. It is recorded anew, in one call, after a
- * change that is detected: `to(device)`, `train()` and `eval()`, `requiresGrad`, a layer's weight or bias, a hook; a new
- * optimizer, its hyperparameters, its state. Values that are changed in place, as by `loadStateDict` of a model, need no
- * recording. What else the step does on the host stays as it was recorded:
+ * change that is detected: `to(device)`, `train()` and `eval()`, `requiresGrad` of a parameter, a layer's weight or bias, a
+ * hook; a new optimizer, its hyperparameters, its state. Values that are changed in place, as by `loadStateDict` of a model,
+ * need no recording. Everything else that the step does on the host stays as it was recorded:
  *
  * - Numbers from outside, such as the factor of a loss: pass them as tensors, or let an optimizer have them.
- * - Branches, also on a `training` that was assigned: compile a step for each of them.
- * - A tensor or module in a field or variable that is replaced: assign `layer.weight`, copy into the tensor, or compile again.
+ * - Branches on values of the host, also on a `training` that was assigned: compile a step for each of them.
+ * - A variable, or a field of a module of your own, that gets another tensor or module: copy into the tensor, or compile again.
  * - Other effects, such as counters and `Math.random`: do them outside of the step.
  * - Tensors that the step keeps elsewhere, which are freed: return them.
  *
- * A step that draws random numbers runs as usual, and the console says so: draw them before, and pass them as inputs.
- * So does one with more than eight combinations of shapes in turn, as the captures of only the last eight are kept: pad
- * batches to a few sizes, or drop the last one. A call whose recording is given up may run the step twice.
+ * Three kinds of steps run as usual, and a warning on the console says so. One draws random numbers: draw them before, and
+ * pass them as inputs; the call that finds out runs the step twice. One gets more than eight combinations of shapes in turn,
+ * and only eight captures are kept: pad batches to a few sizes, or drop the last one. One is changed before every call, as by
+ * a learning rate: change it less often.
  *
  * @param step a synchronous function of tensors that returns a tensor or an array of tensors
  * @returns a function with the same inputs and results
@@ -223,6 +231,7 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     const key = [isGradEnabled(), ...inputs.map((x) => show(x.shape))].join();
     const entry = entries.get(key) ?? {
       calls: 0,
+      row: 0,
       capture: null,
       observed: null,
       changes: 0,
@@ -282,6 +291,7 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     }
     observed.keep();
     recordings++;
+    entry.row++;
     entry.observed = observed;
     entry.changes = changeCount();
     return asTensors(entry, entry.capture.results);
@@ -291,9 +301,17 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     const backend = checkInputs(inputs);
     if (backend.capture === undefined || recording) return asIs(inputs);
     const entry = entryOf(backend, inputs);
-    if (entry.calls++ === 0 || entry.random) return asIs(inputs);
+    if (entry.calls++ <= 0 || entry.random) return asIs(inputs);
     const { capture, observed, changes } = entry;
-    if (capture === null || changes !== changeCount() || !observed!.valid) return record(backend, entry, inputs);
+    if (capture === null || changes !== changeCount() || !observed!.valid) {
+      if (entry.row < MOST_RECORDINGS) return record(backend, entry, inputs);
+      capture?.free();
+      Object.assign(entry, { calls: 2 - PAUSE, row: 0, capture: null });
+      const why = 'as something that it does changes in every call, such as a learning rate or train() and eval()';
+      warnOnce('recordings of compile', `compile runs a step eagerly, ${why}; change it less often`);
+      return asIs(inputs);
+    }
+    entry.row = 0;
     replays++;
     return asTensors(entry, capture.replay(inputs.map(storageOf)));
   };

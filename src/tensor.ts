@@ -2,7 +2,6 @@ import { copy } from '../kernels/reference/layout.js';
 import type { Node } from './autograd/node.js';
 import type { Backend, Device, Floats, Storage } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
-import { newestId } from './backends/storage.js';
 import { BRAND, COPY, describe, fail, show } from './errors.js';
 import { Layout, rowMajorCopy } from './layout.js';
 import * as lifetime from './lifetime.js';
@@ -139,8 +138,8 @@ export class Tensor {
         'call detach() for a tensor without a gradient',
       );
     }
-    // Not for a tensor that has just been made: no step knows it.
-    if (value !== this.requiresGrad && this.held?.id !== newestId()) lifetime.noteChange();
+    // Tensors that become parameters are nearly always new.
+    if (this.trainable && value !== this.requiresGrad) lifetime.noteChange();
     this.leafGrad = value || (this.trainable ? 'frozen' : false);
   }
 

@@ -1,83 +1,11 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
-import {
-  compile,
-  manualSeed,
-  memory,
-  nn,
-  noGrad,
-  optim,
-  randn,
-  type Tensor,
-  tensor,
-  useDevice,
-} from '../../src/index.js';
+import { afterEach, describe, expect } from 'vitest';
+import type { GpuStorage } from '../../src/backends/gpu/storage.js';
+import { compile, memory, nn, noGrad, optim, randn, type Tensor, tensor, useDevice } from '../../src/index.js';
 import { errorOf } from '../helpers.js';
 import { onGpu } from './device.js';
+import { batch, compare, gradients, Program, type Step } from './program.js';
 
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await useDevice('cpu');
-});
-
-type Step = (x: Tensor, y: Tensor) => Tensor;
-type Wrap = (step: Step) => Step & { recordings?: number; replays?: number };
-
-/** A layer that does something else in training. */
-class Doubling extends nn.Module {
-  override forward(x: Tensor): Tensor {
-    return this.training ? x.mul(2) : x;
-  }
-}
-
-/** A model with an optimizer that may be exchanged, and its step. */
-class Program {
-  readonly first = new nn.Linear(4, 6);
-  readonly last = new nn.Linear(6, 3);
-  readonly model = new nn.Sequential(this.first, new nn.Tanh(), new Doubling(), this.last);
-  optimizer: optim.SGD;
-
-  constructor(options: optim.SGDOptions = { lr: 0.1, momentum: 0.9 }) {
-    this.optimizer = new optim.SGD(this.model.parameters(), options);
-  }
-
-  readonly step: Step = (x, y) => {
-    const loss = nn.functional.crossEntropy(this.model.forward(x), y);
-    loss.backward();
-    this.optimizer.step();
-    this.optimizer.zeroGrad();
-    return loss;
-  };
-
-  readonly zeroGradFirst: Step = (x, y) => {
-    this.optimizer.zeroGrad();
-    const loss = nn.functional.crossEntropy(this.model.forward(x), y);
-    loss.backward();
-    this.optimizer.step();
-    return loss;
-  };
-
-  /** The numbers of the parameters, or of their gradients. */
-  async numbers(which: (p: Tensor) => Tensor | null = (p) => p): Promise<number[][]> {
-    const tensors = this.model.parameters().map(which);
-    return Promise.all(tensors.map(async (t) => (t === null ? [] : [...(await t.data())])));
-  }
-}
-
-const gradients = (p: Tensor) => p.grad;
-
-const batch = (rows = 5): [Tensor, Tensor] => [randn([rows, 4]), tensor(Array.from({ length: rows }, (_, i) => i % 3))];
-
-const plain: Wrap = (step) => step;
-
-/** Runs a program with compile and without it, and compares what it tells. */
-async function compare(program: (wrap: Wrap) => Promise<unknown>): Promise<void> {
-  await useDevice('gpu');
-  manualSeed(11);
-  const expected = await program(plain);
-  await useDevice('gpu');
-  manualSeed(11);
-  expect(await program(compile)).toEqual(expected);
-}
+afterEach(() => useDevice('cpu'));
 
 /** What may happen between two calls. */
 const changes: Record<string, (p: Program) => unknown> = {
@@ -305,91 +233,20 @@ describe('gradients after a compiled step', () => {
   });
   onGpu('do not pile up', async () => {
     await useDevice('gpu');
-    const step = compile(new Program().zeroGradFirst);
+    const program = new Program();
+    const step = compile(program.zeroGradFirst);
     const [x, y] = batch();
     const blocks = async (n: number) => {
       for (let i = 0; i < n; i++) await step(x, y).item();
       await new Promise((resolve) => setTimeout(resolve, 20));
       return memory('gpu').blocks;
     };
+    await blocks(1);
+    const { storage } = program.first.weight.gradient!;
+    await blocks(1); // recorded
+    expect((storage as GpuStorage).freed).toBe(true);
     const before = await blocks(10);
     // The losses wait for a collection of garbage.
     expect((await blocks(100)) - before).toBeLessThan(150);
-  });
-});
-
-describe('compile', () => {
-  onGpu('runs a step with random numbers as it is, and says so once', async () => {
-    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
-    await compare(async (wrap) => {
-      const program = new Program({ lr: 0.1 });
-      const { optimizer } = program;
-      const step = wrap((x, y) => program.zeroGradFirst(x.add(randn(x.shape)), y));
-      const seen: number[] = [await step(...batch()).item()];
-      optimizer.options = { lr: 0.1, momentum: 0.9, dampening: 0.5 };
-      for (let i = 0; i < 3; i++) seen.push(await step(...batch()).item());
-      const late = wrap((x, y) => {
-        const loss = program.zeroGradFirst(x, y);
-        randn([2], { device: 'cpu' });
-        return loss;
-      });
-      for (let i = 0; i < 3; i++) seen.push(await late(...batch()).item());
-      if (wrap === compile) expect([step.recordings, step.replays, late.recordings]).toEqual([0, 0, 0]);
-      return [seen, await program.numbers(), await program.numbers(gradients)];
-    });
-    expect(warn.mock.calls).toEqual([[expect.stringContaining('draws random numbers; to have it replayed')]]);
-  });
-  onGpu('says that more than eight combinations of shapes are used in turn', async () => {
-    await useDevice('gpu');
-    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
-    const shapes = (n: number, rounds: number) => {
-      const double = compile((x: Tensor) => x.mul(2));
-      for (let i = 0; i < rounds * n; i++) double(randn([1 + (i % n)]));
-      return double.replays;
-    };
-    expect(shapes(8, 4)).toBe(16);
-    expect(shapes(12, 1)).toBe(0);
-    expect(warn).not.toHaveBeenCalled();
-    expect(shapes(9, 3)).toBe(0);
-    expect(warn.mock.calls).toEqual([[expect.stringContaining('more than 8 combinations of input shapes')]]);
-  });
-  onGpu('tells calls in noGrad from others, and takes a compiled step in a step for a part of it', async () => {
-    await compare(async (wrap) => {
-      const { model, step } = new Program();
-      const inner = wrap(step);
-      const outer = wrap((x, y) => inner(x, y).mul(2));
-      const scaled = wrap((x) =>
-        model
-          .forward(x)
-          .mul(model.forward(x).requiresGrad ? 2 : 3)
-          .sum(),
-      );
-      const seen: Tensor[] = [];
-      for (let i = 0; i < 4; i++) {
-        const [x, y] = batch();
-        seen.push(
-          inner(x, y),
-          outer(x, y),
-          scaled(x, y),
-          noGrad(() => scaled(x, y)),
-        );
-      }
-      return Promise.all(seen.map((t) => t.item()));
-    });
-  });
-  it('checks options that are assigned to an optimizer', async () => {
-    const { optimizer, last } = new Program();
-    const group = optimizer.options;
-    optimizer.options = { lr: 0.3 };
-    expect(optimizer.options).toBe(group);
-    expect(group).toMatchObject({ lr: 0.3, momentum: 0 });
-    expect(group.params).toHaveLength(4);
-    const error = await errorOf(() => {
-      optimizer.options = { lr: -1 };
-    });
-    expect(error.message).toContain('SGD.options');
-    expect(group.lr).toBe(0.3);
-    optimizer.addParamGroup({ params: [new nn.Parameter(last.weight.detach())] });
-    expect((await errorOf(() => Object.assign(optimizer, { options: { lr: 1 } }))).message).toContain('2 groups');
   });
 });

@@ -29,8 +29,6 @@ const PAUSE = 64;
 /** Whether a step is being recorded; a compiled step that it calls is part of it. */
 let recording = false;
 
-const ADDING = 'call optimizer.zeroGrad() or model.zeroGrad() at its beginning or end';
-
 /** The state of the calls with one combination of input shapes. */
 interface Entry {
   /** The number of calls; at most 0 for those that run the step as it is. */
@@ -90,7 +88,10 @@ class Observed {
     watch({
       gradient: (leaf, next, storage) => {
         if (this.#gradients.has(leaf) || leaf.storage.id > this.#newest) return;
-        if (next !== null && leaf.gradient !== null) fail('compile', 'the step adds to gradients from before', ADDING);
+        if (next !== null && leaf.gradient !== null) {
+          const remedy = 'call optimizer.zeroGrad() or model.zeroGrad() at its beginning or end';
+          fail('compile', 'the step adds to gradients from before', remedy);
+        }
         this.#note(leaf, storage ?? null, next === null ? undefined : null);
       },
       step: (groups, state) => this.#step(groups, state),
@@ -195,6 +196,8 @@ class Observed {
  * });
  * for (const [x, y] of loader) losses.push(await step(x, y).item());
  * ```
+ *
+ * With `zeroGrad()` at the end of the step instead no gradients are left, which saves their copies.
  *
  * Only the operations on the device are replayed: the step itself is not called. It is recorded anew, in one call, after a
  * change that is detected: `to(device)`, `train()` and `eval()`, `requiresGrad` of a parameter, a layer's weight or bias, a

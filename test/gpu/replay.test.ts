@@ -162,6 +162,7 @@ describe('gradients after a compiled step', () => {
       program.model.zeroGrad();
       await run(step);
       program.first.setRequiresGrad(false);
+      program.model.zeroGrad();
       for (let i = 0; i < 2; i++) await run(step);
       program.first.bias!.grad = tensor([1, 2, 3, 4, 5, 6]); // this one, too
       await run(step);
@@ -232,6 +233,32 @@ describe('gradients after a compiled step', () => {
     await refused();
     step(...batch());
     compiled(...batch());
+  });
+  onGpu('are those of before when a recording is given up', async () => {
+    await useDevice('gpu');
+    const program = new Program();
+    let broken = false;
+    const update: Step = (x) => {
+      program.optimizer.step();
+      return x;
+    };
+    for (const part of [program.zeroGradFirst, update]) {
+      const step = compile((x: Tensor, y: Tensor) => {
+        const result = part(x, y);
+        if (broken) throw new Error('broken');
+        return result;
+      });
+      step(...batch());
+      const before = program.model.parameters().map((p) => p.gradient!);
+      const numbers = await program.numbers((p) => p.gradient);
+      broken = true;
+      expect(() => step(...batch())).toThrow('broken');
+      broken = false;
+      for (const [i, p] of program.model.parameters().entries()) expect(p.gradient).toBe(before[i]);
+      expect(await program.numbers((p) => p.gradient)).toEqual(numbers);
+      program.zeroGradFirst(...batch());
+      for (const { storage } of before) expect((storage as GpuStorage).freed).toBe(true);
+    }
   });
   onGpu('do not pile up', async () => {
     await useDevice('gpu');

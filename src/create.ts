@@ -1,6 +1,6 @@
 import type { Backend, Device } from './backends/backend.js';
 import { backendOf, currentBackend } from './backends/registry.js';
-import { checkInteger, checkNumber, checkOptions, describe, fail, show } from './errors.js';
+import { checkBoolean, checkInteger, checkNumber, checkOptions, describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
 // Not from tensor.js: this import keeps the methods of tensors in every bundle that makes tensors.
 import { Tensor } from './methods.js';
@@ -45,9 +45,7 @@ function make(
   const backend = options.device === undefined ? currentBackend() : backendOf(options.device);
   const result = new Tensor(Layout.rowMajor(shape), storage(backend));
   if (options.requiresGrad !== undefined) {
-    if (typeof options.requiresGrad !== 'boolean')
-      fail(op, `requiresGrad is ${describe(options.requiresGrad)}`, 'pass true or false');
-    result.requiresGrad = options.requiresGrad;
+    result.requiresGrad = checkBoolean(op, 'requiresGrad', options.requiresGrad);
   }
   return result;
 }

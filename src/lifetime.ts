@@ -1,4 +1,5 @@
 import { ESCAPED, newestId, type Storage } from './backends/storage.js';
+import type { Tensor } from './tensor.js';
 
 // Nobody has to free a tensor: what nothing refers to is collected as garbage. But the library knows some storages to be
 // dead long before a collector does, and frees those at once, so that the next operation finds their memory in the
@@ -97,14 +98,38 @@ export function freeTemporaries(count: number): void {
   }
 }
 
-let moves = 0;
+let changes = 0;
 
-/** Counts a tensor that got another storage: what was captured with the former one is out of date. */
-export function noteMove(): void {
-  moves++;
+/**
+ * Counts a change of what a step does on the host: a parameter with another storage or frozen, another mode, hook or
+ * optimizer. A step that was captured before it is captured again.
+ */
+export function noteChange(): void {
+  changes++;
 }
 
-/** How many tensors have got another storage so far. */
-export function moveCount(): number {
-  return moves;
+/** How many such changes there have been so far. */
+export function changeCount(): number {
+  return changes;
+}
+
+/** The groups of an optimizer: their parameters and hyperparameters. */
+export type Groups = readonly { readonly params: readonly Tensor[] }[];
+
+/** The state of an optimizer: tensors by parameter and name. */
+export type OptimizerState = ReadonlyMap<Tensor, Map<string, Tensor>>;
+
+/** Is told what a step does on the host while `compile` records it. */
+export interface StepWatcher {
+  /** A leaf is about to get another gradient; `storage` is that of the present one, if there is one. */
+  gradient(leaf: Tensor, next: Tensor | null, storage: Storage | null | undefined): void;
+  /** An optimizer is about to step. */
+  step(groups: Groups, state: OptimizerState): void;
+}
+
+export let watcher: StepWatcher | null = null;
+
+/** Sets or removes the watcher. */
+export function watch(next: StepWatcher | null): void {
+  watcher = next;
 }

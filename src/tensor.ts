@@ -83,6 +83,7 @@ export class Tensor {
   /** Replaces the gradient, without checks; the reference to the new one is counted already. @internal */
   replaceGradient(value: Tensor | null): void {
     const before = this.gradient;
+    lifetime.watcher?.gradient(this, value, before?.held);
     this.gradient = value;
     if (before !== null && before.held !== null) lifetime.release(before.held);
   }
@@ -137,6 +138,8 @@ export class Tensor {
         'call detach() for a tensor without a gradient',
       );
     }
+    // Tensors that become parameters are nearly always new.
+    if (this.trainable && value !== this.requiresGrad) lifetime.noteChange();
     this.leafGrad = value || (this.trainable ? 'frozen' : false);
   }
 
@@ -173,7 +176,7 @@ export class Tensor {
     storage.tensors++;
     this.held = storage;
     this.layout = Layout.rowMajor(this.dims);
-    lifetime.noteMove();
+    lifetime.noteChange();
   }
 
   /**

@@ -152,27 +152,20 @@ describe('the learning rate', () => {
     optimizer.step();
     expect(p.toArraySync()).toEqual([-0.25]);
   });
-  it.each([
-    'lr',
-    'momentum',
-    'dampening',
-    'weightDecay',
-    'nesterov',
-  ] as const)('or another number, here %s, makes what was recorded with the former one out of date', (key) => {
-    const p = leaf(1);
-    const optimizer = new optim.SGD([p], { lr: 0.5, momentum: 0.5 });
-    pull(p, 2);
-    optimizer.step(); // the first step is like no other
-    const signature = optimizer.signature();
-    optimizer.step();
-    expect(optimizer.signature()).toBe(signature);
-    const numbers = optimizer.options;
-    const before = numbers[key];
-    const other = key === 'nesterov' ? true : 0.25;
-    Object.assign(numbers, { [key]: other });
-    expect(optimizer.signature()).not.toBe(signature);
-    Object.assign(numbers, { [key]: before });
-    expect(optimizer.signature()).toBe(signature);
+  it('can all be assigned, and are checked', async () => {
+    const optimizer = new optim.SGD([leaf(1), leaf(2)], { lr: 0.1, momentum: 0.9 });
+    const group = optimizer.options;
+    optimizer.options = { lr: 0.3 };
+    expect(optimizer.options).toBe(group);
+    expect(group).toMatchObject({ lr: 0.3, momentum: 0 });
+    expect(group.params).toHaveLength(2);
+    const error = await errorOf(() => {
+      optimizer.options = { lr: -1 };
+    });
+    expect(error.message).toContain('SGD.options');
+    expect(group.lr).toBe(0.3);
+    optimizer.addParamGroup({ params: leaf(3) });
+    expect((await errorOf(() => Object.assign(optimizer, { options: { lr: 1 } }))).message).toContain('2 groups');
   });
   it('of 0 moves nothing', () => {
     const p = leaf(1);

@@ -1,4 +1,5 @@
 import { describe, fail } from '../errors.js';
+import { noteChange } from '../lifetime.js';
 import type { Module } from './module.js';
 
 /**
@@ -47,9 +48,12 @@ export function hookForward(module: Module, hook: ForwardHook): HookHandle {
   const { before, hooks } = entry;
   const own = { hook };
   hooks.add(own);
+  noteChange();
   return {
     remove() {
-      if (!hooks.delete(own) || hooks.size > 0) return;
+      if (!hooks.delete(own)) return;
+      noteChange();
+      if (hooks.size > 0) return;
       hooked.delete(module);
       if (before === undefined) delete (module as { forward?: unknown }).forward;
       else Object.defineProperty(module, 'forward', before);

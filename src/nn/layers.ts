@@ -1,5 +1,6 @@
 import { zeros } from '../create.js';
 import { checkBoolean, checkInteger, checkOptions, describe, fail } from '../errors.js';
+import { noteChange } from '../lifetime.js';
 import type { Tensor } from '../methods.js';
 import { applyLinear } from '../ops/matmul.js';
 import * as F from './functional.js';
@@ -60,6 +61,7 @@ export class Linear extends Module {
    * @param value a parameter of shape [outFeatures, inFeatures]
    */
   set weight(value: Tensor) {
+    noteChange();
     this.#weight = checkParameter('Linear', 'weight', value, [this.outFeatures, this.inFeatures]);
   }
 
@@ -76,6 +78,7 @@ export class Linear extends Module {
    * @param value a parameter of shape [outFeatures], or null
    */
   set bias(value: Tensor | null) {
+    noteChange();
     this.#bias = value === null ? null : checkParameter('Linear', 'bias', value, [this.outFeatures]);
   }
 

@@ -1,6 +1,7 @@
 import type { Device } from '../backends/backend.js';
 import { backendOf } from '../backends/registry.js';
 import { BRAND, COPY, checkBoolean, checkOptions, describe, fail, show } from '../errors.js';
+import { noteChange } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 import { sameShape } from '../shape.js';
 import { type ForwardHook, type HookHandle, hookForward } from './hooks.js';
@@ -196,8 +197,11 @@ export abstract class Module {
    * @throws TapegradError for a mode that is not a boolean
    */
   train(mode = true): this {
-    if (typeof mode !== 'boolean') fail('train', `the mode is ${describe(mode)}`, 'pass true or false');
-    for (const [, module] of this.namedModules()) module.training = mode;
+    checkBoolean('train', 'the mode', mode);
+    for (const [, module] of this.namedModules()) {
+      if (module.training !== mode) noteChange();
+      module.training = mode;
+    }
     return this;
   }
 

@@ -1,7 +1,7 @@
 import type { Node } from '../autograd/node.js';
 import type { BinaryKernel, ReduceKernel } from '../backends/backend.js';
 import type { Storage } from '../backends/storage.js';
-import { checkOptions, describe, fail, show } from '../errors.js';
+import { checkBoolean, checkOptions, describe, fail, show } from '../errors.js';
 import { denseLike, Layout } from '../layout.js';
 import { temporary } from '../lifetime.js';
 import { broadcastShapes, normalizeDims, reducedShape, SCALAR, sizeOf } from '../shape.js';
@@ -189,6 +189,5 @@ function keepdimOf(op: string, options: unknown): boolean {
     fail(op, `keepdim is ${describe(options)}`, 'pass true, false or { keepdim: true }');
   checkOptions(op, options, ['keepdim']);
   const { keepdim = false } = options as KeepdimOptions;
-  if (typeof keepdim !== 'boolean') fail(op, `keepdim is ${describe(keepdim)}`, 'pass true or false');
-  return keepdim;
+  return checkBoolean(op, 'keepdim', keepdim);
 }

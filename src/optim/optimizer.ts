@@ -1,10 +1,10 @@
 import { checkOptions, describe, fail, show } from '../errors.js';
+import { noteChange, watcher } from '../lifetime.js';
 import { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
 import { sameShape } from '../shape.js';
 import { verdictOf } from './guard.js';
 import { type GroupNumbers, packGroups, stateTensor, unpackGroups } from './state.js';
-import { announceStep } from './step-listeners.js';
 
 /** The hyperparameter that every optimizer has. */
 export interface LearningRate {
@@ -160,6 +160,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     });
     const rule = this.#check(op, { ...this.#defaults, ...group } as unknown as O);
     (this.paramGroups as ParamGroup<O>[]).push({ params: list, ...rule });
+    noteChange();
   }
 
   /** Validates the hyperparameters of a group if they have changed since the last step. */
@@ -184,7 +185,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
     const verdict = options.guard === undefined ? 'go' : verdictOf(op, options.guard);
     this.#checkPlaces(op, options.guard);
     if (verdict === 'stop') return;
-    announceStep(this);
+    watcher?.step(paramGroups, this.state);
     const guard = verdict === 'go' ? null : verdict;
     for (let i = 0; i < paramGroups.length; i++) {
       const { params } = paramGroups[i];
@@ -224,8 +225,7 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
   protected initState(parameter: Tensor, state: ParameterState, name: string, make: () => Tensor): Tensor {
     const known = state.get(name);
     if (known !== undefined) return known;
-    const { backend } = parameter;
-    const made = backend.uncaptured === undefined ? make() : backend.uncaptured(make);
+    const made = lasting(parameter, make);
     state.set(name, made);
     return made;
   }
@@ -237,14 +237,14 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
       state = new Map();
       this.state.set(p, state);
     }
-    if (state.size > 0) for (const [name, t] of state) if (t.backend !== p.backend) state.set(name, t.to(p.device));
+    if (state.size > 0)
+      for (const [name, t] of state)
+        if (t.backend !== p.backend)
+          state.set(
+            name,
+            lasting(p, () => t.to(p.device)),
+          );
     return state;
-  }
-
-  /** @internal */
-  signature(): string {
-    const storages = this.all.map((p) => [...(this.state.get(p)?.values() ?? [])].map((t) => t.storage.id));
-    return JSON.stringify([storages, this.paramGroups.map(({ params, ...numbers }) => [params.length, numbers])]);
   }
 
   /** Requires gradients of the shape and device of their parameters, and a guard on a device where it can be read. */
@@ -340,6 +340,11 @@ export abstract class Optimizer<O extends LearningRate> implements AnyOptimizer 
   toJSON(): never {
     fail(this.op, 'an optimizer cannot be written as JSON', 'use save(optimizer.stateDict(), path)');
   }
+}
+
+/** What `make` makes on the device of a parameter; it outlives a step that `compile` captures. */
+function lasting({ backend }: Tensor, make: () => Tensor): Tensor {
+  return backend.uncaptured?.(make) ?? make();
 }
 
 /** Whether a group has exactly these hyperparameters. */

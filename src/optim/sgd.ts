@@ -1,5 +1,5 @@
 import { zeros } from '../create.js';
-import { checkNumber, checkOptions, describe, fail } from '../errors.js';
+import { checkBoolean, checkNumber, checkOptions, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import type { StateDict } from '../nn/module.js';
 import { update, updateRow } from '../ops/fused.js';
@@ -86,13 +86,21 @@ export class SGD extends Optimizer<SGDOptions> {
 
   /**
    * The only param group. Hyperparameters assigned here apply from the next step on.
-   * @throws TapegradError if there are several groups
+   * @throws TapegradError if there are several groups, and on assigning invalid hyperparameters
    */
   get options(): ParamGroup<SGDOptions> {
     const { paramGroups } = this;
     if (paramGroups.length > 1)
       fail('SGD.options', `there are ${paramGroups.length} groups`, 'use paramGroups[i].lr and the like');
     return paramGroups[0];
+  }
+
+  /**
+   * Replaces the hyperparameters of the only param group, from the next step on. What is left out gets its default.
+   * @param value the hyperparameters, such as `{ ...optimizer.options, momentum: 0.9 }`; the parameters stay those of the group
+   */
+  set options(value: SGDOptions) {
+    Object.assign(this.options, checkRule('SGD.options', value));
   }
 
   /** One step of SGD for one parameter. */
@@ -174,7 +182,7 @@ function checkRule(op: string, options: SGDOptions): Required<SGDOptions> {
   checkNumber(op, 'momentum', momentum, 0);
   checkNumber(op, 'dampening', dampening);
   checkNumber(op, 'weightDecay', weightDecay, 0);
-  if (typeof nesterov !== 'boolean') fail(op, `nesterov is ${describe(nesterov)}`, 'pass true or false');
+  checkBoolean(op, 'nesterov', nesterov);
   if (nesterov && (momentum === 0 || dampening !== 0))
     fail(
       op,

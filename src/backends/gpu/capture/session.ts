@@ -1,6 +1,6 @@
 import { fail } from '../../../errors.js';
 import type { Capture } from '../../backend.js';
-import { ESCAPED, type Storage } from '../../storage.js';
+import type { Storage } from '../../storage.js';
 import type { RuntimeCapture } from '../runtime.js';
 import type { Cell, GpuStorage } from '../storage.js';
 import { GpuCapture } from './replay.js';
@@ -77,25 +77,16 @@ export class CaptureSession {
 
   free(x: GpuStorage): void {
     if (this.outer.has(x)) {
-      refuse(
-        'reads a tensor from before and then drops it, as gradients that add up do',
-        'call optimizer.zeroGrad() at the end of the step',
-      );
+      refuse('drops a tensor from before', 'do that outside of it');
     }
     x.free();
   }
 
   /** Ends the session; `results` are the storages that the function returned. */
   end(results: readonly GpuStorage[]): Capture {
-    try {
-      if (this.#reads) refuse('reads a tensor', 'read what it returns, outside of it');
-      // Gradients are counted; what people have seen has a great many holders beside.
-      if ([...this.made].some((x) => x.references % ESCAPED > 0 && !x.freed && !results.includes(x))) {
-        refuse('leaves gradients behind', 'call optimizer.zeroGrad() at its end');
-      }
-    } catch (error) {
+    if (this.#reads) {
       this.abandon();
-      throw error;
+      refuse('reads a tensor', 'read what it returns, outside of it');
     }
     return new GpuCapture(this, this.backend, this.inputs, results);
   }

@@ -151,6 +151,7 @@ type Method = Exclude<
   | 'uncaptured'
   | 'hostCopy'
   | 'fetchAll'
+  | 'unreadable'
   | 'free'
   | 'memory'
   | 'threads'

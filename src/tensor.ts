@@ -272,17 +272,7 @@ export class Tensor {
 
   /** The same; throws if the host would have to wait. @internal */
   hostValues(op: string): Float32Array {
-    const values = this.peek();
-    if (values === null) {
-      fail(
-        op,
-        `the tensor of shape ${show(this.dims)} was computed or changed on the device '${this.device}', ${this.backend.lost ? 'which was lost' : 'which the host cannot read without waiting'}`,
-        this.backend.lost
-          ? 'load a checkpoint: no snapshot has its numbers'
-          : "await x.data() first; for parameters, await useDevice('cpu')",
-        { shapes: [this.dims] },
-      );
-    }
+    const values = this.peek() ?? this.backend.unreadable!(op, this.dims);
     return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 

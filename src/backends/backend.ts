@@ -117,6 +117,8 @@ export interface Backend {
   readSync?(x: Storage): Floats;
   /** Where there is no readSync: the numbers, if the host has a copy: those of uploads that were not changed since. */
   hostCopy?(x: Storage): Floats | null;
+  /** Where there is no readSync: throws the error for a tensor of which `hostCopy` has nothing. */
+  unreadable?(op: string, shape: readonly number[]): never;
   /** Where there is no readSync: copies the numbers of all storages in use to where `hostCopy` finds them. */
   fetchAll?(): Promise<void>;
   free(x: Storage): void;

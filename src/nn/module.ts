@@ -254,14 +254,12 @@ export abstract class Module {
     const others = all.filter((t) => t.backend !== backend);
     const storages = others.map((t) => backend.upload(t.hostValues('to')));
     const gradients = others.map((t) => t.gradient?.peek());
-    let dropped = 0;
     for (const [i, t] of others.entries()) {
       const values = gradients[i];
       t.replaceStorage(storages[i]);
       t.grad = values ? new Tensor(t.layout, backend.upload(values)) : null;
-      if (values === null) dropped++;
     }
-    if (dropped > 0) console.warn(`tapegrad: [to] ${dropped} gradients are dropped: only the device has them`);
+    if (gradients.includes(null)) console.warn('tapegrad: [to] dropped gradients that only the device has');
     return this;
   }
 

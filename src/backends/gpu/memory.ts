@@ -1,6 +1,6 @@
 import { copy, fill, identity } from '../../../kernels/gpu/layout.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
-import { fail, TapegradError } from '../../errors.js';
+import { fail, show, TapegradError } from '../../errors.js';
 import type { Backend, Capture, Floats, MemoryInfo } from '../backend.js';
 import type { Storage } from '../storage.js';
 import { type CaptureBackend, CaptureSession, refuse } from './capture/session.js';
@@ -230,6 +230,14 @@ export abstract class GpuMemory implements CaptureBackend {
       );
     }
     return saved.values;
+  }
+
+  unreadable(op: string, shape: readonly number[]): never {
+    const what = `the tensor of shape ${show(shape)} was computed or changed on the device 'gpu'`;
+    if (this.runtime.lost !== null)
+      fail(op, `${what}, which was lost`, 'load a checkpoint: no snapshot has its numbers', { shapes: [shape] });
+    const remedy = "await x.data() first; for parameters, await useDevice('cpu')";
+    fail(op, `${what}, which the host cannot read without waiting`, remedy, { shapes: [shape] });
   }
 
   async fetchAll(): Promise<void> {

@@ -1,7 +1,6 @@
 import { binary, unary } from '../../../kernels/gpu/elementwise.js';
 import { first, more, verdict } from '../../../kernels/gpu/finite.js';
 import { copy, gather, put, rows, scatter } from '../../../kernels/gpu/layout.js';
-import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
 import { finish, locate, reduce } from '../../../kernels/gpu/reduce.js';
 import { expRest, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
@@ -17,8 +16,10 @@ import type {
   UnaryKernel,
 } from '../backend.js';
 import type { Storage } from '../storage.js';
+import type { Limits } from './capture/device.js';
 import { fused, type Launcher } from './fused.js';
 import { type Argument, GpuMemory } from './memory.js';
+import { type GroupLimits, plainProduct, type Tiling, tiledProduct, tileFor } from './product.js';
 import { type Mode, type Runtime, Unavailable } from './runtime.js';
 import type { Cell, GpuStorage } from './storage.js';
 import { WebGlRuntime } from './webgl.js';
@@ -37,11 +38,17 @@ const MAX = 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc';
 
 /** gpu.js on the best of its ways to a GPU that works here. */
 export class GpuBackend extends GpuMemory implements Backend, Launcher {
+  /** Which products are tiled. @internal */
+  tiling: Tiling = 'by size';
+  /** Null where kernels have no shaders of their own. */
+  readonly #groups: GroupLimits | null;
+
   private constructor(
     runtime: Runtime,
     private readonly obstacles: readonly Unavailable[],
   ) {
     super(runtime);
+    this.#groups = runtime instanceof WebGpuRuntime ? (runtime.device.limits as Limits & GroupLimits) : null;
   }
 
   /**
@@ -113,18 +120,15 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
   }
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
-    const { m, n, k, transA, transB, relu, offsetsA, offsetsB } = plan;
-    const columns = this.runtime.severalResults && n % 4 === 0 ? 4 : 1;
-    const threads = [n / columns, m, offsetsA.length];
-    const tooMany = Math.max(m, n / columns) > MOST_THREADS || offsetsA.length > MOST_PRODUCTS;
-    const flat = tooMany || !this.runtime.severalResults;
-    const kernel = matmul({ transA, transB, bias: bias !== null, relu, columns, flat });
+    const { m, n, k, offsetsA, offsetsB } = plan;
+    const tile = this.#groups === null ? null : tileFor(plan, this.#groups, this.tiling);
+    const hasBias = bias !== null;
+    const { kernel, threads } =
+      tile === null ? plainProduct(plan, hasBias, this.runtime.severalResults) : tiledProduct(plan, hasBias, tile);
     const whichA = Float32Array.from(offsetsA, (o) => o / (m * k));
     const whichB = Float32Array.from(offsetsB, (o) => o / (k * n));
     const operands = (bias ? [a, b, bias] : [a, b]).map((x) => this.present(x));
-    const size = offsetsA.length * m * n;
-    const cell = this.launch(kernel, flat ? size / columns : threads, [...operands, whichA, whichB, m, n, k]);
-    return this.make(size, cell);
+    return this.make(offsetsA.length * m * n, this.launch(kernel, threads, [...operands, whichA, whichB, m, n, k]));
   }
 
   /** The rows' maxima, and the sums of their other exponentials; see expRest. @internal */

@@ -15,7 +15,10 @@ export interface Tile {
 }
 
 export const LARGE: Tile = { size: 64, each: 8, depth: 8 };
+/** More threads for fewer results, to occupy a device. */
 export const SMALL: Tile = { size: 32, each: 4, depth: 8 };
+/** As small with more results a thread, for devices in software: there a thread costs more than its results. */
+export const SMALL_IN_SOFTWARE: Tile = { size: 32, each: 8, depth: 8 };
 
 export interface TiledVariant extends ProductForm {
   readonly tile: Tile;
@@ -82,27 +85,21 @@ ${lines(4, (s) => `      shared_${name}[(part + ${s}u) * ${wide}u + line] = vec4
 
 /** Writes four neighbours in a row of the result, with bias and relu. */
 function store({ bias, relu, vectorC }: TiledVariant): string {
-  const biasAt = (i: number) => `select(0.0, user_bias[min(col + ${i}u, n - 1u)], col + ${i}u < n)`;
-  const finished = [
-    'var y = sums;',
-    bias ? `y = y + vec4<f32>(${range(4).map(biasAt).join(', ')});` : '',
-    // Not max(y, 0), which may lose a NaN.
-    relu ? 'y = select(y, vec4<f32>(), y < vec4<f32>());' : '',
-  ];
-  return `fn store(base : u32, m : u32, n : u32, row : u32, col : u32, sums : vec4<f32>) {
+  // Not max(y, 0), which may lose a NaN.
+  const finished = `${bias ? '  y = y + bias;\n' : ''}${relu ? '  y = select(y, vec4<f32>(), y < vec4<f32>());\n' : ''}`;
+  const rest = lines(3, (i) => `  if (col + ${i + 1}u < n) { result[at + ${i + 1}u] = y[${i + 1}]; }`);
+  return `fn store(at : u32, m : u32, n : u32, row : u32, col : u32, sums : vec4<f32>${bias ? ', bias : vec4<f32>' : ''}) {
   if (row >= m || col >= n) { return; }
-  let at = base + row * n + col;
-  ${finished.filter((line) => line !== '').join('\n  ')}
-${
-  vectorC
-    ? '  result[at / 4u] = y;'
-    : lines(
-        4,
-        (i) => `  ${i === 0 ? '' : `if (col + ${i}u < n) { `}result[at + ${i}u] = y[${i}];${i === 0 ? '' : ' }'}`,
-      )
-}
+  var y = sums;
+${finished}${vectorC ? '  result[at / 4u] = y;' : `  result[at] = y.x;\n${rest}`}
 }`;
 }
+
+/** The bias of four columns; beyond the last one it does not matter. */
+const biasOf = (col: string) =>
+  `vec4<f32>(${range(4)
+    .map((i) => `user_bias[min(${col} + ${i}u, n - 1u)]`)
+    .join(', ')})`;
 
 /**
  * The same product as `matmul` in tiles; its threads are [n, m, batch]. Its sums take the same order, but are rounded less
@@ -159,23 +156,25 @@ ${lines(
     workgroupBarrier();
   }
   let base = group.z * m * n;
-${lines(
-  each,
-  (r) =>
-    `  ${range(parts)
-      .map((c) => {
-        const row = `tile_row + y * 4u + ${(r >> 2) * across * 4 + (r & 3)}u`;
-        return `store(base, m, n, ${row}, tile_col + x * 4u + ${c * across * 4}u, s${r}_${c});`;
-      })
-      .join(' ')}`,
-)}
+${lines(parts, (c) => {
+  const col = `  let col${c} = tile_col + x * 4u + ${c * across * 4}u;`;
+  return bias ? `${col} let bias${c} = ${biasOf(`col${c}`)};` : col;
+})}
+${lines(each, (r) => {
+  const row = `  let row${r} = tile_row + y * 4u + ${(r >> 2) * across * 4 + (r & 3)}u; let at${r} = base + row${r} * n;`;
+  const stores = range(parts).map((c) => {
+    const last = `s${r}_${c}${bias ? `, bias${c}` : ''}`;
+    return `store(at${r} + col${c}, m, n, row${r}, col${c}, ${last});`;
+  });
+  return `${row} ${stores.join(' ')}`;
+})}
 }
 `;
   const widths = [vectorA, vectorB, vectorC].map((v) => (v ? 4 : 1)).join('');
   return {
     // gpu.js takes the types of the arguments from it, and runs it where its declarations are not those of the shader.
     ...matmul({ ...variant, columns: 1, flat: false }),
-    key: `matmul ${formName(variant)}, tiles of ${size} by ${each}, loads of ${widths}`,
+    key: `matmul ${formName(variant)}, tiles of ${size} by ${each} by ${depth}, loads of ${widths}`,
     shader: { head: shaderHead(args), code, group: [size, size, 1] },
   };
 }

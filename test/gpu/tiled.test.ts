@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { matmul } from '../../kernels/gpu/matmul.js';
 import type { GpuKernel } from '../../kernels/gpu/source.js';
-import { LARGE, SMALL, type Tile, tiled } from '../../kernels/gpu/tiled.js';
+import { LARGE, SMALL, SMALL_IN_SOFTWARE, type Tile, tiled } from '../../kernels/gpu/tiled.js';
 import type { MatmulPlan } from '../../src/backends/backend.js';
 import type { CapturedPass } from '../../src/backends/gpu/capture/device.js';
 import { create, gpuJs } from '../../src/backends/gpu/gpujs.js';
 import type { GpuBackend } from '../../src/backends/gpu/index.js';
-import { plainProduct, type Tiling, tiledProduct, tileFor } from '../../src/backends/gpu/product.js';
+import { type GroupLimits, plainProduct, type Tiling, tiledProduct, tileFor } from '../../src/backends/gpu/product.js';
 import type { WebGpuRuntime } from '../../src/backends/gpu/webgpu.js';
 import { backendOf } from '../../src/backends/registry.js';
 import { compile, noGrad, tensor, useDevice } from '../../src/index.js';
@@ -87,6 +87,17 @@ const epilogues = [
   [true, true],
 ];
 
+/** What WebGPU promises of every device. */
+const hardware = {
+  inSoftware: false,
+  limits: {
+    maxComputeWorkgroupStorageSize: 16384,
+    maxComputeInvocationsPerWorkgroup: 256,
+    maxComputeWorkgroupSizeX: 256,
+    maxComputeWorkgroupsPerDimension: 65535,
+  },
+};
+
 describe('products in tiles', () => {
   for (const [tileName, tile] of Object.entries({ LARGE, SMALL })) {
     for (const [i, [transA, transB]] of layouts.entries()) {
@@ -122,7 +133,7 @@ describe('products in tiles', () => {
     const plan = planOf(96, 130, 70, { transB: true, relu: true });
     const [a, b, bias] = [sample(96 * 130, [-1, 1], 1), sample(130 * 70, [-1, 1], 2), sample(70, [-1, 1], 3)];
     const plain = await product('never', plan, a, b, bias);
-    for (const tiling of ['by size', LARGE, SMALL] as const) {
+    for (const tiling of ['by size', LARGE, SMALL, SMALL_IN_SOFTWARE] as const) {
       expectClose(await product(tiling, plan, a, b, bias), plain, 1e-5, 1e-5);
     }
   });
@@ -142,7 +153,7 @@ describe('products in tiles', () => {
     const [x, w] = [sample(48 * 40, [-1, 1], 1), sample(40 * 36, [-1, 1], 2)];
     const weight = tensor(w, { shape: [40, 36] });
     const step = compile((input: ReturnType<typeof tensor>) => noGrad(() => input.matmul(weight).relu()));
-    expect(tileFor(planOf(48, 40, 36), runtime().device.limits as never, 'by size')).not.toBeNull();
+    expect(tileFor(planOf(48, 40, 36), hardware, 'by size')).not.toBeNull();
     const expected = reference(planOf(48, 40, 36, { relu: true }), x, w, null);
     for (let call = 0; call < 4; call++) {
       expectClose(await step(tensor(x, { shape: [48, 40] })).data(), expected, 1e-5, 1e-5);
@@ -151,36 +162,34 @@ describe('products in tiles', () => {
 });
 
 describe('the choice of tiles', () => {
-  const limits = {
-    maxComputeWorkgroupStorageSize: 16384,
-    maxComputeInvocationsPerWorkgroup: 256,
-    maxComputeWorkgroupSizeX: 256,
-    maxComputeWorkgroupsPerDimension: 65535,
-  };
   it('goes by the sizes', () => {
-    expect(tileFor(planOf(1024, 1024, 1024), limits, 'by size')).toBe(LARGE);
-    expect(tileFor(planOf(1024, 784, 32), limits, 'by size')).toBe(SMALL);
-    expect(tileFor(planOf(64, 784, 128), limits, 'by size')).toBe(SMALL);
-    expect(tileFor(planOf(64, 784, 10), limits, 'by size')).toBeNull();
-    expect(tileFor(planOf(1, 784, 256), limits, 'by size')).toBeNull();
-    expect(tileFor(planOf(256, 4, 256), limits, 'by size')).toBeNull();
-    expect(tileFor(planOf(1024, 1024, 1024), limits, 'never')).toBeNull();
-    expect(tileFor(planOf(2, 2, 2), limits, LARGE)).toBe(LARGE);
+    expect(tileFor(planOf(1024, 1024, 1024), hardware, 'by size')).toBe(LARGE);
+    expect(tileFor(planOf(1024, 784, 32), hardware, 'by size')).toBe(SMALL);
+    expect(tileFor(planOf(64, 784, 128), hardware, 'by size')).toBe(SMALL);
+    const software = { ...hardware, inSoftware: true };
+    expect(tileFor(planOf(64, 784, 128), software, 'by size')).toBe(SMALL_IN_SOFTWARE);
+    expect(tileFor(planOf(1024, 1024, 1024), software, 'by size')).toBe(LARGE);
+    expect(tileFor(planOf(64, 784, 10), hardware, 'by size')).toBeNull();
+    expect(tileFor(planOf(1, 784, 256), hardware, 'by size')).toBeNull();
+    expect(tileFor(planOf(256, 4, 256), hardware, 'by size')).toBeNull();
+    expect(tileFor(planOf(1024, 1024, 1024), hardware, 'never')).toBeNull();
+    expect(tileFor(planOf(2, 2, 2), hardware, LARGE)).toBe(LARGE);
   });
   it('keeps to what the device allows', () => {
     const plan = planOf(1024, 1024, 1024, { offsetsA: [0, 0], offsetsB: [0, 0] });
-    const allowed: Record<string, number> = {
+    const on = (limits: GroupLimits) => ({ inSoftware: false, limits });
+    const allowed: GroupLimits = {
       maxComputeWorkgroupStorageSize: 4096,
       maxComputeInvocationsPerWorkgroup: 64,
       maxComputeWorkgroupSizeX: 64,
       maxComputeWorkgroupsPerDimension: 16,
     };
-    expect(tileFor(plan, allowed as never, LARGE)).toBe(LARGE);
+    expect(tileFor(plan, on(allowed), LARGE)).toBe(LARGE);
     for (const [name, least] of Object.entries(allowed)) {
-      expect(tileFor(plan, { ...allowed, [name]: least - 1 } as never, LARGE), name).toBeNull();
+      expect(tileFor(plan, on({ ...allowed, [name]: least - 1 }), LARGE), name).toBeNull();
     }
     const many = { ...planOf(16, 16, 16), offsetsA: new Array(17).fill(0) };
-    expect(tileFor(many, allowed as never, LARGE)).toBeNull();
+    expect(tileFor(many, on(allowed), LARGE)).toBeNull();
   });
 });
 
@@ -230,13 +239,13 @@ describe('what a shader of ours takes for granted of gpu.js', () => {
     const all = new Map<string, string>();
     for (const bits of Array.from({ length: 128 }, (_, i) => i)) {
       const [transA, transB, bias, relu, vectorA, vectorB, vectorC] = [1, 2, 4, 8, 16, 32, 64].map((b) => !!(bits & b));
-      for (const tile of [LARGE, SMALL]) {
+      for (const tile of [LARGE, SMALL, SMALL_IN_SOFTWARE]) {
         const { key, shader } = tiled({ transA, transB, bias, relu, vectorA, vectorB, vectorC, tile });
         all.set(key, shader!.code);
       }
     }
-    expect(all.size).toBe(256);
-    expect(new Set(all.values()).size).toBe(256);
+    expect(all.size).toBe(384);
+    expect(new Set(all.values()).size).toBe(384);
     expect(all.has(matmul({ ...plan, bias: false, columns: 1, flat: false }).key)).toBe(false);
   });
 });

@@ -19,13 +19,15 @@ import type { Storage } from '../storage.js';
 import type { Limits } from './capture/device.js';
 import { fused, type Launcher } from './fused.js';
 import { type Argument, GpuMemory } from './memory.js';
-import { type GroupLimits, plainProduct, type Tiling, tiledProduct, tileFor } from './product.js';
+import { type GroupLimits, plainProduct, type TileDevice, type Tiling, tiledProduct, tileFor } from './product.js';
 import { type Mode, type Runtime, Unavailable } from './runtime.js';
 import type { Cell, GpuStorage } from './storage.js';
 import { WebGlRuntime } from './webgl.js';
 import { WebGpuRuntime } from './webgpu.js';
 
 const API: Record<Mode, string> = { webgpu: 'WebGPU', webgl2: 'WebGL2', headlessgl: 'WebGL without a window' };
+
+const SOFTWARE = /swiftshader|llvmpipe|software/i;
 
 /** Their numbers reach the device as float32. */
 const MOST_ROWS = 2 ** 24;
@@ -41,14 +43,17 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
   /** Which products are tiled. @internal */
   tiling: Tiling = 'by size';
   /** Null where kernels have no shaders of their own. */
-  readonly #groups: GroupLimits | null;
+  readonly #tiles: TileDevice | null = null;
 
   private constructor(
     runtime: Runtime,
     private readonly obstacles: readonly Unavailable[],
   ) {
     super(runtime);
-    this.#groups = runtime instanceof WebGpuRuntime ? (runtime.device.limits as Limits & GroupLimits) : null;
+    if (runtime instanceof WebGpuRuntime) {
+      const limits = runtime.device.limits as Limits & GroupLimits;
+      this.#tiles = { limits, inSoftware: SOFTWARE.test(runtime.name) };
+    }
   }
 
   /**
@@ -77,7 +82,7 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
   info(): DeviceInfo {
     const { mode, name } = this.runtime;
     const missed = this.obstacles.map((o) => `${o.message}; `).join('');
-    const slow = /swiftshader|llvmpipe|software/i.test(name) ? ', in software: the CPU is faster' : '';
+    const slow = SOFTWARE.test(name) ? ', in software: the CPU is faster' : '';
     return { type: 'gpu', backend: mode, name, reason: `${missed}${API[mode]} answers${slow}` };
   }
 
@@ -121,7 +126,7 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
     const { m, n, k, offsetsA, offsetsB } = plan;
-    const tile = this.#groups === null ? null : tileFor(plan, this.#groups, this.tiling);
+    const tile = this.#tiles && tileFor(plan, this.#tiles, this.tiling);
     const hasBias = bias !== null;
     const { kernel, threads } =
       tile === null ? plainProduct(plan, hasBias, this.runtime.severalResults) : tiledProduct(plan, hasBias, tile);

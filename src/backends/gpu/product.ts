@@ -1,6 +1,14 @@
 import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
-import { LARGE, SMALL, sharedBytes, type Tile, threadsOf, tiled } from '../../../kernels/gpu/tiled.js';
+import {
+  LARGE,
+  SMALL,
+  SMALL_IN_SOFTWARE,
+  sharedBytes,
+  type Tile,
+  threadsOf,
+  tiled,
+} from '../../../kernels/gpu/tiled.js';
 import type { MatmulPlan } from '../backend.js';
 
 // Which kernel computes a product.
@@ -19,27 +27,38 @@ export interface GroupLimits {
  */
 export type Tiling = 'by size' | 'never' | Tile;
 
-/** Products with fewer rows, columns or steps than this leave most of a tile empty. */
-const LEAST = 16;
+/** A device on which kernels have shaders of their own. */
+export interface TileDevice {
+  readonly limits: GroupLimits;
+  readonly inSoftware: boolean;
+}
+
+/** Products with fewer rows or columns than this leave most of a tile empty. */
+const LEAST_SIDE = 24;
+/** Products of fewer steps than this have nothing to use twice. */
+const LEAST_STEPS = 16;
 /** With fewer large tiles than this, small ones occupy more of the device. */
-const FEW_TILES = 16;
+const FEW_TILES = 32;
+
+function tileBySize({ m, n, k, offsetsA }: MatmulPlan, inSoftware: boolean): Tile | null {
+  if (Math.min(m, n) < LEAST_SIDE || k < LEAST_STEPS) return null;
+  const count = Math.ceil(m / LARGE.size) * Math.ceil(n / LARGE.size) * offsetsA.length;
+  if (count >= FEW_TILES && Math.min(m, n) > SMALL.size) return LARGE;
+  return inSoftware ? SMALL_IN_SOFTWARE : SMALL;
+}
 
 /** The tile for a product; null for the kernel without tiles. */
-export function tileFor({ m, n, k, offsetsA }: MatmulPlan, limits: GroupLimits, tiling: Tiling): Tile | null {
+export function tileFor(plan: MatmulPlan, { limits, inSoftware }: TileDevice, tiling: Tiling): Tile | null {
   if (tiling === 'never') return null;
-  let tile = tiling === 'by size' ? LARGE : tiling;
-  const batch = offsetsA.length;
-  if (tiling === 'by size') {
-    if (Math.min(m, n, k) < LEAST) return null;
-    const count = Math.ceil(m / LARGE.size) * Math.ceil(n / LARGE.size) * batch;
-    if (Math.min(m, n) <= SMALL.size || count < FEW_TILES) tile = SMALL;
-  }
+  const tile = tiling === 'by size' ? tileBySize(plan, inSoftware) : tiling;
+  if (tile === null) return null;
   const threads = threadsOf(tile);
   const fits =
     sharedBytes(tile) <= limits.maxComputeWorkgroupStorageSize &&
     threads <= limits.maxComputeInvocationsPerWorkgroup &&
     threads <= limits.maxComputeWorkgroupSizeX &&
-    Math.max(Math.ceil(Math.max(m, n) / tile.size), batch) <= limits.maxComputeWorkgroupsPerDimension;
+    Math.max(Math.ceil(Math.max(plan.m, plan.n) / tile.size), plan.offsetsA.length) <=
+      limits.maxComputeWorkgroupsPerDimension;
   return fits ? tile : null;
 }
 

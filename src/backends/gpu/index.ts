@@ -1,9 +1,9 @@
 import { binary, unary } from '../../../kernels/gpu/elementwise.js';
 import { first, more, verdict } from '../../../kernels/gpu/finite.js';
+import { GROUP, GROUP_SEGMENT } from '../../../kernels/gpu/groups.js';
 import { copy, gather, put, rows, scatter } from '../../../kernels/gpu/layout.js';
-import { finish, locate, reduce } from '../../../kernels/gpu/reduce.js';
-import { expRest, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
-import type { GpuKernel } from '../../../kernels/gpu/source.js';
+import { finish, locate, type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
+import { expRest, expRestGroups, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import { fail } from '../../errors.js';
 import { collapse, type LoopNest, sizeOf, stridesOf } from '../../shape.js';
 import type {
@@ -42,6 +42,8 @@ const MAX = 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc';
 export class GpuBackend extends GpuMemory implements Backend, Launcher {
   /** Which products are tiled. @internal */
   tiling: Tiling = 'by size';
+  /** Which reductions of neighbours are made by workgroups; in software they are slower. @internal */
+  groups: 'by size' | 'never' | 'always' = 'by size';
   /** Null where kernels have no shaders of their own. */
   readonly #tiles: TileDevice | null = null;
 
@@ -111,17 +113,25 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
   }
 
   /** Reduces in stages until one number is left for each of the outer times inner. @internal */
-  stages(kernel: GpuKernel, x: Cell, outer: number, length: number, inner: number): Cell {
+  stages(kernel: Reduction, x: Cell, outer: number, length: number, inner: number): Cell {
     let cell = x.use();
     let left = length;
     do {
-      const parts = Math.ceil(left / SEGMENT);
-      const next = this.launch(kernel, outer * parts * inner, [cell, left, inner, parts, SEGMENT]);
+      const inGroups = inner === 1 && this.#groupsFor(left) ? kernel.inGroups() : null;
+      const segment = inGroups === null ? SEGMENT : GROUP_SEGMENT;
+      const parts = Math.ceil(left / segment);
+      const next = this.launch(inGroups ?? kernel, outer * parts * inner, [cell, left, inner, parts, segment]);
       cell.release();
       cell = next;
       left = parts;
     } while (left > 1);
     return cell;
+  }
+
+  /** Whether a workgroup reduces so many neighbours. */
+  #groupsFor(length: number): boolean {
+    if (this.#tiles === null || this.groups === 'never') return false;
+    return this.groups === 'always' || (length >= GROUP && !this.#tiles.inSoftware);
   }
 
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
@@ -140,7 +150,7 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
   rowRests(x: Storage, rows: number, cols: number): [tops: Cell, rests: Cell] {
     const cell = this.present(x);
     const tops = this.stages(reduce('softmax', MAX, 'largest'), cell, rows, cols, 1);
-    return [tops, this.launch(expRest, rows, [cell, tops, cols])];
+    return [tops, this.launch(this.#groupsFor(cols) ? expRestGroups : expRest, rows, [cell, tops, cols])];
   }
 
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage {

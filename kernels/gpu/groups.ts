@@ -60,15 +60,26 @@ const named = (kernel: GpuKernel, shader: OwnShader): GpuKernel => ({
   shader,
 });
 
+/** By the key of the kernel whose place it takes. */
+const known = /* @__PURE__ */ new Map<string, GpuKernel | null>();
+
 /** `reduce` with an inner size of 1; null if its combination is not for this. */
 export function reduceInGroups(
   kernel: GpuKernel,
   args: Readonly<Record<string, ArgumentType>>,
   combine: string,
 ): GpuKernel | null {
-  const combined = selecting(combine);
-  if (combined === null) return null;
-  const number = `let outer = place / u32(params.user_parts);
+  let twin = known.get(kernel.key);
+  if (twin === undefined) {
+    const combined = selecting(combine);
+    twin = combined === null ? null : named(kernel, grouped(args, segmentOf(combined), combined));
+    known.set(kernel.key, twin);
+  }
+  return twin;
+}
+
+/** What a thread makes of every 64th number of its segment. */
+const segmentOf = (combined: string) => `let outer = place / u32(params.user_parts);
   let begin = (place - outer * u32(params.user_parts)) * u32(params.user_segment);
   let count = min(u32(params.user_length) - begin, u32(params.user_segment));
   let holders = min(count, ${GROUP}u);
@@ -78,8 +89,6 @@ export function reduceInGroups(
     let x = user_input[first + i];
     acc = ${combined};
   }`;
-  return named(kernel, grouped(args, number, combined));
-}
 
 /** `expRest`: each thread leaves out one number that is equal to the top, and all but one of these are added at the end. */
 export function expRestInGroups(kernel: GpuKernel, args: Readonly<Record<string, ArgumentType>>): GpuKernel {

@@ -101,11 +101,7 @@ const biasOf = (col: string) =>
     .map((i) => `user_bias[min(${col} + ${i}u, n - 1u)]`)
     .join(', ')})`;
 
-/**
- * The same product as `matmul` in tiles; its threads are [n, m, batch]. Its sums take the same order, but are rounded less
- * often where the device multiplies and adds at once.
- */
-export function tiled(variant: TiledVariant): GpuKernel {
+function shaderOf(variant: TiledVariant): string {
   const { transA, transB, bias, tile, vectorA, vectorB, vectorC } = variant;
   const { size, each, depth } = tile;
   const across = size / each;
@@ -119,7 +115,7 @@ export function tiled(variant: TiledVariant): GpuKernel {
   );
   // Rows and columns of a thread lie in blocks of four, a whole row of threads apart: neighbouring threads read and write neighbours.
   const sums = range(each).flatMap((r) => range(parts).map((c) => `var s${r}_${c} = vec4<f32>();`));
-  const code = `${shaderHead(args, vectors)}
+  return `${shaderHead(args, vectors)}
 var<workgroup> shared_left : array<vec4<f32>, ${depth * wide}>;
 var<workgroup> shared_right : array<vec4<f32>, ${depth * wide}>;
 ${loader(left)}
@@ -170,11 +166,30 @@ ${lines(each, (r) => {
 })}
 }
 `;
+}
+
+/** By key: a shader is long, and a step asks for the same ones again and again. */
+const known = /* @__PURE__ */ new Map<string, GpuKernel>();
+
+/**
+ * The same product as `matmul` in tiles; its threads are [n, m, batch]. Its sums take the same order, but are rounded less
+ * often where the device multiplies and adds at once.
+ */
+export function tiled(variant: TiledVariant): GpuKernel {
+  const { bias, tile, vectorA, vectorB, vectorC } = variant;
+  const { size, each, depth } = tile;
   const widths = [vectorA, vectorB, vectorC].map((v) => (v ? 4 : 1)).join('');
-  return {
-    // gpu.js takes the types of the arguments from it, and runs it where its declarations are not those of the shader.
-    ...matmul({ ...variant, columns: 1, flat: false }),
-    key: `matmul ${formName(variant)}, tiles of ${size} by ${each} by ${depth}, loads of ${widths}`,
-    shader: { head: shaderHead(args), code, group: [size, size, 1] },
-  };
+  const key = `matmul ${formName(variant)}, tiles of ${size} by ${each} by ${depth}, loads of ${widths}`;
+  let kernel = known.get(key);
+  if (kernel === undefined) {
+    const shader = {
+      head: shaderHead(productArguments(bias)),
+      code: shaderOf(variant),
+      group: [size, size, 1],
+    } as const;
+    // gpu.js takes the types of the arguments from `matmul`, and runs it where its declarations are not those of the shader.
+    kernel = { ...matmul({ ...variant, columns: 1, flat: false }), key, shader };
+    known.set(key, kernel);
+  }
+  return kernel;
 }

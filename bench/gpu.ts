@@ -1,14 +1,15 @@
-// `npm run bench:gpu`: products, training steps and the batch from which the GPU is faster, on the GPU and on the CPU.
+// `npm run bench:gpu`: products with and without tiles, products, training steps and the batch from which the GPU is faster, on the GPU and on the CPU.
 //   --python PATH   a Python whose torch has CUDA, to take turns with
 //   --seconds 0.3   how long a turn lasts
 //   --rounds 5      how many turns each has
+//   --only tiles    the first table alone
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { compile, type Tensor, useDevice } from 'tapegrad';
 import { Peer } from './compare/peer.js';
 import { median } from './peak.js';
-import { product, type Runner, steps, type Workload, workloads } from './workloads.js';
+import { layer, product, type Runner, steps, type Workload, workloads } from './workloads.js';
 
 const { values: options } = parseArgs({
   args: process.argv.slice(2).filter((arg) => arg !== '--'),
@@ -16,6 +17,7 @@ const { values: options } = parseArgs({
     python: { type: 'string', default: '' },
     seconds: { type: 'string', default: '0.3' },
     rounds: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
   },
 });
 const [seconds, rounds] = [Number(options.seconds), Number(options.rounds)];
@@ -63,10 +65,10 @@ async function side(label: string, device: 'cpu' | 'gpu', make: () => Runner): P
   };
 }
 
-/** Medians of all sides over rounds in which they take turns, in seconds a run. */
-async function compare(sides: readonly Side[]): Promise<Map<string, number | string>> {
+/** Medians of all sides over turns that they take, in seconds a run. */
+async function compare(sides: readonly Side[], turns = rounds): Promise<Map<string, number | string>> {
   const all = sides.map(() => [] as (number | string)[]);
-  for (let round = 0; round < rounds; round++) {
+  for (let turn = 0; turn < turns; turn++) {
     for (const [i, s] of sides.entries()) all[i].push(await s.measure());
   }
   return new Map(
@@ -100,6 +102,31 @@ console.log(torch === null ? 'without PyTorch' : torch.version);
 const rate = (t: number | string | undefined, amount: number) =>
   typeof t === 'number' ? +(amount / t).toPrecision(4) : (t ?? '');
 
+/** A product on the GPU with one of the kernels; see Tiling in src/backends/gpu/product.ts. */
+async function tiled(tiling: string, make: () => Runner): Promise<Side> {
+  await useDevice('gpu');
+  const { run, state } = make();
+  // The packed benchmark has no sources to import: the backend is that of a tensor.
+  const { backend } = run() as unknown as { backend: { tiling: string } };
+  const choosing: Runner = {
+    state,
+    run() {
+      backend.tiling = tiling;
+      const result = run();
+      backend.tiling = 'by size';
+      return result;
+    },
+  };
+  await done(choosing.run(), state);
+  return {
+    label: tiling,
+    async measure() {
+      await useDevice('gpu');
+      return time(choosing, seconds);
+    },
+  };
+}
+
 /** One row of the table of a workload: everybody's rate. */
 async function row({ name, amount, unit, make }: Workload, isStep: boolean): Promise<Record<string, string | number>> {
   if (!(await isShort(make))) return { workload: name, unit, gpu: `a run takes more than ${LONGEST_RUN} s` };
@@ -123,6 +150,26 @@ async function row({ name, amount, unit, make }: Workload, isStep: boolean): Pro
     'gpu / PyTorch CUDA': typeof cuda === 'number' ? +(cuda / best).toPrecision(3) : '',
   };
 }
+
+// The two kernels for products take turns, so that their ratio holds whatever else the machine does.
+const tiles: Record<string, string | number>[] = [];
+if (gpu.backend === 'webgpu') {
+  const shapes = [256, 512, 1024].map((n) => product(n, n, n));
+  for (const { name, amount, make } of [...shapes, layer(64, 784, 128), layer(256, 784, 256)]) {
+    const sides = await Promise.all(['by size', 'never'].map((tiling) => tiled(tiling, make)));
+    // In software the largest of them takes many seconds.
+    const times = await compare(sides, gpu.reason.includes('in software') ? Math.min(rounds, 3) : rounds);
+    const [inTiles, plain] = sides.map(({ label }) => times.get(label) as number);
+    tiles.push({
+      product: name,
+      'tiles, GFLOP/s': rate(inTiles, amount),
+      'plain, GFLOP/s': rate(plain, amount),
+      ratio: +(plain / inTiles).toPrecision(3),
+    });
+  }
+  console.table(tiles);
+}
+if (options.only === 'tiles') process.exit(0);
 
 const table: Record<string, string | number>[] = [];
 for (const n of [256, 1024, 2048, 4096]) table.push(await row(product(n, n, n), false));

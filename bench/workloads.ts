@@ -57,6 +57,21 @@ export function product(m: number, k: number, n: number): Workload {
   };
 }
 
+/** A linear layer without a bias: the weight lies transposed. */
+export function layer(batch: number, inputs: number, outputs: number): Workload {
+  const flops = 2 * batch * inputs * outputs;
+  return {
+    name: `[${batch}, ${inputs}] x [${outputs}, ${inputs}]t`,
+    amount: flops / 1e9,
+    unit: 'GFLOP/s',
+    flops,
+    make() {
+      const [x, w] = [randn([batch, inputs]), randn([outputs, inputs])];
+      return { run: () => x.matmul(w.t()), state: [] };
+    },
+  };
+}
+
 /** Training steps of a classifier of digits. */
 export const steps = (batch: number): Workload => ({
   name: `W3 ${batch}`,

@@ -1,10 +1,14 @@
 import { type GpuKernel, gpuKernel, integer } from './source.js';
 
-export interface MatmulVariant {
+/** A product's layouts, and what happens to its sums. */
+export interface ProductForm {
   readonly transA: boolean;
   readonly transB: boolean;
   readonly bias: boolean;
   readonly relu: boolean;
+}
+
+export interface MatmulVariant extends ProductForm {
   /** How many neighbouring columns a thread computes: 4 where their number is divisible by it. */
   readonly columns: 1 | 4;
   /** Threads in one dimension instead of three, for more rows or columns than a device counts in one of three. */
@@ -16,15 +20,8 @@ export const MOST_THREADS = 65_535 * 8;
 /** The most products. */
 export const MOST_PRODUCTS = 65_535;
 
-/** How many steps of the sum are written out in a turn of the loop. */
-const UNROLL = 4;
-
-/**
- * C[m,n] = op(A) op(B) for a batch of pairs; `whichA` and `whichB` hold the number of the matrix for each product. Its
- * threads are [n / columns, m, batch], or as many in a row.
- */
-export function matmul({ transA, transB, bias, relu, columns, flat }: MatmulVariant): GpuKernel {
-  const args = {
+export const productArguments = (bias: boolean) =>
+  ({
     left: 'Array',
     right: 'Array',
     ...(bias ? ({ bias: 'Array' } as const) : {}),
@@ -33,7 +30,22 @@ export function matmul({ transA, transB, bias, relu, columns, flat }: MatmulVari
     m: 'Integer',
     n: 'Integer',
     k: 'Integer',
-  } as const;
+  }) as const;
+
+/** NN, NT, TN or TT, with what happens to the sums. */
+export const formName = ({ transA, transB, bias, relu }: ProductForm): string =>
+  `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}${bias ? ' + bias' : ''}${relu ? ', relu' : ''}`;
+
+/** How many steps of the sum are written out in a turn of the loop. */
+const UNROLL = 4;
+
+/**
+ * C[m,n] = op(A) op(B) for a batch of pairs; `whichA` and `whichB` hold the number of the matrix for each product. Its
+ * threads are [n / columns, m, batch], or as many in a row.
+ */
+export function matmul(variant: MatmulVariant): GpuKernel {
+  const { transA, transB, bias, relu, columns, flat } = variant;
+  const args = productArguments(bias);
   const each = Array.from({ length: columns }, (_, c) => c);
   /** One step of the sums at position p, relative to where the loop is. */
   const step = (p: string, j: number) => {
@@ -71,7 +83,6 @@ export function matmul({ transA, transB, bias, relu, columns, flat }: MatmulVari
     for (let q = 0; q < k - rest; q++) { ${step('(rest + q)', 0)} }
     ${finished.join('\n    ')}
     return ${columns === 1 ? 'r0' : `[${each.map((c) => `r${c}`).join(', ')}]`};`;
-  const layout = `${transA ? 'T' : 'N'}${transB ? 'T' : 'N'}`;
-  const key = `${layout}${bias ? ' + bias' : ''}${relu ? ', relu' : ''}, ${columns} columns${flat ? ', flat' : ''}`;
+  const key = `${formName(variant)}, ${columns} columns${flat ? ', flat' : ''}`;
   return gpuKernel('matmul', key, args, body, { dimensions: flat ? 1 : 3, results: columns });
 }

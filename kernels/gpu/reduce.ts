@@ -1,3 +1,4 @@
+import { reduceInGroups } from './groups.js';
 import { type GpuKernel, gpuKernel, integer } from './source.js';
 
 // Reductions of the middle of [outer, length, inner]. A thread reduces one segment of `segment` numbers; what the segments gave is
@@ -20,8 +21,13 @@ const args = {
   segment: 'Integer',
 } as const;
 
+/** A kernel that reduces, and its twin with a workgroup for each segment, for an inner size of 1. */
+export interface Reduction extends GpuKernel {
+  inGroups(): GpuKernel | null;
+}
+
 /** One number for each segment; `combine` takes x into acc. */
-export function reduce(name: string, combine: string, what = 'of segments'): GpuKernel {
+export function reduce(name: string, combine: string, what = 'of segments'): Reduction {
   const body = `${segments}
     let acc = input[first];
     for (let i = 1; i < count; i++) {
@@ -29,7 +35,8 @@ export function reduce(name: string, combine: string, what = 'of segments'): Gpu
       acc = ${combine};
     }
     return acc;`;
-  return gpuKernel(name, what, args, body);
+  const kernel = gpuKernel(name, what, args, body);
+  return { ...kernel, inGroups: () => reduceInGroups(kernel, args, combine) };
 }
 
 /** finish(acc, n) for what the reduction of n numbers gave. */

@@ -1,12 +1,15 @@
+import { expRestInGroups } from './groups.js';
 import { gpuKernel, integer } from './source.js';
 
 // Softmax over the rows of [rows, cols] in three steps: the fold of max, these sums, and one of the last two.
+
+const rests = { input: 'Array', tops: 'Array', cols: 'Integer' } as const;
 
 /** For each row the sum of e^(x - top) without one number that is equal to top, whose 1 would cover small digits. */
 export const expRest = gpuKernel(
   'softmax',
   'sum of exponentials',
-  { input: 'Array', tops: 'Array', cols: 'Integer' },
+  rests,
   `${integer('row', 'this.thread.x * cols')}
     const top = tops[this.thread.x];
     let sum = 0.0;
@@ -17,6 +20,9 @@ export const expRest = gpuKernel(
     }
     return sum;`,
 );
+
+/** The same with a workgroup for each row. */
+export const expRestGroups = expRestInGroups(expRest, rests);
 
 const args = { input: 'Array', tops: 'Array', rests: 'Array', cols: 'Integer' } as const;
 

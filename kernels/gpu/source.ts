@@ -6,6 +6,16 @@ import { functions } from './math.js';
 /** An array on the device or on the host, an integer or a float. */
 export type ArgumentType = 'Array' | 'Host' | 'Integer' | 'Number';
 
+/** A kernel's own shader for WebGPU, for what gpu.js's dialect cannot say, such as memory that a workgroup shares. */
+export interface OwnShader {
+  /** What gpu.js declares for these arguments; the body relies on it, and runs only where gpu.js agrees. */
+  readonly head: string;
+  /** The same declarations as the body wants them, and the rest of the shader. */
+  readonly code: string;
+  /** How many places of the result a workgroup computes, in each dimension. */
+  readonly group: readonly [x: number, y: number, z: number];
+}
+
 export interface GpuKernel {
   /** The operation, for errors. */
   readonly op: string;
@@ -17,6 +27,8 @@ export interface GpuKernel {
   readonly dimensions: 1 | 3;
   /** How many numbers a thread computes, neighbours in the result. */
   readonly results: 1 | 4;
+  /** What WebGPU runs instead of `source`, with the same arguments, threads and results. */
+  readonly shader?: OwnShader;
 }
 
 export function gpuKernel(
@@ -34,6 +46,36 @@ export function gpuKernel(
     dimensions,
     results,
   };
+}
+
+const WGSL: Partial<Record<ArgumentType, string>> = { Integer: 'i32', Number: 'f32' };
+
+/**
+ * What gpu.js 2.24 declares at the top of a shader: the numbers that it fills in, then the bindings in their order.
+ * @param vectors arrays that are declared as vectors of four instead, for wider loads; `result` names the result
+ */
+export function shaderHead(
+  args: Readonly<Record<string, ArgumentType>>,
+  vectors: ReadonlySet<string> = new Set(),
+): string {
+  const names = Object.keys(args);
+  const arrays = names.filter((name) => WGSL[args[name]] === undefined);
+  const scalars = names.filter((name) => WGSL[args[name]] !== undefined);
+  const element = (name: string) => (vectors.has(name) ? 'vec4<f32>' : 'f32');
+  return `struct Params {
+  outputX : u32,
+  outputY : u32,
+  outputZ : u32,
+  dispatchWidth : u32,
+${[
+  ...arrays.map((name) => `  user_${name}_dims : vec4<u32>,`),
+  ...scalars.map((name) => `  user_${name} : ${WGSL[args[name]]},`),
+].join('\n')}
+}
+@group(0) @binding(0) var<uniform> params : Params;
+${arrays.map((name, i) => `@group(0) @binding(${1 + i}) var<storage, read> user_${name} : array<${element(name)}>;`).join('\n')}
+@group(0) @binding(${1 + arrays.length}) var<storage, read_write> result : array<${element('result')}>;
+`;
 }
 
 /** A function that kernels call. */

@@ -2,7 +2,7 @@ import { binary, scale } from '../../../kernels/gpu/elementwise.js';
 import { fill } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import * as optim from '../../../kernels/gpu/optim.js';
-import { reduce } from '../../../kernels/gpu/reduce.js';
+import { type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import type { Storage } from '../storage.js';
 import type { Argument } from './memory.js';
@@ -17,7 +17,7 @@ export interface Launcher {
   /** Puts other numbers into a storage. */
   replace(storage: Storage, cell: Cell): void;
   /** Reduces in stages until one number is left for each of the outer times inner. */
-  stages(kernel: GpuKernel, x: Cell, outer: number, length: number, inner: number): Cell;
+  stages(kernel: Reduction, x: Cell, outer: number, length: number, inner: number): Cell;
   /** The rows' maxima, and the sums of their other exponentials. */
   rowRests(x: Storage, rows: number, cols: number): [tops: Cell, rests: Cell];
 }

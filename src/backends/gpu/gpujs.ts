@@ -1,4 +1,4 @@
-import { type ArgumentType, type GpuKernel, helpers } from '../../../kernels/gpu/source.js';
+import { type ArgumentType, type GpuKernel, helpers, type OwnShader } from '../../../kernels/gpu/source.js';
 import { load as importGpuJs } from '../../optional/gpu.js';
 import { type Argument, type Handle, type Mode, Unavailable } from './runtime.js';
 
@@ -8,6 +8,16 @@ import { type Argument, type Handle, type Mode, Unavailable } from './runtime.js
 export interface KernelFunction {
   (...args: Argument[]): Handle | Promise<Handle>;
   setOutput(size: readonly number[]): void;
+  /** What gpu.js does for it; this is there on WebGPU. */
+  readonly kernel?: Assembler;
+}
+
+/** What gpu.js's kernels for WebGPU have, and a kernel with its own shader replaces. */
+interface Assembler {
+  /** Writes the shader, and sets `workgroupSize`. */
+  assembleWGSL(): string;
+  /** gpu.js divides the output by these to get the number of workgroups. */
+  workgroupSize: readonly number[];
 }
 
 export interface GpuJs {
@@ -53,8 +63,8 @@ export function create(
   names: Readonly<Record<ArgumentType, string>>,
   settings: object = {},
 ): KernelFunction {
-  const { source, types, dimensions, results } = kernel;
-  return gpu.createKernel(source, {
+  const { source, types, dimensions, results, shader } = kernel;
+  const created = gpu.createKernel(source, {
     output: new Array(dimensions).fill(1),
     pipeline: true,
     immutable: true,
@@ -66,4 +76,20 @@ export function create(
     loopMaxIterations: 2 ** 31 - 1,
     ...settings,
   });
+  if (shader !== undefined && typeof created.kernel?.assembleWGSL === 'function') useShader(created.kernel, shader);
+  return created;
+}
+
+/**
+ * Puts a kernel's own shader in place of what gpu.js makes of its source; arguments, buffers and the dispatch stay gpu.js's.
+ * Where gpu.js declares the arguments in another way than the shader relies on, the source runs after all.
+ */
+function useShader(assembler: Assembler, { head, code, group }: OwnShader): void {
+  const assemble = assembler.assembleWGSL;
+  assembler.assembleWGSL = () => {
+    const generated = assemble.call(assembler);
+    if (!generated.startsWith(head)) return generated;
+    assembler.workgroupSize = group;
+    return code;
+  };
 }

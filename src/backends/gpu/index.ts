@@ -1,10 +1,9 @@
 import { binary, unary } from '../../../kernels/gpu/elementwise.js';
 import { first, more, verdict } from '../../../kernels/gpu/finite.js';
+import { GROUP, GROUP_SEGMENT } from '../../../kernels/gpu/groups.js';
 import { copy, gather, put, rows, scatter } from '../../../kernels/gpu/layout.js';
-import { MOST_PRODUCTS, MOST_THREADS, matmul } from '../../../kernels/gpu/matmul.js';
-import { finish, locate, reduce } from '../../../kernels/gpu/reduce.js';
-import { expRest, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
-import type { GpuKernel } from '../../../kernels/gpu/source.js';
+import { finish, locate, type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
+import { expRest, expRestGroups, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import { fail } from '../../errors.js';
 import { collapse, type LoopNest, sizeOf, stridesOf } from '../../shape.js';
 import type {
@@ -17,15 +16,19 @@ import type {
   UnaryKernel,
 } from '../backend.js';
 import type { Storage } from '../storage.js';
+import type { Limits } from './capture/device.js';
 import { fused, type Launcher } from './fused.js';
 import { IndexChecks } from './indices.js';
 import { type Argument, GpuMemory } from './memory.js';
+import { type GroupLimits, plainProduct, type TileDevice, type Tiling, tiledProduct, tileFor } from './product.js';
 import { type Mode, type Runtime, Unavailable } from './runtime.js';
 import type { Cell, GpuStorage } from './storage.js';
 import { WebGlRuntime } from './webgl.js';
 import { WebGpuRuntime } from './webgpu.js';
 
 const API: Record<Mode, string> = { webgpu: 'WebGPU', webgl2: 'WebGL2', headlessgl: 'WebGL without a window' };
+
+const SOFTWARE = /swiftshader|llvmpipe|software/i;
 
 /** Their numbers reach the device as float32. */
 const MOST_ROWS = 2 ** 24;
@@ -39,12 +42,22 @@ const MAX = 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc';
 /** gpu.js on the best of its ways to a GPU that works here. */
 export class GpuBackend extends GpuMemory implements Backend, Launcher {
   readonly #indices = new IndexChecks(this, () => this.uncaptured(() => this.fill(1, 0) as GpuStorage));
+  /** Which products are tiled. @internal */
+  tiling: Tiling = 'by size';
+  /** Which reductions of neighbours are made by workgroups; in software they are slower. @internal */
+  groups: 'by size' | 'never' | 'always' = 'by size';
+  /** Null where kernels have no shaders of their own. */
+  readonly #tiles: TileDevice | null = null;
 
   private constructor(
     runtime: Runtime,
     private readonly obstacles: readonly Unavailable[],
   ) {
     super(runtime);
+    if (runtime instanceof WebGpuRuntime) {
+      const limits = runtime.device.limits as Limits & GroupLimits;
+      this.#tiles = { limits, inSoftware: SOFTWARE.test(runtime.name) };
+    }
   }
 
   /**
@@ -73,7 +86,7 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
   info(): DeviceInfo {
     const { mode, name } = this.runtime;
     const missed = this.obstacles.map((o) => `${o.message}; `).join('');
-    const slow = /swiftshader|llvmpipe|software/i.test(name) ? ', in software: the CPU is faster' : '';
+    const slow = SOFTWARE.test(name) ? ', in software: the CPU is faster' : '';
     return { type: 'gpu', backend: mode, name, reason: `${missed}${API[mode]} answers${slow}` };
   }
 
@@ -102,12 +115,14 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
   }
 
   /** Reduces in stages until one number is left for each of the outer times inner. @internal */
-  stages(kernel: GpuKernel, x: Cell, outer: number, length: number, inner: number): Cell {
+  stages(kernel: Reduction, x: Cell, outer: number, length: number, inner: number): Cell {
     let cell = x.use();
     let left = length;
     do {
-      const parts = Math.ceil(left / SEGMENT);
-      const next = this.launch(kernel, outer * parts * inner, [cell, left, inner, parts, SEGMENT]);
+      const inGroups = inner === 1 && this.#groupsFor(left) ? kernel.inGroups() : null;
+      const segment = inGroups === null ? SEGMENT : GROUP_SEGMENT;
+      const parts = Math.ceil(left / segment);
+      const next = this.launch(inGroups ?? kernel, outer * parts * inner, [cell, left, inner, parts, segment]);
       cell.release();
       cell = next;
       left = parts;
@@ -115,26 +130,29 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     return cell;
   }
 
+  /** Whether a workgroup reduces so many neighbours. */
+  #groupsFor(length: number): boolean {
+    if (this.#tiles === null || this.groups === 'never') return false;
+    return this.groups === 'always' || (length >= GROUP && !this.#tiles.inSoftware);
+  }
+
   matmul(plan: MatmulPlan, a: Storage, b: Storage, bias: Storage | null): Storage {
-    const { m, n, k, transA, transB, relu, offsetsA, offsetsB } = plan;
-    const columns = this.runtime.severalResults && n % 4 === 0 ? 4 : 1;
-    const threads = [n / columns, m, offsetsA.length];
-    const tooMany = Math.max(m, n / columns) > MOST_THREADS || offsetsA.length > MOST_PRODUCTS;
-    const flat = tooMany || !this.runtime.severalResults;
-    const kernel = matmul({ transA, transB, bias: bias !== null, relu, columns, flat });
+    const { m, n, k, offsetsA, offsetsB } = plan;
+    const tile = this.#tiles && tileFor(plan, this.#tiles, this.tiling);
+    const hasBias = bias !== null;
+    const { kernel, threads } =
+      tile === null ? plainProduct(plan, hasBias, this.runtime.severalResults) : tiledProduct(plan, hasBias, tile);
     const whichA = Float32Array.from(offsetsA, (o) => o / (m * k));
     const whichB = Float32Array.from(offsetsB, (o) => o / (k * n));
     const operands = (bias ? [a, b, bias] : [a, b]).map((x) => this.present(x));
-    const size = offsetsA.length * m * n;
-    const cell = this.launch(kernel, flat ? size / columns : threads, [...operands, whichA, whichB, m, n, k]);
-    return this.make(size, cell);
+    return this.make(offsetsA.length * m * n, this.launch(kernel, threads, [...operands, whichA, whichB, m, n, k]));
   }
 
   /** The rows' maxima, and the sums of their other exponentials; see expRest. @internal */
   rowRests(x: Storage, rows: number, cols: number): [tops: Cell, rests: Cell] {
     const cell = this.present(x);
     const tops = this.stages(reduce('softmax', MAX, 'largest'), cell, rows, cols, 1);
-    return [tops, this.launch(expRest, rows, [cell, tops, cols])];
+    return [tops, this.launch(this.#groupsFor(cols) ? expRestGroups : expRest, rows, [cell, tops, cols])];
   }
 
   softmax(x: Storage, rows: number, cols: number, log: boolean): Storage {

@@ -89,6 +89,22 @@ describe('constants', () => {
     expect(log).toEqual(['write 1,2,3,4', 'write 1,2,3,5', 'write 1,2,3,4', 'write 1,2,3,4,0,0,0,0']);
     expect(a.usage).toBe(0x48);
   });
+  it('are found again for the buffers that the host wrote to', () => {
+    const { device } = fake();
+    const constants = new Constants(device);
+    const written = buffer();
+    const of = (...bytes: number[]) => constants.of(written, Uint8Array.from(bytes), 0x40);
+    const bytes = Uint8Array.of(1, 2, 3, 4);
+    const a = constants.of(written, bytes, 0x40);
+    // What is remembered is not what the host changes.
+    bytes[3] = 5;
+    const b = constants.of(written, bytes, 0x40);
+    expect(b).not.toBe(a);
+    expect([of(1, 2, 3, 4), of(1, 2, 3, 5), of(1, 2, 3, 4)]).toEqual([a, b, a]);
+    expect(of(1, 2, 3, 4, 0, 0, 0, 0)).not.toBe(a);
+    for (let i = 0; i < 9; i++) of(i, 0, 0, 0);
+    expect(of(1, 2, 3, 4)).toBe(a);
+  });
   it('and groups are limited in number', () => {
     const { device } = fake();
     const constants = new Constants(device);

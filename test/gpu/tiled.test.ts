@@ -166,7 +166,9 @@ describe('the choice of tiles', () => {
     expect(tileFor(planOf(1024, 784, 32), hardware, 'by size')).toBe(SMALL);
     expect(tileFor(planOf(64, 784, 128), hardware, 'by size')).toBe(SMALL);
     const software = { ...hardware, inSoftware: true };
-    expect(tileFor(planOf(64, 784, 128), software, 'by size')).toBe(SMALL_IN_SOFTWARE);
+    expect(tileFor(planOf(64, 784, 128), software, 'by size')).toBeNull();
+    expect(tileFor(planOf(256, 256, 256), software, 'by size')).toBe(SMALL_IN_SOFTWARE);
+    expect(tileFor(planOf(256, 255, 256), software, 'by size')).toBeNull();
     expect(tileFor(planOf(1024, 1024, 1024), software, 'by size')).toBe(LARGE);
     expect(tileFor(planOf(64, 784, 10), hardware, 'by size')).toBeNull();
     expect(tileFor(planOf(1, 784, 256), hardware, 'by size')).toBeNull();

@@ -9,7 +9,15 @@ export const MOST_CONSTANT_BYTES = 512;
 /** The limits on what is kept. */
 const MOST_BUFFERS = 1024;
 const MOST_GROUPS = 4096;
+/** How many contents are remembered for each buffer that the host writes to. */
+const RECENT = 4;
 const COPY_DST = 0x08;
+
+function isSame(a: Uint32Array, b: Uint32Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
 
 /** The binding of a buffer. */
 export interface Binding {
@@ -20,10 +28,26 @@ export interface Binding {
 export class Constants {
   readonly #buffers = new Map<string, GpuBuffer>();
   readonly #groups = new Map<string, object>();
+  readonly #recent = new WeakMap<GpuBuffer, { readonly words: Uint32Array; readonly buffer: GpuBuffer }[]>();
   readonly #ids = new WeakMap<object, number>();
   #nextId = 0;
 
   constructor(private readonly device: Device) {}
+
+  /** A buffer with the bytes that the host writes into another one: kernels are called with the same few sizes in turn. */
+  of(written: GpuBuffer, bytes: Uint8Array, usage: number): GpuBuffer {
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+    let recent = this.#recent.get(written);
+    if (recent === undefined) {
+      recent = [];
+      this.#recent.set(written, recent);
+    }
+    for (const known of recent) if (isSame(known.words, words)) return known.buffer;
+    const buffer = this.buffer(bytes, usage);
+    if (recent.length >= RECENT) recent.shift();
+    recent.push({ words: words.slice(), buffer });
+    return buffer;
+  }
 
   /** A buffer with these bytes, whose number is a multiple of four. */
   buffer(bytes: Uint8Array, usage: number): GpuBuffer {

@@ -21,7 +21,7 @@ export abstract class GpuMemory implements CaptureBackend {
   readonly type = 'float32';
   readonly capture?: NonNullable<Backend['capture']>;
 
-  readonly #pressure = new Pressure(() => this.memory());
+  readonly #pressure = new Pressure(() => this.runtime.memory);
   readonly #snapshots = new Snapshots(
     () => ownStorages(this.self).filter((x) => x.known !== null || x.cell !== null),
     (x) => this.#read(x, false),

@@ -37,11 +37,14 @@ export interface TileDevice {
 const LEAST_SIDE = 24;
 /** Products of fewer steps than this have nothing to use twice. */
 const LEAST_STEPS = 16;
+/** A device in software compiles a tiled kernel for half a second: so many multiplications must be worth it. */
+const LEAST_IN_SOFTWARE = 2 ** 24;
 /** With fewer large tiles than this, small ones occupy more of the device. */
 const FEW_TILES = 32;
 
 function tileBySize({ m, n, k, offsetsA }: MatmulPlan, inSoftware: boolean): Tile | null {
   if (Math.min(m, n) < LEAST_SIDE || k < LEAST_STEPS) return null;
+  if (inSoftware && offsetsA.length * m * n * k < LEAST_IN_SOFTWARE) return null;
   const count = Math.ceil(m / LARGE.size) * Math.ceil(n / LARGE.size) * offsetsA.length;
   if (count >= FEW_TILES && Math.min(m, n) > SMALL.size) return LARGE;
   return inSoftware ? SMALL_IN_SOFTWARE : SMALL;

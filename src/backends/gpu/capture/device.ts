@@ -283,7 +283,7 @@ export class CapturableDevice implements Device {
   #write(buffer: GpuBuffer, offset: number, bytes: Uint8Array): void {
     const usage = (this.#usages.get(buffer) ?? 0) & (UNIFORM | STORAGE);
     if (offset === 0 && bytes.byteLength <= MOST_CONSTANT_BYTES) {
-      this.#written.set(buffer, this.#constants.buffer(bytes, usage));
+      this.#written.set(buffer, this.#constants.of(buffer, bytes, usage));
       return;
     }
     if (this.#capture !== null) {

@@ -47,3 +47,4 @@ export type {
   MetricValue,
   ValidationReport,
 } from './train/options.js';
+export { warmUp } from './train/warm-up.js';

@@ -3,13 +3,16 @@
 //   --seconds 0.3   how long a turn lasts
 //   --rounds 5      how many turns each has
 //   --only tiles    the first table alone
+//   --json FILE     writes all tables to a file as well
+import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { compile, type Tensor, useDevice } from 'tapegrad';
 import { Peer } from './compare/peer.js';
+import { hostCosts } from './gpu-host.js';
 import { median } from './peak.js';
-import { layer, product, type Runner, steps, type Workload, workloads } from './workloads.js';
+import { layer, product, type Runner, steps, traffic, type Workload, workloads } from './workloads.js';
 
 const { values: options } = parseArgs({
   args: process.argv.slice(2).filter((arg) => arg !== '--'),
@@ -18,6 +21,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '0.3' },
     rounds: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
+    json: { type: 'string', default: '' },
   },
 });
 const [seconds, rounds] = [Number(options.seconds), Number(options.rounds)];
@@ -27,6 +31,15 @@ const LONGEST_RUN = 5;
 const gpu = await useDevice('gpu');
 console.log(`Node ${process.versions.node} on ${cpus()[0].model}`);
 console.log(`GPU: ${gpu.name} through ${gpu.backend}: ${gpu.reason}`);
+
+const tables: Record<string, unknown> = { node: process.versions.node, cpu: cpus()[0].model, gpu };
+/** Prints a table, and keeps the file up to date: a machine may be taken away before the end. */
+function show(name: string, rows: readonly object[]): void {
+  console.log(name);
+  console.table(rows);
+  tables[name] = rows;
+  if (options.json !== '') writeFileSync(options.json, `${JSON.stringify(tables, null, 2)}\n`);
+}
 
 interface Side {
   readonly label: string;
@@ -167,14 +180,17 @@ if (gpu.backend === 'webgpu') {
       ratio: +(plain / inTiles).toPrecision(3),
     });
   }
-  console.table(tiles);
+  show('products in tiles', tiles);
 }
 if (options.only === 'tiles') process.exit(0);
 
 const table: Record<string, string | number>[] = [];
 for (const n of [256, 1024, 2048, 4096]) table.push(await row(product(n, n, n), false));
 for (const workload of workloads.filter((w) => w.name.startsWith('W3'))) table.push(await row(workload, true));
-console.table(table);
+for (const workload of traffic) table.push(await row(workload, false));
+show('workloads', table);
+await useDevice('gpu');
+if (gpu.backend === 'webgpu') show('host', await hostCosts(steps(64)));
 
 // The same training step at batch after batch: where does the GPU overtake?
 let faster = 0;
@@ -185,7 +201,7 @@ for (const batch of [1, 4, 16, 64, 256, 1024, 4096, 16384]) {
   if (typeof entry['gpu / cpu'] !== 'number') break;
   if (entry['gpu / cpu'] < 1) faster = batch;
 }
-console.table(sweep);
+show('batches', sweep);
 console.log(`largest batch of these at which the CPU is faster: ${faster === 0 ? 'none' : faster}`);
 torch?.stop();
 process.exit(0);

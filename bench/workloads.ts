@@ -141,3 +141,37 @@ export const workloads: readonly Workload[] = [
   ...elementwise('sum', million, (x) => x.sum()),
   ...elementwise('softmax', [1024, 1000], (x) => x.softmax(1)),
 ];
+
+/** Numbers in the arrays of what moves bytes rather than computes. */
+const MANY = 2 ** 22;
+
+/** Workloads whose measure is bytes read and written. */
+export const traffic: readonly Workload[] = [
+  {
+    name: 'sum of two arrays',
+    amount: (3 * 4 * MANY) / 1e9,
+    unit: 'GB/s',
+    make() {
+      const [a, b] = [randn([MANY]), randn([MANY])];
+      return { run: () => noGrad(() => a.add(b)), state: [] };
+    },
+  },
+  {
+    name: 'sum of an array',
+    amount: (4 * MANY) / 1e9,
+    unit: 'GB/s',
+    make() {
+      const a = randn([MANY]);
+      return { run: () => noGrad(() => a.sum()), state: [] };
+    },
+  },
+  {
+    name: 'transposed copy',
+    amount: (2 * 4 * MANY) / 1e9,
+    unit: 'GB/s',
+    make() {
+      const a = randn([2048, MANY / 2048]);
+      return { run: () => noGrad(() => a.t().contiguous()), state: [] };
+    },
+  },
+];

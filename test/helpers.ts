@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import type { Backend } from '../src/backends/backend.js';
 import { ReferenceBackend } from '../src/backends/reference.js';
 import { backendOf, replaceBackend, startCpu } from '../src/backends/registry.js';
+import { fail } from '../src/errors.js';
 import { TapegradError } from '../src/index.js';
 import { difference } from './close.js';
 
@@ -40,7 +41,9 @@ export async function withCpu<T>(backend: Backend, body: () => T | Promise<T>): 
 export function startLateDevice(): void {
   const backend: Backend = new ReferenceBackend('gpu', 'a test needs values that arrive later');
   const read = backend.readSync!.bind(backend);
-  replaceBackend('gpu', Object.assign(backend, { readSync: undefined, read: async (x: never) => read(x) }));
+  const unreadable = (op: string): never =>
+    fail(op, "the host cannot read without waiting from 'gpu'", 'await x.data()');
+  replaceBackend('gpu', Object.assign(backend, { readSync: undefined, read: async (x: never) => read(x), unreadable }));
 }
 
 /** Requires numbers to be close; see `difference`. */

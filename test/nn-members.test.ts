@@ -91,15 +91,15 @@ describe('a module', () => {
     expect(await message(() => layer().train('no' as never))).toContain("[train] the mode is 'no'");
     expect(await message(() => layer().loadStateDict(5 as never))).toContain('the state is 5');
   });
-  it('keeps the gradients of parameters that are there already', () => {
+  it('keeps the gradients of parameters, those that are there already and those that move', () => {
     const m = new nn.Sequential(layer(), layer().to('reference'));
     const [here, there] = m.parameters();
     here.grad = ones([1, 1]);
     there.grad = ones([1, 1], { device: 'reference' });
     m.to('cpu');
     expect(here.grad?.toArraySync()).toEqual([[1]]);
-    expect(there.grad).toBeNull();
-    expect(there.device).toBe('cpu');
+    expect(there.grad?.toArraySync()).toEqual([[1]]);
+    expect([there.device, there.grad?.device]).toEqual(['cpu', 'cpu']);
   });
   it('prints its own text before its modules', () => {
     class Scaled extends nn.Module {

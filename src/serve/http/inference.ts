@@ -25,8 +25,6 @@ interface ModelPath {
 const JSON_TYPE = 'application/json';
 const CSV = 'text/csv';
 const LINES = 'application/jsonlines';
-/** Shorter bodies of text are sent as strings: Node writes the headers and a string in one piece, and a buffer in a second one. */
-const SHORT = 8192;
 const EXTENSIONS = ['binary_tensor_data'];
 const feedbackBody = /* @__PURE__ */ Compile(schema.FeedbackRequest);
 const HeaderOnly = Type.Object({ ready: Type.Boolean(), problems: Type.Array(Type.String()) });
@@ -129,8 +127,7 @@ export function inferenceRoutes(app: FastifyInstance, services: Services): void 
               : JSON_TYPE,
     );
     if (answer.jsonLength >= 0) reply.header('inference-header-content-length', String(answer.jsonLength));
-    const bytes = Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength);
-    return reply.send(answer.jsonLength < 0 && bytes.length <= SHORT ? bytes.toString() : bytes);
+    return reply.send(Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength));
   };
 
   const measured = { config: { inference: true } };

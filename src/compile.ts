@@ -306,7 +306,7 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     const entry = entryOf(backend, inputs);
     if (entry.calls++ <= 0 || entry.random) return asIs(inputs);
     const { capture, observed, changes } = entry;
-    if (capture === null || changes !== changeCount() || !observed!.valid) {
+    if (capture === null || capture.broken || changes !== changeCount() || !observed!.valid) {
       if (entry.row < MOST_RECORDINGS) return record(backend, entry, inputs);
       capture?.free();
       Object.assign(entry, { calls: 2 - PAUSE, row: 0, capture: null });

@@ -94,6 +94,8 @@ export interface FusedKernel {
 export interface Capture {
   /** The results of the captured call. */
   readonly results: readonly Storage[];
+  /** Whether something failed while it was captured, so that it must be captured anew. */
+  readonly broken: boolean;
   /** The results of the same operations for inputs of the same sizes. */
   replay(inputs: readonly Storage[]): Storage[];
   /** Frees its memory. */

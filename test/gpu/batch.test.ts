@@ -32,9 +32,13 @@ function fake() {
     }),
     createBuffer: ({ size, usage }: { size: number; usage: number }) => ({ size, usage, destroy() {} }),
     createBindGroup: () => ({}),
+    pushErrorScope() {},
+    popErrorScope: async () => null,
   };
   return { log, device: device as unknown as Device };
 }
+const constantsOf = (device: Device, failed: GpuBuffer[] = []) =>
+  new Constants(device, (size, usage) => device.createBuffer({ size, usage }), { failed: (b) => failed.includes(b) });
 const named = (name: string) => ({ name });
 const buffer = (): GpuBuffer => ({ size: 4, usage: 0, destroy() {} });
 const nextTask = () => new Promise((resolve) => setTimeout(resolve, 5));
@@ -80,7 +84,7 @@ describe('a batch', () => {
 describe('constants', () => {
   it('are found by their bytes and usage', () => {
     const { log, device } = fake();
-    const constants = new Constants(device);
+    const constants = constantsOf(device);
     const a = constants.buffer(Uint8Array.of(1, 2, 3, 4), 0x40);
     expect(constants.buffer(Uint8Array.of(1, 2, 3, 4), 0x40)).toBe(a);
     expect(constants.buffer(Uint8Array.of(1, 2, 3, 5), 0x40)).not.toBe(a);
@@ -91,7 +95,7 @@ describe('constants', () => {
   });
   it('are found again for the buffers that the host wrote to', () => {
     const { device } = fake();
-    const constants = new Constants(device);
+    const constants = constantsOf(device);
     const written = buffer();
     const of = (...bytes: number[]) => constants.of(written, Uint8Array.from(bytes), 0x40);
     const bytes = Uint8Array.of(1, 2, 3, 4);
@@ -107,7 +111,7 @@ describe('constants', () => {
   });
   it('and groups are limited in number', () => {
     const { device } = fake();
-    const constants = new Constants(device);
+    const constants = constantsOf(device);
     const layout = {};
     const first = constants.buffer(Uint8Array.of(0, 0, 0, 0), 0x40);
     const bound = [buffer(), buffer()].map((b, binding) => ({ binding, resource: { buffer: b } }));

@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, vi } from 'vitest';
-import { backendOf } from '../../src/backends/registry.js';
 import {
   compile,
   manualSeed,
@@ -15,6 +14,7 @@ import {
 } from '../../src/index.js';
 import { errorOf, expectClose } from '../helpers.js';
 import { onGpu } from './device.js';
+import { device, isResult, withoutMemory } from './faults.js';
 
 // What goes wrong on a device: lost devices, failed allocations, bad indices.
 
@@ -23,30 +23,8 @@ afterEach(async () => {
   await useDevice('cpu');
 });
 
-interface Device {
-  inner: { createBuffer(descriptor: { size: number; usage: number }): unknown };
-  destroy(): void;
-}
-const device = () => (backendOf('gpu') as unknown as { runtime: { device: Device } }).runtime.device;
+const large = (d: { size: number; usage: number }) => isResult(d) && d.size >= 300_000;
 const muted = () => vi.spyOn(console, 'warn').mockImplementation(() => {});
-
-/** Lets the device refuse the memory for all arrays of `bytes` or more that are made while `fn` runs. */
-async function withoutMemory(bytes: number, fn: () => unknown): Promise<void> {
-  const { inner } = device();
-  const create = inner.createBuffer.bind(inner);
-  inner.createBuffer = (descriptor) =>
-    create(
-      (descriptor.usage & 0x84) === 0x84 && descriptor.size >= bytes ? { ...descriptor, size: 2 ** 45 } : descriptor,
-    );
-  try {
-    fn();
-    // Kernels are queued in microtasks.
-    for (let i = 0; i < 20; i++) await null;
-    await new Promise((resolve) => setTimeout(resolve));
-  } finally {
-    Object.assign(inner, { createBuffer: create });
-  }
-}
 
 describe('a failed allocation', () => {
   // Sizes that no other test has, so that no buffer waits for use.
@@ -56,7 +34,7 @@ describe('a failed allocation', () => {
     const other = good.add(1);
     await other.data();
     let bad!: Tensor;
-    await withoutMemory(300_000, () => {
+    await withoutMemory(large, () => {
       bad = good.mul(3);
     });
     const child = bad.sum();
@@ -85,7 +63,7 @@ describe('a failed allocation', () => {
     await first.p.data();
     const { p, optimizer } = start(78_003);
     await p.grad!.data();
-    await withoutMemory(300_000, () => optimizer.step());
+    await withoutMemory(large, () => optimizer.step());
     expect((await errorOf(() => p.data())).message).toMatch(/^\[sgd\] the GPU failed: no memory/);
     expect(warn.mock.calls.map(([m]) => m)).toEqual([expect.stringContaining('kept its numbers')]);
     expect((await p.data())[0]).toBe(1);
@@ -196,9 +174,13 @@ describe('a lost device', () => {
     const { model, step } = training(make);
     for (let i = 0; i < 3; i++) step(i);
     await model.parameters()[1].data(); // takes the snapshot
+    const then = performance.now();
     const [last] = [await step(3).data(), await step(4).item()];
     expect(last).toHaveLength(1);
+    // Another snapshot would be due later only.
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(then);
     const later = await model.parameters()[0].data();
+    clock.mockRestore();
     device().destroy();
     const warn = muted();
     expect((await errorOf(() => model.parameters()[0].data())).message).toContain('lost');

@@ -1,5 +1,6 @@
 import type { Device } from './capture/device.js';
 import type { GpuBuffer } from './pool.js';
+import type { Verdicts } from './verdicts.js';
 
 // A training step sends the same sizes and numbers to the same kernels again and again. Buffers that never change are found by
 // what is in them, and bind groups by what they bind: then nothing is sent or made again.
@@ -32,7 +33,12 @@ export class Constants {
   readonly #ids = new WeakMap<object, number>();
   #nextId = 0;
 
-  constructor(private readonly device: Device) {}
+  /** @param create makes a buffer whose allocation is reported on */
+  constructor(
+    private readonly device: Device,
+    private readonly create: (size: number, usage: number) => GpuBuffer,
+    private readonly verdicts: Pick<Verdicts, 'failed'>,
+  ) {}
 
   /** A buffer with the bytes that the host writes into another one: kernels are called with the same few sizes in turn. */
   of(written: GpuBuffer, bytes: Uint8Array, usage: number): GpuBuffer {
@@ -42,7 +48,8 @@ export class Constants {
       recent = [];
       this.#recent.set(written, recent);
     }
-    for (const known of recent) if (isSame(known.words, words)) return known.buffer;
+    for (const known of recent)
+      if (isSame(known.words, words) && !this.verdicts.failed(known.buffer)) return known.buffer;
     const buffer = this.buffer(bytes, usage);
     if (recent.length >= RECENT) recent.shift();
     recent.push({ words: words.slice(), buffer });
@@ -54,7 +61,7 @@ export class Constants {
     const words = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
     const key = `${usage}${String.fromCharCode(...words)}`;
     let buffer = this.#buffers.get(key);
-    if (buffer === undefined) {
+    if (buffer === undefined || this.verdicts.failed(buffer)) {
       // Those in use stay alive by their bind groups; the others are collected.
       if (this.#buffers.size >= MOST_BUFFERS) this.#buffers.clear();
       buffer = this.fresh(bytes, usage);
@@ -65,8 +72,11 @@ export class Constants {
 
   /** A new buffer with these bytes. */
   fresh(bytes: Uint8Array, usage: number): GpuBuffer {
-    const buffer = this.device.createBuffer({ size: bytes.byteLength, usage: usage | COPY_DST });
+    const buffer = this.create(bytes.byteLength, usage | COPY_DST);
+    // What the device says of a buffer that it could not allocate has been said.
+    this.device.pushErrorScope('validation');
     this.device.queue.writeBuffer(buffer, 0, bytes);
+    this.device.popErrorScope().catch(() => {});
     return buffer;
   }
 

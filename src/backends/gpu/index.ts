@@ -41,7 +41,11 @@ const MAX = 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc';
 
 /** gpu.js on the best of its ways to a GPU that works here. */
 export class GpuBackend extends GpuMemory implements Backend, Launcher {
-  readonly #indices = new IndexChecks(this, () => this.uncaptured(() => this.fill(1, 0) as GpuStorage));
+  readonly #indices = new IndexChecks(
+    this,
+    () => this.uncaptured(() => this.fill(1, 0) as GpuStorage),
+    (handle) => this.runtime.errorOf(handle),
+  );
   /** Which products are tiled. @internal */
   tiling: Tiling = 'by size';
   /** Which reductions of neighbours are made by workgroups; in software they are slower. @internal */
@@ -169,7 +173,7 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     const from = this.present(source);
     const loops = collapse(shape, strides, stridesOf(shape));
     if (loops.sizes.length === 1 && loops.sizes[0] === target.size) {
-      this.replace(target, from.use());
+      this.replace(target, this.orBefore(from, this.present(target)));
       return;
     }
     // The kernel finds a place by dividing by one stride after the other, the largest first.
@@ -199,6 +203,10 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
 
   protected override complaint() {
     return this.#indices.take();
+  }
+
+  protected override complained() {
+    this.#indices.told();
   }
 
   finite(operands: readonly Storage[]): Storage {

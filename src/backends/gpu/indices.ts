@@ -3,6 +3,7 @@ import { fill } from '../../../kernels/gpu/layout.js';
 import { reduce } from '../../../kernels/gpu/reduce.js';
 import { TapegradError } from '../../errors.js';
 import type { Launcher } from './fused.js';
+import { type Handle, REMEDY } from './runtime.js';
 import type { GpuStorage } from './storage.js';
 
 // Labels and indices that the device computed are unknown to the host. Kernels would read beside their arrays, and compute
@@ -19,9 +20,16 @@ export class IndexChecks {
   #seen = 0;
   readonly #sites: string[] = [];
 
+  /** What was found and not told. */
+  #found: TapegradError | null = null;
+  /** The look that is under way. */
+  #looking: Promise<TapegradError | null> | null = null;
+
+  /** @param errorOf what went wrong with an array */
   constructor(
     private readonly gpu: Launcher,
     private readonly makeFlag: () => GpuStorage,
+    private readonly errorOf: (handle: Handle) => Promise<Error | null> | null,
   ) {}
 
   /** Checks on the device that numbers are integers from 0 to count - 1; `take` tells. */
@@ -43,34 +51,54 @@ export class IndexChecks {
     gpu.replace(this.#flag, flag);
   }
 
-  /** What checks have found since the last call, told once; null at once if there were none. */
+  /** What checks have found and nobody was told; null at once if there was no check. Reads at the same time are told the same. */
   take(): Promise<TapegradError | null> | null {
     const flag = this.#flag;
-    if (flag === null || flag.version === this.#seen) return null;
-    this.#seen = flag.version;
-    return this.#read(flag);
+    if (flag !== null && flag.version !== this.#seen) {
+      this.#seen = flag.version;
+      const looking = this.#look(flag).then((found) => {
+        if (this.#looking === looking) this.#looking = null;
+        this.#found ??= found;
+        return this.#found;
+      });
+      this.#looking = looking;
+    }
+    return this.#looking ?? (this.#found === null ? null : Promise.resolve(this.#found));
   }
 
-  async #read(flag: GpuStorage): Promise<TapegradError | null> {
+  /** Notes that somebody was told what was found. */
+  told(): void {
+    this.#found = null;
+  }
+
+  async #look(flag: GpuStorage): Promise<TapegradError | null> {
     const cell = flag.cell!.use();
     try {
-      const [found] = await (await cell.handle).toArray();
-      if (found === 0) return null;
+      const handle = await cell.handle;
+      const failed = await this.errorOf(handle);
+      const [found] = failed === null ? await handle.toArray() : [0];
+      if (failed === null && found === 0) return null;
       if (flag.cell === cell) {
         this.gpu.replace(flag, this.gpu.launch(fill, 1, [0]));
         this.#seen = flag.version;
       }
-      const [op, count] = this.#sites[found - 1].split(' ');
-      return new TapegradError(
-        op,
-        `a label or index that was computed on the GPU is no integer from 0 to ${Number(count) - 1}`,
-        `labels are integers from 0 to ${Number(count) - 1}; read them to see which one is wrong`,
-      );
-    } catch {
-      // A device that failed or was lost: the read itself says so.
-      return null;
+      return failed === null ? this.#complaint(found) : unchecked(failed.message);
+    } catch (cause) {
+      return unchecked((cause as Error).message);
     } finally {
       cell.release();
     }
   }
+
+  #complaint(site: number): TapegradError {
+    const [op = 'index', count = '1'] = this.#sites[site - 1]?.split(' ') ?? [];
+    return new TapegradError(
+      op,
+      `a label or index that was computed on the GPU is no integer from 0 to ${Number(count) - 1}`,
+      `labels are integers from 0 to ${Number(count) - 1}; read them to see which one is wrong`,
+    );
+  }
 }
+
+const unchecked = (problem: string) =>
+  new TapegradError('index', `labels that were computed on the GPU could not be checked: ${problem}`, REMEDY);

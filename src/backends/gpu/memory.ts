@@ -25,6 +25,7 @@ export abstract class GpuMemory implements CaptureBackend {
   readonly #snapshots = new Snapshots(
     () => ownStorages(this.self).filter((x) => x.known !== null || x.cell !== null),
     (x) => this.#read(x, false),
+    () => this.runtime.lost !== null,
   );
   /** Whether it was said that the numbers are old. */
   #warned = false;
@@ -42,6 +43,8 @@ export abstract class GpuMemory implements CaptureBackend {
 
   /** What checks on the device have found and nobody was told; null at once if there was no check. */
   protected abstract complaint(): Promise<TapegradError | null> | null;
+  /** Notes that it was told. */
+  protected abstract complained(): void;
 
   get lost(): string | null {
     return this.runtime.lost;
@@ -73,7 +76,11 @@ export abstract class GpuMemory implements CaptureBackend {
         const handle = await this.runtime.run(kernel, dimensions, ready, capture);
         // What is to replace other numbers must be known to be good before those are given back.
         const error = kept === undefined ? null : await this.runtime.errorOf(handle);
-        if (error === null) return handle;
+        if (error === null) {
+          // What nobody was told yet is told of what follows from it.
+          cell.unchanged = kept?.unchanged ?? null;
+          return handle;
+        }
         handle.delete();
         throw error;
       } catch (cause) {
@@ -118,6 +125,29 @@ export abstract class GpuMemory implements CaptureBackend {
     const storage = new GpuStorage(this.self, size, cell);
     this.#session?.made.add(storage);
     return storage;
+  }
+
+  /** The numbers of a cell, or those from before if they turn out to have failed. @internal */
+  orBefore(next: Cell, before: Cell): Cell {
+    next.use();
+    before.use();
+    const settle = async () => {
+      try {
+        const handle = await next.handle;
+        const error = await this.runtime.errorOf(handle);
+        if (error !== null) throw error;
+        return handle.clone();
+      } catch (cause) {
+        cell.unchanged = failure(next.op, cause);
+        return (await before.handle).clone();
+      } finally {
+        next.release();
+        before.release();
+      }
+    };
+    const cell: Cell = new Cell(settle(), next.op);
+    this.#session?.cells.push(cell);
+    return cell;
   }
 
   /** Puts other numbers into a storage. @internal */
@@ -178,7 +208,7 @@ export abstract class GpuMemory implements CaptureBackend {
     if (this.#session !== null) refuse('changes a tensor from the host', 'do it between two calls');
     const x = target as GpuStorage;
     const numbers = Float32Array.from(values);
-    x.replace(this.launch(identity, x.size, [numbers]));
+    x.replace(this.launch(identity, x.size, [numbers], x.cell ?? undefined));
     x.seen = { values: numbers, version: x.version };
   }
 
@@ -198,13 +228,19 @@ export abstract class GpuMemory implements CaptureBackend {
       const complaint = tell ? this.complaint() : null;
       const handle = await cell.handle;
       const report = this.runtime.errorOf(handle);
-      const values = await handle.toArray();
+      const values = await this.runtime.read(handle);
       // A device that was lost meanwhile can have given zeros.
       if (this.runtime.lost !== null) throw new Error(this.runtime.lost);
-      const error =
-        (await report) ?? (tell ? (cell.unchanged ?? (await complaint) ?? this.runtime.takeFailure()) : null);
+      const error = (await report) ?? (tell ? cell.unchanged : null);
       if (tell) cell.unchanged = null;
       if (error !== null) throw error;
+      const found = await complaint;
+      if (found !== null) {
+        this.complained();
+        throw found;
+      }
+      const other = tell ? this.runtime.takeFailure() : null;
+      if (other !== null) throw other;
       const numbers = storage.size === values.length ? values : values.slice(0, storage.size);
       // With this, to(device) works once a tensor has been read.
       if ((storage.seen?.version ?? 0) <= version) storage.seen = { values: numbers.slice(), version };
@@ -219,9 +255,12 @@ export abstract class GpuMemory implements CaptureBackend {
   hostCopy(x: Storage): Floats | null {
     const storage = x as GpuStorage;
     const { version, saved } = storage;
-    // What was changed since a snapshot is given as of that moment only, also where the host has later numbers of some of it.
-    if (this.runtime.lost === null || saved === null || saved.version === version)
-      return storage.known ?? saved?.values ?? null;
+    const current = storage.known ?? (saved?.version === version ? saved.values : null);
+    if (this.runtime.lost === null) return current;
+    // Results are of any moment. What was changed since a snapshot is given as of that moment only, also where the host has
+    // later numbers of some of it.
+    if (!storage.isOwn) return null;
+    if (saved === null || saved.version === version) return current;
     if (!this.#warned) {
       this.#warned = true;
       const age = ((performance.now() - this.#snapshots.at!) / 1000).toFixed(1);

@@ -1,7 +1,7 @@
 // Recycles the device's buffers by size: a training step makes and drops the same ones over and over.
 
 import type { MemoryInfo } from '../backend.js';
-import type { Scopes, Verdicts } from './verdicts.js';
+import { reported, type Scopes, type Verdicts } from './verdicts.js';
 
 export interface GpuBuffer {
   readonly size: number;
@@ -74,23 +74,20 @@ export class BufferPool {
     const made = this.#made.get(size) ?? 0;
     const spare = size > MOST_SPARE_BYTES ? 0 : Math.min(MOST_SPARE, Math.floor(made / 4));
     this.#made.set(size, made + 1 + spare);
-    const [buffer, ...others] = this.#make(device, size, 1 + spare);
-    for (const other of others) this.#store(size, other, 'last');
+    const [buffer] = this.#make(device, size, 1);
+    // A report of their own: without memory for more there may be enough for this one.
+    if (spare > 0) for (const other of this.#make(device, size, spare)) this.#store(size, other, 'last');
     return buffer;
   }
 
   #make(device: Maker, size: number, count: number): GpuBuffer[] {
     const { op } = this;
-    const scopes = ['validation', 'out-of-memory'];
-    for (const filter of scopes) device.pushErrorScope(filter);
-    const buffers = Array.from({ length: count }, () => device.createBuffer({ usage: RESULT | COPY_DST, size }));
-    const report = Promise.all(scopes.map(() => device.popErrorScope())).then((errors) => {
-      const error = errors.find((e) => e !== null);
-      return error ? this.failure(op, `no memory for ${size} bytes: ${error.message}`) : null;
-    });
-    this.verdicts.made(buffers, report);
-    for (const buffer of buffers) this.#adopt(buffer, size);
-    return buffers;
+    const make = () => Array.from({ length: count }, () => device.createBuffer({ usage: RESULT | COPY_DST, size }));
+    const failure = (message: string) => this.failure(op, `no memory for ${size} bytes: ${message}`);
+    const { result, report } = reported(device, make, failure);
+    this.verdicts.made(result, report);
+    for (const buffer of result) this.#adopt(buffer, size);
+    return result;
   }
 
   /** gpu.js destroys the buffers of its arrays itself, so that the buffer must know where to go instead. */

@@ -27,6 +27,8 @@ export interface Runtime {
   readonly memory: MemoryInfo;
   /** What went wrong since it was last asked, where the device did not say with which array. */
   takeFailure(): Error | null;
+  /** Copies the numbers of an array to the host. */
+  read(handle: Handle): Promise<Float32Array>;
   /** What went wrong with an array that was returned, once the device has reported on it; null at once if nothing can have. */
   errorOf(handle: Handle): Promise<Error | null> | null;
   /** Starts to compile a kernel that will be run; absent where kernels are compiled one after the other. */
@@ -54,6 +56,8 @@ export interface RuntimeCapture {
     results: readonly Handle[],
     carried: readonly (readonly [Handle, Handle])[],
   ): Handle[];
+  /** As Runtime.errorOf. */
+  errorOf(handle: Handle): Promise<Error | null> | null;
   /** Gives its arrays back. */
   destroy(): void;
 }

@@ -1,5 +1,6 @@
 import type { Floats } from '../backend.js';
 import type { GpuStorage } from './storage.js';
+import { later } from './tasks.js';
 
 // What is left of parameters and optimizer state should the device be lost: their numbers of one moment, on the host.
 
@@ -28,20 +29,23 @@ export class Snapshots {
   /**
    * @param storages lists those with numbers of their own
    * @param read copies the numbers of one to the host
+   * @param isLost whether the device is gone: then there is nothing to take
    */
   constructor(
     private readonly storages: () => readonly GpuStorage[],
     private readonly read: (x: GpuStorage) => Promise<Floats>,
+    private readonly isLost: () => boolean,
   ) {}
 
   /** Takes a snapshot if one is due, at a read of a parameter or state (`own`) or of something else. */
   consider(own: boolean): void {
-    if (this.#running !== null) return;
+    if (this.#running !== null || this.isLost()) return;
     const since = performance.now() - (this.at ?? this.#started);
     if (!own && since < INTERVAL) return;
     if (this.at !== null && since * SHARE < this.#duration) return;
     const storages = this.storages();
-    if (storages.reduce((bytes, x) => bytes + 4 * x.size, 0) <= MOST_BYTES) void this.take(storages);
+    const copied = storages.reduce((bytes, x) => bytes + (x.known === null ? 4 * x.size : 0), 0);
+    if (copied <= MOST_BYTES) void this.take(storages);
   }
 
   /** Takes a snapshot, of this moment. Without the numbers of all storages there is none. */
@@ -62,8 +66,12 @@ export class Snapshots {
     const results = await Promise.allSettled(copies);
     this.#duration = performance.now() - at;
     const saved = results.map((r) => (r.status === 'fulfilled' ? r.value : null));
-    // A storage whose numbers failed is no part of a training run that goes on; with a device that is lost, all of them fail.
-    if (saved.length > 0 && saved.every((s) => s === null)) return;
+    // A storage whose numbers failed is no part of a training run that goes on. After a loss the last snapshot stays.
+    if (saved.includes(null)) {
+      // A device fails its reads a moment before it says that it is lost.
+      for (let i = 0; i < 2; i++) await new Promise<void>(later);
+      if (this.isLost()) return;
+    }
     if (this.at !== null && this.at > at) return;
     for (const [i, x] of storages.entries()) x.saved = saved[i];
     this.at = at;

@@ -91,6 +91,11 @@ export class GpuStorage extends Storage {
     this.own();
   }
 
+  /** Whether `ownStorages` lists it. */
+  get isOwn(): boolean {
+    return this.#held.weak !== null;
+  }
+
   /** Makes `ownStorages` list it. */
   own(): void {
     if (this.#held.weak !== null) return;

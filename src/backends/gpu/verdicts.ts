@@ -19,6 +19,22 @@ export interface Scopes {
   popErrorScope(): Promise<{ message: string } | null>;
 }
 
+/** Calls a device that may have no memory, with a report on it. */
+export function reported<T>(
+  device: Scopes,
+  call: () => T,
+  failure: (message: string) => Error,
+): { result: T; report: Promise<Error | null> } {
+  const scopes = ['validation', 'out-of-memory'];
+  for (const filter of scopes) device.pushErrorScope(filter);
+  const result = call();
+  const report = Promise.all(scopes.map(() => device.popErrorScope())).then((errors) => {
+    const error = errors.find((e) => e !== null);
+    return error ? failure(error.message) : null;
+  });
+  return { result, report };
+}
+
 /** The reports that buffers and pipelines depend on. */
 export class Verdicts {
   /** The report on the allocation of a buffer. */

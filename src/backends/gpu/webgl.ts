@@ -75,6 +75,10 @@ export class WebGlRuntime implements Runtime {
     return null;
   }
 
+  async read(handle: Handle): Promise<Float32Array> {
+    return handle.toArray();
+  }
+
   errorOf(): null {
     return null;
   }

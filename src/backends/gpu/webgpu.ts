@@ -47,19 +47,12 @@ const TYPES = { Array: 'Array', Host: 'Array', Integer: 'Integer', Number: 'Numb
 
 const failureOf = (op: string, message: string) => new TapegradError(op, `the GPU failed: ${message}`, REMEDY);
 
-/** A kernel: being compiled, compiled, or broken. */
-interface Compiled {
-  readonly run: KernelFunction | null;
-  /** Until it is compiled or broken. */
-  readonly building: Promise<void> | null;
-  readonly error: unknown;
-}
-
 /** gpu.js on WebGPU: compiled kernels by key, recycled buffers, and what went wrong. */
 export class WebGpuRuntime implements Runtime {
   readonly mode = 'webgpu';
   readonly severalResults = true;
-  readonly #kernels = new Map<string, Compiled>();
+  /** The compiled kernels, and promises of those that are being compiled. */
+  readonly #kernels = new Map<string, KernelFunction | Promise<KernelFunction>>();
   readonly #turns = new Turns();
   #failure: TapegradError | null = null;
   lost: string | null = null;
@@ -148,16 +141,45 @@ export class WebGpuRuntime implements Runtime {
   }
 
   errorOf(handle: Handle): Promise<Error | null> | null {
-    return this.verdicts.errorOf((handle as BufferHandle).buffer);
+    return this.device.errorOf((handle as BufferHandle).buffer);
+  }
+
+  async read(handle: Handle): Promise<Float32Array> {
+    const { inner } = this.device;
+    inner.pushErrorScope('validation');
+    const reading = handle.toArray();
+    const report = inner.popErrorScope().catch(() => null);
+    try {
+      const values = await reading;
+      const error = await report;
+      if (error !== null) this.#failure ??= failureOf(this.pool.op, error.message);
+      return values;
+    } catch (error) {
+      // gpu.js keeps the buffers that it reads by, also one that could not be allocated.
+      const { kernel } = handle as BufferHandle;
+      const broken = kernel.stagingPool.find(({ buffer }) => this.verdicts.failed(buffer));
+      if (broken === undefined) throw error;
+      kernel.stagingPool = kernel.stagingPool.filter((entry) => entry !== broken);
+      throw (await this.device.errorOf(broken.buffer)) ?? error;
+    }
   }
 
   prepare(kernel: GpuKernel): void {
     if (this.#kernels.has(kernel.key) || this.lost !== null) return;
+    const { key } = kernel;
     const building = this.#build(kernel).then(
-      (run) => void this.#kernels.set(kernel.key, { run, building: null, error: null }),
-      (error: unknown) => void this.#kernels.set(kernel.key, { run: null, building: null, error }),
+      (run) => {
+        this.#kernels.set(key, run);
+        return run;
+      },
+      (error: unknown) => {
+        // Those that wait for it are told; the next call tries again.
+        this.#kernels.delete(key);
+        throw error;
+      },
     );
-    this.#kernels.set(kernel.key, { run: null, building, error: null });
+    building.catch(() => {});
+    this.#kernels.set(key, building);
   }
 
   /**
@@ -174,15 +196,6 @@ export class WebGpuRuntime implements Runtime {
     return run;
   }
 
-  async #compiled(kernel: GpuKernel): Promise<KernelFunction> {
-    this.prepare(kernel);
-    await this.#kernels.get(kernel.key)?.building;
-    const { run = null, error = new Error(this.lost ?? 'the kernel was not compiled') } =
-      this.#kernels.get(kernel.key) ?? {};
-    if (run === null) throw error;
-    return run;
-  }
-
   async run(kernel: GpuKernel, threads: readonly number[], args: Argument[], capture?: WebGpuCapture): Promise<Handle> {
     if (this.lost !== null) throw new Error(this.lost);
     const size = threads.reduce((a, b) => a * b) * kernel.results;
@@ -190,7 +203,8 @@ export class WebGpuRuntime implements Runtime {
       const problem = `a result of ${size * 4} bytes on a GPU that allows ${this.largest}`;
       fail(kernel.op, problem, "use smaller tensors, or the 'cpu'");
     }
-    const compiled = await this.#compiled(kernel);
+    this.prepare(kernel);
+    const compiled = await this.#kernels.get(kernel.key)!;
     this.pool.op = kernel.op;
     compiled.setOutput(threads);
     const queue = () => compiled(...args) as Promise<BufferHandle>;

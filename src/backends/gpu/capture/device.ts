@@ -1,7 +1,7 @@
 import { Batch } from '../batch.js';
 import { type Binding, Constants, MOST_CONSTANT_BYTES } from '../constants.js';
 import { type GpuBuffer, type Maker, RESULT } from '../pool.js';
-import type { Verdict, Verdicts } from '../verdicts.js';
+import { reported, type Verdict, type Verdicts } from '../verdicts.js';
 
 // The device that gpu.js gets. It gives its work on to WebGPU's own: the dispatches of one turn together, with buffers and bind
 // groups of before where they are the same. While a capture runs it also notes the dispatches, so that all of them can be
@@ -63,6 +63,7 @@ export interface Dispatch {
   readonly groups: readonly [x: number, y: number, z: number];
   /** What it reads and writes, but for constants. */
   readonly buffers: readonly GpuBuffer[];
+  readonly constants: readonly GpuBuffer[];
   readonly output: GpuBuffer;
 }
 
@@ -103,7 +104,7 @@ export class CapturableDevice implements Device {
     private readonly failure: (message: string) => Error,
   ) {
     this.#batch = new Batch(inner);
-    this.#constants = new Constants(inner);
+    this.#constants = new Constants(inner, (size, usage) => this.#create(inner, { size, usage }), verdicts);
     this.queue = {
       writeBuffer: (buffer, offset, data) => this.#write(buffer, offset, bytesOf(data)),
       submit: (commands) => {
@@ -121,10 +122,11 @@ export class CapturableDevice implements Device {
   }
 
   createBuffer(descriptor: { size: number; usage: number }): GpuBuffer {
-    const buffer = this.buffers.createBuffer(descriptor);
-    this.#usages.set(buffer, descriptor.usage);
     // The pool sees to its own.
-    if (descriptor.usage === RESULT) return buffer;
+    const isResult = descriptor.usage === RESULT;
+    const buffer = isResult ? this.buffers.createBuffer(descriptor) : this.#create(this.buffers, descriptor);
+    this.#usages.set(buffer, descriptor.usage);
+    if (isResult) return buffer;
     const destroy = buffer.destroy.bind(buffer);
     buffer.destroy = () => {
       // Work that has not been submitted must find it.
@@ -132,6 +134,23 @@ export class CapturableDevice implements Device {
       destroy();
     };
     return buffer;
+  }
+
+  /** Makes a buffer, with a report on it. */
+  #create(maker: Maker, descriptor: { size: number; usage: number }): GpuBuffer {
+    const message = (problem: string) => `no memory for ${descriptor.size} bytes: ${problem}`;
+    const { result, report } = reported(
+      this.inner,
+      () => maker.createBuffer(descriptor),
+      (m) => this.failure(message(m)),
+    );
+    this.verdicts.made([result], report);
+    return result;
+  }
+
+  /** What went wrong with the numbers of a buffer, once the device has reported; null at once if nothing can have. */
+  errorOf(buffer: GpuBuffer): Promise<Error | null> | null {
+    return this.verdicts.errorOf(buffer);
   }
 
   pushErrorScope(filter: string): void {
@@ -211,27 +230,30 @@ export class CapturableDevice implements Device {
 
   #gpuJsDispatch(pipeline: object, { layout, entries }: BindGroupDescriptor, groups: Dispatch['groups']): void {
     const buffers: GpuBuffer[] = [];
+    const constants: GpuBuffer[] = [];
     let output = entries[0].resource.buffer;
     const at = this.#outputs.get(layout);
     const bindings = entries.map((entry): Binding => {
       const { buffer } = entry.resource;
       if (entry.binding === at) output = buffer;
       const constant = this.#written.get(buffer);
+      if (constant !== undefined) constants.push(constant);
       if (constant !== undefined) return { binding: entry.binding, resource: { buffer: constant } };
       buffers.push(buffer);
       return entry;
     });
     const make = () => this.#constants.group(layout, bindings);
     // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
-    const group = this.#isDoubtful(buffers) ? this.#watched(make).result : make();
-    const dispatch = { pipeline, group, groups, buffers, output };
+    const group = this.#isDoubtful(buffers) || this.#isDoubtful(constants) ? this.#watched(make).result : make();
+    const dispatch = { pipeline, group, groups, buffers, constants, output };
     this.#capture?.push(dispatch);
     this.dispatch(dispatch);
   }
 
   /** Adds a dispatch to what is submitted next. */
-  dispatch({ pipeline, group, buffers, groups, output }: Dispatch): void {
-    this.#perform(output, buffers, () => this.#batch.dispatch(pipeline, group, buffers, groups));
+  dispatch({ pipeline, group, buffers, constants, groups, output }: Dispatch): void {
+    const all = this.verdicts.active ? [...buffers, ...constants] : buffers;
+    this.#perform(output, all, () => this.#batch.dispatch(pipeline, group, buffers, groups));
   }
 
   /** Adds a copy to what is submitted next; one for the host is submitted at once. */
@@ -286,14 +308,17 @@ export class CapturableDevice implements Device {
       this.#written.set(buffer, this.#constants.of(buffer, bytes, usage));
       return;
     }
-    if (this.#capture !== null) {
+    // gpu.js keeps a buffer that could not be allocated: another one stands in for it.
+    if (this.#capture !== null || this.verdicts.failed(buffer)) {
       this.#written.set(buffer, this.#constants.fresh(bytes, usage));
       return;
     }
     this.#written.delete(buffer);
     // What was queued before must find the former numbers.
     if (this.#batch.touches(buffer)) this.flush();
-    this.inner.queue.writeBuffer(buffer, offset, bytes);
+    const write = () => this.inner.queue.writeBuffer(buffer, offset, bytes);
+    if (this.verdicts.doubtful(buffer)) this.#watched(write);
+    else write();
   }
 
   destroy(): void {

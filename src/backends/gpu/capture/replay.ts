@@ -49,16 +49,45 @@ export class GpuCapture implements Capture {
     this.#outputs = results.map((x) => ({ cell: (session.cellOf(x) ?? x.cell!).use(), size: x.size }));
     this.#changed = [...session.changed];
     // Nobody outside sees the arrays of the capture: they change with every run.
-    this.results = this.#outputs.map(({ cell, size }) => backend.make(size, backend.copyCell(cell, size)));
-    for (const [x, cell] of this.#changed) x.replace(backend.copyCell(cell, x.size));
+    const copies: Cell[] = [];
+    const copy = (cell: Cell, size: number) => {
+      const own = backend.copyCell(cell, size);
+      // Who reads the copy is told what went wrong with the update.
+      void cell.handle.then(
+        () => {
+          own.unchanged ??= cell.unchanged;
+        },
+        () => {},
+      );
+      copies.push(own);
+      return own;
+    };
+    this.results = this.#outputs.map(({ cell, size }) => backend.make(size, copy(cell, size)));
+    for (const [x, cell] of this.#changed) x.replace(copy(cell, x.size));
     for (const x of [...session.made, ...inputs]) x.free();
-    this.#ready = session.queued();
+    // A replay overwrites the arrays of the capture: not before the copies have been queued.
+    this.#ready = Promise.allSettled([session.queued(), ...copies.map((cell) => cell.handle)]).then(() =>
+      this.#check(),
+    );
     const outer = [...session.outer.values()].map((o) => o.own);
     this.#arrays = {
       runtime: session.runtime,
       cells: [...this.#inputs, ...wantedOf(this.#outputs, this.#changed), ...outer],
     };
     dropped.register(this, this.#arrays, this);
+  }
+
+  /** Whether something failed while it was captured: then replays would fail, too. */
+  broken = false;
+
+  async #check(): Promise<void> {
+    for (const cell of this.session.cells) {
+      const failed = await cell.handle.then(
+        (handle) => this.session.runtime.errorOf(handle),
+        (error: Error) => error,
+      );
+      if (failed !== null || cell.unchanged !== null) this.broken = true;
+    }
   }
 
   replay(inputs: readonly Storage[]): Storage[] {
@@ -74,19 +103,29 @@ export class GpuCapture implements Capture {
         ),
     );
     // What fails is told to who awaits a result, and changes nothing.
+    const failed = new Set<number>();
     const changed = this.#changed.map(([, cell], i) => {
       const kept = async () => (await before[i].handle).clone();
-      return new Cell(
-        done.then((fresh) => fresh[results.length + i], kept),
-        cell.op,
-      );
+      const settle = async (fresh: readonly Handle[]) => {
+        const handle = fresh[results.length + i];
+        const error = await this.session.runtime.errorOf(handle);
+        next.unchanged = error ?? before[i].unchanged;
+        if (error === null) return handle;
+        failed.add(i);
+        handle.delete();
+        return kept();
+      };
+      const next: Cell = new Cell(done.then(settle, kept), cell.op);
+      return next;
     });
     for (const [i, [x]] of this.#changed.entries()) x.replace(changed[i]);
     this.#ready = done.then(
-      () => {
+      async () => {
+        await Promise.allSettled(changed.map((cell) => cell.handle));
         for (const [i, [x]] of this.#changed.entries()) {
           const outer = this.session.outer.get(x);
-          if (outer !== undefined) outer.from = changed[i];
+          // What kept its numbers is copied in again.
+          if (outer !== undefined && !failed.has(i)) outer.from = changed[i];
         }
       },
       () => {},

@@ -7,6 +7,8 @@ export interface BufferHandle extends Handle {
   readonly buffer: GpuBuffer;
   /** How many numbers there are at each place. */
   componentCount: number;
+  /** The kernel that made it, and the buffers that gpu.js reads its results by. */
+  readonly kernel: { stagingPool: { readonly buffer: GpuBuffer }[] };
 }
 
 /** A capture on WebGPU: the dispatches of kernels, and the buffers that they touch. */
@@ -49,7 +51,12 @@ export class WebGpuCapture implements RuntimeCapture {
     return fresh;
   }
 
+  errorOf(handle: BufferHandle): Promise<Error | null> | null {
+    return this.device.errorOf(handle.buffer);
+  }
+
   #copy(from: GpuBuffer, to: GpuBuffer): void {
+    if (from === to) return;
     this.device.copy(from, 0, to, 0, Math.min(from.size, to.size));
   }
 

@@ -55,7 +55,7 @@ const binary: { readonly [K in keyof typeof table.binary]: BinaryExamples } = {
   sub: anywhere,
   mul: anywhere,
   div: { domainA: wide, domainB: [0.5, 5], edges: specials },
-  pow: { domainA: [0.2, 3], domainB: [-2, 3], edges: [0, 1, -1, 2, 0.5, -2, Infinity, NaN] },
+  pow: { domainA: [0.2, 3], domainB: [-2, 3], edges: [0, 1, -1, 2, 0.5, -2, Infinity, -Infinity, NaN] },
   maximum: anywhere,
   minimum: anywhere,
   squaredDifference: { domainA: wide, domainB: wide, edges: [0, -0, 1, Infinity, NaN] },

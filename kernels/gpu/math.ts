@@ -55,7 +55,7 @@ const powOf = `function powOf(a, b) {
     if (a === -1 && (b > most || b < -most)) { return 1; }
     if (b === Math.floor(b / 2) * 2) { return Math.pow(-a, b); }
     if (b === Math.floor(b)) { return -Math.pow(-a, b); }
-    if (a < -most) { return Math.pow(-a, b); }
+    if (a < -most && b === b) { return Math.pow(-a, b); }
     return (b - b) / (b - b);
   }
   return a;

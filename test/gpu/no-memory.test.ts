@@ -135,6 +135,24 @@ describe('a fault of a moment', () => {
     inner.createComputePipelineAsync = compilePipeline;
     expect((await ones([3]).tanh().data())[0]).toBeCloseTo(Math.tanh(1), 6);
   });
+  onGpu('in the life of a device lets the next one start, whatever was to be compiled', async () => {
+    await useDevice('gpu');
+    const x = ones([3]);
+    await x.add(1).data();
+    device().destroy();
+    // Kernels that nobody has compiled: some before the device says that it is lost, some after.
+    const outcome = (reading: Promise<unknown>) =>
+      reading.then(
+        () => 'read',
+        () => 'refused',
+      );
+    const reads = [outcome(x.sqrt().log().neg().relu().maximum(2).minimum(3).eq(1).gt(0).lt(1).sub(x).div(2).data())];
+    await new Promise((resolve) => setTimeout(resolve));
+    reads.push(outcome(x.sigmoid().abs().data()));
+    expect(await Promise.all(reads)).toEqual(['refused', 'refused']);
+    await useDevice('gpu');
+    expect(await all(ones([3]).abs())).toEqual([1]);
+  });
   onGpu('does not hide that labels were bad', async () => {
     await useDevice('gpu');
     const bad = { name: 'broken', f: Math.sin, gpu: 'nonsense(x)' };

@@ -189,6 +189,8 @@ export class WebGpuRuntime implements Runtime {
   async #build(kernel: GpuKernel): Promise<KernelFunction> {
     // The translation to WGSL takes milliseconds of this thread.
     await this.#turns.next();
+    // gpu.js would take another device, which the next start would find taken.
+    if (this.lost !== null) throw new Error(this.lost);
     const run = create(this.gpu, kernel, TYPES);
     run.setOutput(new Array<number>(kernel.dimensions).fill(1));
     const args = kernel.types.map((type) => (type === 'Array' ? this.one : type === 'Host' ? new Float32Array(1) : 1));

@@ -203,3 +203,10 @@ export function outerLoops(loops: LoopNest, inner: (offsetA: number, offsetB: nu
   };
   walk(0, 0, 0);
 }
+
+/** Whether the loops but the last two iterate over consecutive matrices. */
+export function isBatch(sizes: readonly number[], step: readonly number[]): boolean {
+  const i = sizes.length - 2;
+  const own = stridesOf(sizes);
+  return sizes.slice(0, i).every((_, d) => step[d] === own[d]);
+}

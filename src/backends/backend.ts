@@ -35,23 +35,38 @@ export interface MemoryInfo {
   readonly compilations?: number;
 }
 
-export interface UnaryKernel {
+/** WebAssembly kernels in the package, as text. kernels/wasm/pack.mjs says what the letters mean. */
+export interface EmbeddedKernels {
   readonly name: string;
+  readonly text: string;
+}
+
+/** What all kernels have. */
+interface NamedKernel {
+  readonly name: string;
+  /**
+   * Where the backend `cpu` finds the kernel of this name if it is not among those that every program needs. A bundler leaves
+   * it out together with the row.
+   */
+  readonly library?: EmbeddedKernels;
+}
+
+export interface UnaryKernel extends NamedKernel {
   readonly f: (x: number) => number;
   /** The same as an expression in x for gpu.js. */
   readonly gpu: string;
+  /** About how many nanoseconds an element takes on one core of a CPU; absent where memory accesses take longer. */
+  readonly cost?: number;
 }
 
-export interface BinaryKernel {
-  readonly name: string;
+export interface BinaryKernel extends NamedKernel {
   readonly f: (a: number, b: number) => number;
   /** The same as an expression in a and b for gpu.js. */
   readonly gpu: string;
 }
 
 /** A reduction of one dimension; with `result: 'index'` the position at which the accumulator last changed. */
-export interface ReduceKernel {
-  readonly name: string;
+export interface ReduceKernel extends NamedKernel {
   readonly init: number;
   readonly combine: (acc: number, x: number) => number;
   /** The same as an expression in acc and x for gpu.js. */
@@ -75,8 +90,7 @@ export interface MatmulPlan {
 }
 
 /** A kernel that replaces several operations. Backends look up their code for it by its name. */
-export interface FusedKernel {
-  readonly name: string;
+export interface FusedKernel extends NamedKernel {
   /** The operands that it changes in place, by position; it makes no new storage then. */
   readonly changes: readonly number[];
   /**

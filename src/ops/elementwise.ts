@@ -56,12 +56,14 @@ export const unary = /* @__PURE__ */ unaryRows({
   exp: {
     f: Math.exp,
     gpu: 'expOf(x)',
+    cost: 1,
     saves: 'output',
     grad: (g, _, y) => g.mul(y),
   },
   log: {
     f: Math.log,
     gpu: 'logOf(x)',
+    cost: 1.5,
     saves: 'inputs',
     grad: (g, x) => g.div(x),
   },
@@ -86,12 +88,14 @@ export const unary = /* @__PURE__ */ unaryRows({
   sigmoid: {
     f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
     gpu: 'x >= 0 ? 1 / (1 + expOf(-x)) : expOf(x) / (1 + expOf(x))',
+    cost: 1.5,
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y.neg().add(1))),
   },
   tanh: {
     f: Math.tanh,
     gpu: 'tanhOf(x)',
+    cost: 2,
     saves: 'output',
     grad: (g, _, y) => g.mul(y.mul(y).neg().add(1)),
   },

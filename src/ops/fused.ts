@@ -1,4 +1,4 @@
-import type { FusedKernel } from '../backends/backend.js';
+import type { EmbeddedKernels, FusedKernel } from '../backends/backend.js';
 import type { Storage } from '../backends/storage.js';
 import { Layout } from '../layout.js';
 import { sizeOf } from '../shape.js';
@@ -62,6 +62,7 @@ export interface UpdateRow extends FusedKernel {
 /** Completes the row of an optimizer that updates its operands element by element. */
 export function updateRow(row: {
   readonly name: string;
+  readonly library?: EmbeddedKernels;
   readonly changes: readonly number[];
   /** About how many floating-point operations one element takes, with these numbers. */
   flops(numbers: readonly number[]): number;

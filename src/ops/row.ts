@@ -1,5 +1,5 @@
 import type { BackwardRule, Node } from '../autograd/node.js';
-import type { BinaryKernel, ReduceKernel, UnaryKernel } from '../backends/backend.js';
+import type { BinaryKernel, EmbeddedKernels, ReduceKernel, UnaryKernel } from '../backends/backend.js';
 import type { Tensor } from '../tensor.js';
 
 // The types of the rows of the op table. Shared code depends on the properties of a row, never on its name.
@@ -25,19 +25,27 @@ export interface Dispatchable<A> {
   readonly operation: Operation<A>;
 }
 
+/** What a row may bring. */
+interface OwnKernels {
+  /** WebAssembly kernels that only this row and its neighbours need; see NamedKernel. */
+  library?: EmbeddedKernels;
+}
+
 /** y = f(x), element by element. */
-export interface UnaryRow {
+export interface UnaryRow extends OwnKernels {
   /** The scalar reference. */
   f(x: number): number;
   /** The same as an expression in x for gpu.js. It must handle NaN and ±Infinity explicitly. */
   gpu: string;
+  /** About how many nanoseconds an element takes on one core of a CPU, where that is more than its memory accesses. */
+  cost?: number;
   saves: Saves;
   /** The gradient of x; x and y are defined if the row saves them. */
   grad(g: Tensor, x: Tensor, y: Tensor): Tensor;
 }
 
 /** y = f(a, b), element by element under broadcasting. */
-export interface BinaryRow {
+export interface BinaryRow extends OwnKernels {
   f(a: number, b: number): number;
   /** The same as an expression in a and b for gpu.js. */
   gpu: string;
@@ -47,14 +55,14 @@ export interface BinaryRow {
 }
 
 /** A 0/1 mask of two operands: a constant, whose operands get no gradient. */
-export interface CompareRow {
+export interface CompareRow extends OwnKernels {
   f(a: number, b: number): number;
   gpu: string;
   differentiable: false;
 }
 
 /** A reduction over dimensions. */
-export interface ReduceRow {
+export interface ReduceRow extends OwnKernels {
   init: number;
   combine(acc: number, x: number): number;
   /** The same as an expression in acc and x for gpu.js. */

@@ -1,11 +1,12 @@
 import { map, zip } from '../../../kernels/reference/elementwise.js';
 import { gather, put, scatter } from '../../../kernels/reference/layout.js';
 import { reduce } from '../../../kernels/reference/reduce.js';
-import { collapse, type LoopNest, outerLoops, sizeOf, stridesOf } from '../../shape.js';
+import { collapse, isBatch, type LoopNest, outerLoops, sizeOf } from '../../shape.js';
 import type {
   Backend,
   BinaryKernel,
   DeviceInfo,
+  EmbeddedKernels,
   FusedKernel,
   MatmulPlan,
   MemoryInfo,
@@ -16,9 +17,10 @@ import type { Storage } from '../storage.js';
 import { type Block, Rematerialization } from './block.js';
 import { gemm } from './gemm.js';
 import { Heap } from './heap.js';
-import { type KernelLibrary, Libraries } from './library.js';
+import { callWith, type KernelLibrary, Libraries } from './library.js';
 import { MAX_THREADS, Pool } from './pool.js';
-import { type Build, instantiate, type Kernels } from './wasm.js';
+import { type Build, compile, instantiate, type Kernels } from './wasm.js';
+import { MAX_ARGS } from './worker.js';
 
 /** The address of the scratch space; the memory below belongs to the compiled module and to the pool. */
 const RESERVED = 65536;
@@ -26,8 +28,7 @@ const RESERVED = 65536;
 /** The number of elements from which an operation may be faster on several threads. */
 const LARGE = 8192;
 
-/** Nanoseconds for an element in kernels that are not limited by memory bandwidth. */
-const COST: { readonly [kernel: string]: number } = { exp: 1, log: 1.5, tanh: 2, sigmoid: 1.5 };
+/** Nanoseconds for an element of a kernel that is limited by memory bandwidth. */
 const CHEAP = 0.3;
 const MAP_STEPS = [4, 4];
 
@@ -41,10 +42,11 @@ export class CpuBackend implements Backend {
   readonly pool: Pool;
   readonly #heap: Heap;
   readonly #kernels: Kernels;
+  readonly #loaded = new Set<EmbeddedKernels>();
   readonly #libraries: Libraries;
   readonly #scratch = RESERVED;
   /** The arguments of the running fused kernel. */
-  readonly #args: number[] = new Array<number>(12).fill(0);
+  readonly #args: number[] = new Array<number>(MAX_ARGS).fill(0);
 
   /** @param libraries makers of libraries whose kernels are preferred to those of the build, given the heap's memory */
   constructor(
@@ -53,14 +55,24 @@ export class CpuBackend implements Backend {
     libraries: readonly ((memory: WebAssembly.Memory) => KernelLibrary)[] = [],
   ) {
     const { kernels, module, memory } = instantiate(build);
-    this.#kernels = kernels;
+    this.#kernels = { ...kernels };
     this.#libraries = new Libraries(
       libraries.map((make) => make(memory)),
-      { find: (name) => kernels[name] },
+      { find: (name) => this.#kernels[name] },
+      (library) => this.#load(library, memory),
     );
     this.#heap = new Heap(memory, RESERVED + kernels.gemm_scratch!(MAX_THREADS));
-    this.pool = new Pool(kernels, module, memory);
+    this.pool = new Pool(this.#kernels, module, memory);
     this.pool.threads = threads;
+  }
+
+  /** Adds the kernels of a row that is called for the first time. */
+  #load(library: EmbeddedKernels, memory: WebAssembly.Memory): void {
+    if (this.#loaded.has(library)) return;
+    this.#loaded.add(library);
+    const { kernels, module } = compile(library, this.build, memory);
+    Object.assign(this.#kernels, kernels);
+    this.pool.add(Object.keys(kernels), module);
   }
 
   get threads(): number {
@@ -148,7 +160,7 @@ export class CpuBackend implements Backend {
     else if (x.size < LARGE || !found.shared) found.run(this.#at(x), this.#at(out), x.size);
     else {
       const args = [this.#at(x), this.#at(out), x.size];
-      const cost = COST[kernel.name] ?? CHEAP;
+      const cost = kernel.cost ?? CHEAP;
       this.pool.run({ kernel: found.name, args, perUnit: MAP_STEPS, counted: 2, units: x.size, grain: 1024, cost });
     }
   }
@@ -382,16 +394,4 @@ export class CpuBackend implements Backend {
     for (const x of inputs) this.#at(x);
     loop(this.#heap.view(out), ...inputs.map((x) => this.#heap.view(x as Block)));
   }
-}
-
-/** Calls a kernel with twelve arguments, one by one: a spread takes longer than a small kernel. */
-function callWith(run: (...args: number[]) => unknown, a: readonly number[]): void {
-  run(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]);
-}
-
-/** Whether the loops but the last two iterate over consecutive matrices. */
-function isBatch(sizes: readonly number[], step: readonly number[]): boolean {
-  const i = sizes.length - 2;
-  const own = stridesOf(sizes);
-  return sizes.slice(0, i).every((_, d) => step[d] === own[d]);
 }

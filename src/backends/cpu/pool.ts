@@ -60,6 +60,8 @@ export class Pool {
   readonly #ints: Int32Array;
   readonly #args: Float64Array;
   readonly #steps: Float64Array;
+  readonly #modules: WebAssembly.Module[];
+  /** The number of each kernel among the exports of all modules. */
   readonly #index = new Map<string, number>();
   /** 0 until the number of cores is needed: to ask for it takes longer than many a program's operations. */
   #threads = 1;
@@ -67,22 +69,31 @@ export class Pool {
   #obstacle: string | null;
 
   /**
+   * @param kernels the kernels by name; `add` says when there are more
    * @param module what workers instantiate
    * @param patience the time limit for a chunk of a worker, in milliseconds
    */
   constructor(
     private readonly kernels: Kernels,
-    private readonly module: WebAssembly.Module,
+    module: WebAssembly.Module,
     private readonly memory: WebAssembly.Memory,
     private readonly patience = 10_000,
   ) {
     this.#ints = new Int32Array(memory.buffer, CONTROL, 64);
     this.#args = new Float64Array(memory.buffer, ARGS, MAX_ARGS);
     this.#steps = new Float64Array(memory.buffer, STEPS, MAX_ARGS);
+    this.#modules = [module];
     for (const name of Object.keys(kernels)) this.#index.set(name, this.#index.size);
     this.#obstacle = isShared(memory)
       ? null
       : 'shared memory is not available (in browsers it needs cross-origin isolation)';
+  }
+
+  /** Adds a module with more kernels. Workers that run do not have it: others take their place when there is work. */
+  add(kernels: readonly string[], module: WebAssembly.Module): void {
+    for (const name of kernels) this.#index.set(name, this.#index.size);
+    this.#modules.push(module);
+    if (this.#workers.size > 0) this.#retire();
   }
 
   /** The maximum number of threads, including the calling one. */
@@ -207,7 +218,7 @@ export class Pool {
   }
 
   #spawn(): Worker {
-    const data = { module: this.module, memory: this.memory, epoch: this.#ints[SLOT.epoch] };
+    const data = { modules: this.#modules, memory: this.memory, epoch: this.#ints[SLOT.epoch] };
     const threads = builtin('node:worker_threads');
     if (threads) {
       const worker = new threads.Worker(workerSource, { eval: true, workerData: data, env: {}, execArgv: [] });

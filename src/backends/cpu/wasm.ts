@@ -1,5 +1,6 @@
 import { builtin, permitted } from '../../node.js';
-import { kernels } from './wasm.generated.js';
+import type { EmbeddedKernels } from '../backend.js';
+import { core } from './generated/core.js';
 
 /** The builds of kernels/wasm, the faster first: with fused multiply-add, and without. */
 export type Build = 'wasm-relaxed-simd' | 'wasm-simd';
@@ -35,29 +36,33 @@ function knowsRelaxed(): boolean {
   return probe();
 }
 
-/** A compiled build, which worker threads instantiate as well, over the memory it works on. @internal */
+/** Compiled kernels, which worker threads instantiate as well. @internal */
 export interface Program {
   readonly kernels: Kernels;
   readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
 }
 
 const PAGES = { initial: 64, maximum: 65536 };
 
-/** Compiles one build of the embedded kernels, over shared memory where it is available. @internal */
-export function instantiate(build: Build): Program {
+/** Compiles the kernels that every program needs, over a memory of their own, which is shared where that is available. @internal */
+export function instantiate(build: Build): Program & { readonly memory: WebAssembly.Memory } {
   if (build === 'wasm-relaxed-simd') knowsRelaxed();
-  const bytes = decode(hexadecimalOf(build));
   const memory = sharedMemory() ?? new WebAssembly.Memory(PAGES);
+  return { ...compile(core, build, memory), memory };
+}
+
+/** Compiles embedded kernels over a memory that others use as well. @internal */
+export function compile({ text }: EmbeddedKernels, build: Build, memory: WebAssembly.Memory): Program {
+  const bytes = decode(hexadecimalOf(text, build));
   declareShared(bytes, memory.buffer instanceof ArrayBuffer ? 1 : 3);
   const module = new WebAssembly.Module(bytes);
   const instance = new WebAssembly.Instance(module, { env: { memory } });
-  return { kernels: instance.exports as unknown as Kernels, module, memory };
+  return { kernels: instance.exports as unknown as Kernels, module };
 }
 
 /** The embedded text as the hexadecimal form of one build. kernels/wasm/pack.mjs says what its letters mean. */
-function hexadecimalOf(build: Build): string {
-  const [start, ...parts] = kernels.split('F');
+function hexadecimalOf(text: string, build: Build): string {
+  const [start, ...parts] = text.split('F');
   let hex = start;
   for (const part of parts) {
     const [fused, plain, local, rest] = part.split('|');

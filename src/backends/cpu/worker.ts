@@ -37,11 +37,11 @@ const S = SLOT;
 const PATIENCE = 0.5;
 
 export const workerSource = `
-const begin = ({ module, memory, epoch }, end) => {
+const begin = ({ modules, memory, epoch }, end) => {
   const i = new Int32Array(memory.buffer, ${CONTROL}, 64);
   const args = new Float64Array(memory.buffer, ${ARGS}, ${MAX_ARGS});
   const steps = new Float64Array(memory.buffer, ${STEPS}, ${MAX_ARGS});
-  const kernels = Object.values(new WebAssembly.Instance(module, { env: { memory } }).exports);
+  const kernels = modules.flatMap((module) => Object.values(new WebAssembly.Instance(module, { env: { memory } }).exports));
   const run = (chunk) => {
     const a = [];
     for (let k = 0; k < i[${S.count}]; k++) a.push(args[k] + chunk * steps[k]);

@@ -1,5 +1,6 @@
 import * as loss from '../src/ops/loss.js';
 import { linear, product } from '../src/ops/matmul.js';
+import { choose, clamp } from '../src/ops/masks.js';
 import { clone, move } from '../src/ops/move.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { logSoftmax, softmax } from '../src/ops/softmax.js';
@@ -45,6 +46,24 @@ const unary: { readonly [K in keyof typeof table.unary]: UnaryExamples } = {
   abs: { domain: wide, edges: specials },
   relu: { domain: wide, edges: specials },
   sigmoid: { domain: [-10, 10], edges: [...specials, 100, -87, -100, -104, 20, -20] },
+  sin: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
+  cos: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
+  erf: { domain: [-3, 3], edges: [...specials, 1e-30, 0.5, -0.5, 0.9, 1.1, 2, 3.9, 4, 10, -10] },
+  floor: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },
+  ceil: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },
+  round: {
+    domain: wide,
+    edges: [...specials, 0.5, -0.5, 1.5, 2.5, -2.5, 0.49999997, 0.99999994, 4194303.5, 8388607.5, 1e10, -1e10, 3.4e38],
+  },
+  sign: { domain: wide, edges: [...specials, 1e-30, -1e-30] },
+  square: { domain: wide, edges: [...specials, 1e-18, 1e18, 1e30] },
+  rsqrt: { domain: [0.1, 10], edges: [...specials, 1e-37, 3.4e38] },
+  log1p: { domain: [-0.9, 10], edges: [...specials, 1e-30, -1e-10, 1e-7, -0.99999994, 0.5, -0.5, 3.4e38, -2] },
+  expm1: { domain: [-5, 5], edges: [...specials, 1e-30, -1e-10, 1e-7, 0.34, -0.36, 88.7, 89, -20, -100] },
+  gelu: { domain: wide, edges: [0, -0, 1, -1, NaN, -Infinity, Infinity, 1e-30, -2, -3, -6, 6, 20, 100, -100] },
+  silu: { domain: wide, edges: [...specials, 1e-30, -20, 20, 100, -80] },
+  softplus: { domain: wide, edges: [...specials, 1e-30, -20, 20, 100, -80, -100] },
+  geluTanh: { domain: wide, edges: [0, -0, 1, -1, NaN, Infinity, 1e-30, -2, -3, 6, 20, 100] },
   tanh: { domain: [-4, 4], edges: [...specials, 0.625, 0.6249999, -0.625, 9, 100, -100, 1e-30] },
 };
 
@@ -62,11 +81,22 @@ const binary: { readonly [K in keyof typeof table.binary]: BinaryExamples } = {
   binaryCrossEntropy: { domainA: [0.05, 0.95], domainB: [0.05, 0.95], edges: [0, 1, 0.5] },
   binaryCrossEntropyWithLogits: { domainA: wide, domainB: [0, 1], edges: [0, -0, 1, 100, -100] },
   reluGrad: anywhere,
+  keep: { domainA: wide, domainB: [0.5, 2], edges: [0, 1, -1, Infinity, -Infinity, NaN] },
+  geluGrad: { domainA: wide, domainB: wide, edges: [0, -0, 1, -1, NaN, -3, 5] },
+  siluGrad: { domainA: wide, domainB: wide, edges: [0, -0, 1, -1, NaN, -20, 100] },
+  geluTanhGrad: { domainA: wide, domainB: wide, edges: [0, -0, 1, -1, NaN, -3, 5] },
 };
 
 const masks: BinaryExamples = { domainA: [-2, 2], domainB: [-2, 2], edges: specials };
 
-const compare: { readonly [K in keyof typeof table.compare]: BinaryExamples } = { eq: masks, gt: masks, lt: masks };
+const compare: { readonly [K in keyof typeof table.compare]: BinaryExamples } = {
+  eq: masks,
+  gt: masks,
+  lt: masks,
+  ge: masks,
+  le: masks,
+  ne: masks,
+};
 
 /** Ties the examples of a general row to the type of its attributes. */
 function of<A>(row: NamedGeneral<A>, ...examples: readonly Example<A>[]): [string, readonly Example<unknown>[]] {
@@ -155,6 +185,19 @@ const entries = [
   ),
   of(loss.crossEntropyGrad, { shapes: [[4, 3], [4], []], attributes: 0.25, values: labels }),
   of(clone, { shapes: [[2, 3]], attributes: null }),
+  of(choose,
+    { shapes: [[2, 3], [2, 3], [2, 3]], attributes: null, values: { 0: [1, 0, 0, 2, -1, 0] } },
+    { shapes: [[2, 3], [], [2, 3]], attributes: null, values: { 0: [1, 0, 0, 1, NaN, 0] } },
+    { shapes: [[2, 3], [2, 3], [1, 1]], attributes: null, values: { 0: [1, 0, 0, 1, NaN, 0] } },
+    { shapes: [[], [7], [7]], attributes: null, values: { 0: [1] } },
+    { shapes: [[7], [], []], attributes: null, values: { 0: [1, 0, 0, 1, 1, 0, 0] } },
+  ),
+  of(clamp,
+    { shapes: [[2, 3], [], []], attributes: [true, true], values: { 1: [-1], 2: [0.5] } },
+    { shapes: [[2, 3], [2, 3], []], attributes: [true, false], values: { 2: [Infinity] } },
+    { shapes: [[2, 3], [], [3]], attributes: [false, true], values: { 1: [-Infinity] } },
+    { shapes: [[3], [2, 1], [2, 3]], attributes: [true, true] },
+  ),
   // Its attributes are two backends: the device tests call it.
   of(move),
 ];

@@ -1,3 +1,4 @@
+import { functions as library } from '../backends/cpu/generated/functions.js';
 import type { Tensor } from '../tensor.js';
 import { applyBinary, binaryRows, compareRows, unaryRows } from './families.js';
 import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
@@ -255,10 +256,34 @@ export interface CompareMethods {
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   lt(other: Tensor | number): Tensor;
+  /**
+   * 1 where a >= b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
+  ge(other: Tensor | number): Tensor;
+  /**
+   * 1 where a <= b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
+  le(other: Tensor | number): Tensor;
+  /**
+   * 1 where a is not b, else 0, element by element. NaN is not equal to NaN.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
+  ne(other: Tensor | number): Tensor;
 }
 
 export const compare = /* @__PURE__ */ compareRows({
   eq: { f: (a, b) => (a === b ? 1 : 0), gpu: 'a === b ? 1 : 0', differentiable: false },
   gt: { f: (a, b) => (a > b ? 1 : 0), gpu: 'a > b ? 1 : 0', differentiable: false },
   lt: { f: (a, b) => (a < b ? 1 : 0), gpu: 'a < b ? 1 : 0', differentiable: false },
+  ge: { f: (a, b) => (a >= b ? 1 : 0), gpu: 'a >= b ? 1 : 0', differentiable: false, library },
+  le: { f: (a, b) => (a <= b ? 1 : 0), gpu: 'a <= b ? 1 : 0', differentiable: false, library },
+  ne: { f: (a, b) => (a !== b ? 1 : 0), gpu: 'a === b ? 0 : 1', differentiable: false, library },
 } satisfies Record<keyof CompareMethods, CompareRow>);

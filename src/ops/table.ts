@@ -1,4 +1,6 @@
+import { activationGradients, activations, approximations } from './activations.js';
 import { binary, compare, gradients, unary } from './elementwise.js';
+import { functions } from './functions.js';
 import {
   crossEntropy,
   crossEntropyGrad,
@@ -9,6 +11,7 @@ import {
   squaredError,
   squaredErrorGrad,
 } from './loss.js';
+import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { reduce } from './reduce.js';
@@ -18,8 +21,8 @@ import { contiguous, expand, narrow, narrowBackward, permute, reshape, unbroadca
 
 /** All operations, by family. The tests iterate over this table, so a row in it is tested. */
 export const table = {
-  unary,
-  binary: { ...binary, ...losses, ...gradients },
+  unary: { ...unary, ...functions, ...activations, ...approximations },
+  binary: { ...binary, ...losses, ...gradients, ...choices, ...activationGradients },
   compare,
   reduce,
   // The rows have different types of attributes; each row is called only with its own type.
@@ -44,5 +47,7 @@ export const table = {
     crossEntropyGrad,
     clone,
     move,
+    choose,
+    clamp,
   ] as unknown as readonly NamedGeneral<unknown>[],
 } as const;

@@ -32,6 +32,7 @@ export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
 export type { KeepdimOptions } from './ops/families.js';
+export { cat, stack } from './ops/join.js';
 export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type Trace, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';

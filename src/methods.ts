@@ -12,6 +12,7 @@ import {
   unary,
 } from './ops/elementwise.js';
 import { applyBinary, applyReduce, type KeepdimOptions } from './ops/families.js';
+import { applyGather, applyIndexSelect, applyScatterAdd, type IndexMethods } from './ops/indexing.js';
 import { copyFrom } from './ops/inplace.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
@@ -68,6 +69,7 @@ declare module './tensor.js' {
       ReduceMethods,
       MatmulMethods,
       ShapeMethods,
+      IndexMethods,
       SoftmaxMethods,
       MoveMethods,
       InPlaceMethods,
@@ -141,6 +143,15 @@ install({
   },
   contiguous() {
     return applyContiguous(this);
+  },
+  indexSelect(dim: number, index: Tensor) {
+    return applyIndexSelect(this, dim, index);
+  },
+  gather(dim: number, index: Tensor) {
+    return applyGather(this, dim, index);
+  },
+  scatterAdd(dim: number, index: Tensor, source: Tensor) {
+    return applyScatterAdd(this, dim, index, source);
   },
   copyFrom(source: Tensor) {
     copyFrom(this, source);

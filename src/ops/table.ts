@@ -1,14 +1,7 @@
 import { binary, compare, gradients, unary } from './elementwise.js';
-import {
-  crossEntropy,
-  crossEntropyGrad,
-  crossEntropyTotal,
-  gather,
-  losses,
-  scatter,
-  squaredError,
-  squaredErrorGrad,
-} from './loss.js';
+import { gather, scatter } from './indexing.js';
+import { join } from './join.js';
+import { crossEntropy, crossEntropyGrad, crossEntropyTotal, losses, squaredError, squaredErrorGrad } from './loss.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { reduce } from './reduce.js';
@@ -37,6 +30,7 @@ export const table = {
     logSoftmax,
     gather,
     scatter,
+    join,
     squaredError,
     squaredErrorGrad,
     crossEntropy,

@@ -52,8 +52,9 @@ export const chains = gpuKernel(
       value = index[this.thread.x - length];
     }
     let found = -1;
-    for (let k = from; k < count; k++) {
-      if (index[k] === value) { found = k; break; }
+    ${integer('left', 'count - from')}
+    for (let n = 0; n < left; n++) {
+      if (index[from + n] === value) { found = from + n; break; }
     }
     return found;`,
 );

@@ -33,6 +33,7 @@ export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
 export type { GeluOptions } from './ops/activations.js';
 export type { KeepdimOptions } from './ops/families.js';
+export { cat, stack } from './ops/join.js';
 export { where } from './ops/masks.js';
 export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type Trace, type TraceEvent } from './profile.js';

@@ -14,6 +14,7 @@ import {
 } from './ops/elementwise.js';
 import { applyBinary, applyReduce, type KeepdimOptions } from './ops/families.js';
 import { type FunctionMethods, functions } from './ops/functions.js';
+import { applyGather, applyIndexSelect, applyScatterAdd, type IndexMethods } from './ops/indexing.js';
 import { copyFrom } from './ops/inplace.js';
 import { type MaskMethods, maskMethods } from './ops/masks.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
@@ -74,6 +75,7 @@ declare module './tensor.js' {
       ReduceMethods,
       MatmulMethods,
       ShapeMethods,
+      IndexMethods,
       SoftmaxMethods,
       MoveMethods,
       InPlaceMethods,
@@ -151,6 +153,15 @@ install({
   },
   contiguous() {
     return applyContiguous(this);
+  },
+  indexSelect(dim: number, index: Tensor) {
+    return applyIndexSelect(this, dim, index);
+  },
+  gather(dim: number, index: Tensor) {
+    return applyGather(this, dim, index);
+  },
+  scatterAdd(dim: number, index: Tensor, source: Tensor) {
+    return applyScatterAdd(this, dim, index, source);
   },
   copyFrom(source: Tensor) {
     copyFrom(this, source);

@@ -1,6 +1,8 @@
+import { gather, scatter } from '../src/ops/indexing.js';
+import { join } from '../src/ops/join.js';
 import * as loss from '../src/ops/loss.js';
-import { linear, product } from '../src/ops/matmul.js';
 import { choose, clamp } from '../src/ops/masks.js';
+import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { logSoftmax, softmax } from '../src/ops/softmax.js';
@@ -171,8 +173,29 @@ const entries = [
     { shapes: [[2, 3, 17]], attributes: null },
     { shapes: [[7]], attributes: null },
   )),
-  of(loss.gather, { shapes: [[4, 3], [4]], attributes: null, values: labels }),
-  of(loss.scatter, { shapes: [[4], [4]], attributes: 3, values: labels }),
+  of(gather,
+    { shapes: [[4, 3], [4, 1]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[3, 5], [4]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 3, 4], [4]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[5, 3], [4]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[3, 2], [2, 2]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 3, 2], [2, 2, 2]], attributes: { dim: 1, length: 3 }, values: { 1: [0, 2, 0, 1, 1, 1, 2, 2] } },
+    { shapes: [[3, 130], [4]], attributes: { dim: 0, length: 3 }, values: labels },
+  ),
+  of(scatter,
+    { shapes: [[4, 1], [4, 1]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[4, 5], [4]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 4, 3], [4]], attributes: { dim: 1, length: 5 }, values: labels },
+    { shapes: [[2, 2], [2, 2]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 2, 2], [2, 2, 2]], attributes: { dim: 1, length: 3 }, values: { 1: [0, 2, 0, 1, 1, 1, 2, 2] } },
+    { shapes: [[4, 130], [4]], attributes: { dim: 0, length: 4 }, values: labels },
+  ),
+  of(join,
+    { shapes: [[2, 3], [1, 3]], attributes: 0 },
+    { shapes: [[2, 1, 2], [2, 3, 2], [2, 0, 2], [2, 1, 2]], attributes: 1 },
+    { shapes: [[3, 1], [3, 140]], attributes: 1 },
+    { shapes: [[2], [1], [3], [1], [1], [2], [1], [4], [1], [1], [1], [1], [1], [1], [1], [2], [1]], attributes: 0 },
+  ),
   of(loss.squaredError,
     { shapes: [[3, 7], [3, 7]], attributes: 0.5 },
     { shapes: [[300], [300]], attributes: 1 / 300 },

@@ -9,6 +9,7 @@ import { checkChoice, checkOptions, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
 import { checkTensors, dispatch } from '../ops/dispatch.js';
 import { applyBinary } from '../ops/families.js';
+import { checkIndices } from '../ops/indexing.js';
 import { crossEntropy as crossEntropyEach, crossEntropyTotal, losses, squaredError } from '../ops/loss.js';
 import { applyLinear } from '../ops/matmul.js';
 import { sameShape } from '../shape.js';
@@ -40,6 +41,9 @@ export interface LossOptions {
 export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
   return applyLinear(x, weight, bias);
 }
+
+/** How errors call them. */
+const LABELS = ['label', 'labels', 'classes'] as const;
 
 /** Requires a tensor of this copy of the library; other objects with a method of the same name are refused. */
 function checked(op: string, x: Tensor): Tensor {
@@ -219,27 +223,9 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: LossOption
       { shapes: [logits.dims, labels.dims] },
     );
   }
-  checkLabels('crossEntropy', labels, logits.dims[1]);
+  checkIndices('crossEntropy', labels, logits.dims[1], LABELS);
   if (reduction === 'none') return dispatch(crossEntropyEach, [logits, labels], null);
   return dispatch(crossEntropyTotal, [logits, labels], reduction);
-}
-
-/** Requires integers in 0 … classes - 1. If the host would have to wait for them, the device checks them. @internal */
-export function checkLabels(op: string, labels: Tensor, classes: number): void {
-  const values = labels.peek();
-  if (values === null) {
-    const { storage } = labels.layout.dense ? labels : labels.detach().clone();
-    labels.backend.checkIndices?.(op, storage, classes);
-    return;
-  }
-  for (let i = 0; i < values.length; i++) {
-    const v = values[i];
-    if (!Number.isInteger(v) || v < 0 || v >= classes) {
-      fail(op, `label ${i} is ${v} for ${classes} classes`, `labels are integers from 0 to ${classes - 1}`, {
-        shapes: [labels.dims],
-      });
-    }
-  }
 }
 
 function checkProbabilities(op: string, name: string, x: Tensor, remedy: string): void {

@@ -114,7 +114,10 @@ export const activationGradients = /* @__PURE__ */ binaryRows({
     gradB: (h, g, x) => {
       // σ' (2 + x (1 - 2 σ))
       const s = x.sigmoid();
-      return h.mul(g).mul(s.sub(s.square())).mul(x.sub(x.mul(s).mul(2)).add(2));
+      return h
+        .mul(g)
+        .mul(s.sub(s.square()))
+        .mul(x.sub(x.mul(s).mul(2)).add(2));
     },
   },
   geluTanhGrad: {
@@ -127,9 +130,20 @@ export const activationGradients = /* @__PURE__ */ binaryRows({
       // With u of the logistic function: σ' (2 u' + x u'' + x u'² (1 - 2 σ)), where x u'' = 6 A B x².
       const z = x.square();
       const s = x.mul(z.mul(B).add(1)).mul(A).sigmoid();
-      const du = z.mul(3 * B).add(1).mul(A);
+      const du = z
+        .mul(3 * B)
+        .add(1)
+        .mul(A);
       const bend = x.mul(du.square()).mul(s.mul(-2).add(1));
-      return h.mul(g).mul(s.sub(s.square())).mul(du.mul(2).add(z.mul(6 * A * B)).add(bend));
+      return h
+        .mul(g)
+        .mul(s.sub(s.square()))
+        .mul(
+          du
+            .mul(2)
+            .add(z.mul(6 * A * B))
+            .add(bend),
+        );
     },
   },
 } satisfies Record<string, BinaryRow>);

@@ -1,16 +1,9 @@
 import { activationGradients, activations, approximations } from './activations.js';
 import { binary, compare, gradients, unary } from './elementwise.js';
 import { functions } from './functions.js';
-import {
-  crossEntropy,
-  crossEntropyGrad,
-  crossEntropyTotal,
-  gather,
-  losses,
-  scatter,
-  squaredError,
-  squaredErrorGrad,
-} from './loss.js';
+import { gather, scatter } from './indexing.js';
+import { join } from './join.js';
+import { crossEntropy, crossEntropyGrad, crossEntropyTotal, losses, squaredError, squaredErrorGrad } from './loss.js';
 import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
@@ -40,6 +33,7 @@ export const table = {
     logSoftmax,
     gather,
     scatter,
+    join,
     squaredError,
     squaredErrorGrad,
     crossEntropy,

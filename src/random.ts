@@ -56,6 +56,16 @@ export interface RecordedDraws {
   blocks: number;
 }
 
+const MULTIPLIERS_AND_STEPS = [M0, M1, W0, W1];
+
+/**
+ * The words of a position of the stream and the constants, in halves of 16 bits: a float32 has 24 digits, and the kernel of the
+ * GPU must not contain constants that overflow 31 bits.
+ */
+export function halves(words: readonly number[]): number[] {
+  return [...words, ...MULTIPLIERS_AND_STEPS].flatMap((w) => [w & 0xffff, w >>> 16]);
+}
+
 /** A seeded stream of random numbers; its state is the seed and the position. */
 export class Generator {
   /** Set while a step is recorded whose operations will be replayed. */

@@ -2,15 +2,7 @@ import { type ArgumentType, type GpuKernel, gpuKernel, integer } from './source.
 
 // Philox4x32-10, the same bits as src/random.ts. The words are 32-bit integers that wrap around; products of 32 by 32 bits are
 // put together from halves of 16 bits. What does not fit into 31 bits is not written down in the kernel, as WGSL refuses
-// constants that overflow: it comes in halves in `state`.
-
-/** The multipliers and the steps of the key. */
-const CONSTANTS = [0xd2511f53, 0xcd9e8d57, 0x9e3779b9, 0xbb67ae85];
-
-/** What the kernel takes: the halves of the key, the counter and the constants. */
-export function stateOf(words: readonly number[]): Float32Array {
-  return Float32Array.from([...words, ...CONSTANTS].flatMap((w) => [w & 0xffff, w >>> 16]));
-}
+// constants that overflow: it comes in halves in `state`, with the key and the counter.
 
 const NAMES = ['k0', 'k1', 'c0', 'c1', 'm0', 'm1', 'w0', 'w1'];
 

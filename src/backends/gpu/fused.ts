@@ -3,8 +3,9 @@ import { fill } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import * as optim from '../../../kernels/gpu/optim.js';
 import { type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
-import { stateOf, uniform } from '../../../kernels/gpu/random.js';
+import { uniform } from '../../../kernels/gpu/random.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
+import { halves } from '../../random.js';
 import type { DeviceInfo } from '../backend.js';
 import type { Storage } from '../storage.js';
 import type { Argument } from './memory.js';
@@ -68,7 +69,7 @@ export const fused: { readonly [name: string]: Fused | undefined } = {
     const [keep, value, offset] = numbers.slice(4);
     if (position != null) return gpu.launch(uniform.device, size, [gpu.present(position), offset, keep, value]);
     if (gpu.info().backend === 'headlessgl') return undefined;
-    return gpu.launch(uniform.host, size, [stateOf(numbers.slice(0, 4)), 0, keep, value]);
+    return gpu.launch(uniform.host, size, [Float32Array.from(halves(numbers.slice(0, 4))), 0, keep, value]);
   },
   sgd: (gpu, call) => {
     const { operands, numbers, guard } = call;

@@ -16,7 +16,9 @@ import { copyFrom } from './ops/inplace.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
+import { type ScanMethods, scan } from './ops/scan.js';
 import { applySoftmax, logSoftmax, type SoftmaxMethods, softmax } from './ops/softmax.js';
+import { type StatisticsMethods, statistics } from './ops/statistics.js';
 import {
   applyContiguous,
   applyExpand,
@@ -66,6 +68,8 @@ declare module './tensor.js' {
       BinaryMethods,
       CompareMethods,
       ReduceMethods,
+      StatisticsMethods,
+      ScanMethods,
       MatmulMethods,
       ShapeMethods,
       SoftmaxMethods,
@@ -101,6 +105,9 @@ for (const [name, row] of Object.entries(reduce)) {
     },
   });
 }
+install(statistics);
+install(scan);
+install({ amax: Tensor.prototype.max, amin: Tensor.prototype.min });
 install({
   matmul(other: Tensor) {
     return applyMatmul(this, other);

@@ -9,7 +9,9 @@ import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
+import { cumsum } from './scan.js';
 import { logSoftmax, softmax } from './softmax.js';
+import { logsumexp, root, variance } from './statistics.js';
 import { contiguous, expand, narrow, narrowBackward, permute, reshape, unbroadcast } from './view.js';
 
 /** All operations, by family. The tests iterate over this table, so a row in it is tested. */
@@ -39,6 +41,10 @@ export const table = {
     crossEntropy,
     crossEntropyTotal,
     crossEntropyGrad,
+    variance,
+    root,
+    logsumexp,
+    cumsum,
     clone,
     move,
     choose,

@@ -13,7 +13,7 @@ import { checkDataset, checkIndex, checkIndices, type Dataset } from './dataset.
  *
  * const dataset = new data.TensorDataset(arange(10));
  * const some = new data.Subset(dataset, [8, 1, 5]);
- * console.log(some.length, some.get(0)[0].itemSync()); // 3 8
+ * console.log(some.length, (await some.get(0))[0].itemSync()); // 3 8
  * ```
  */
 export class Subset<S> implements Dataset<S> {

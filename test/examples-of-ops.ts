@@ -1,6 +1,6 @@
 import * as loss from '../src/ops/loss.js';
-import { linear, product } from '../src/ops/matmul.js';
 import { choose, clamp } from '../src/ops/masks.js';
+import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { logSoftmax, softmax } from '../src/ops/softmax.js';
@@ -46,8 +46,8 @@ const unary: { readonly [K in keyof typeof table.unary]: UnaryExamples } = {
   abs: { domain: wide, edges: specials },
   relu: { domain: wide, edges: specials },
   sigmoid: { domain: [-10, 10], edges: [...specials, 100, -87, -100, -104, 20, -20] },
-  sin: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
-  cos: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
+  sin: { domain: wide, edges: [...specials, 1e-30, Math.PI, -1.5707964, 22, 710, 4.712389, 1e5] },
+  cos: { domain: wide, edges: [...specials, 1e-30, Math.PI, -1.5707964, 22, 710, 4.712389, 1e5] },
   erf: { domain: [-3, 3], edges: [...specials, 1e-30, 0.5, -0.5, 0.9, 1.1, 2, 3.9, 4, 10, -10] },
   floor: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },
   ceil: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },

@@ -1,4 +1,4 @@
-import { binary, scale } from '../../../kernels/gpu/elementwise.js';
+import { binary, scale, ternary } from '../../../kernels/gpu/elementwise.js';
 import { fill } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import * as optim from '../../../kernels/gpu/optim.js';
@@ -34,6 +34,8 @@ interface FusedCall {
 /** Queues the kernels of one call. Returns the result, or null if it changed operands instead. */
 type Fused = (gpu: Launcher, call: FusedCall) => Cell | null;
 
+const choose = ternary('where', 'a === 0 ? c : b');
+
 /** The fused kernels of this backend, by name. */
 export const fused: { readonly [name: string]: Fused | undefined } = {
   squaredError: (gpu, { operands: [a, b], numbers: [factor] }) => {
@@ -58,6 +60,8 @@ export const fused: { readonly [name: string]: Fused | undefined } = {
     const args = [gpu.present(x), gpu.present(index), gpu.present(g), tops, rests, cols, ...numbers];
     return releasing(gpu.launch(crossEntropyGrad, x.size, args), tops, rests);
   },
+  where: (gpu, { operands, size, bounds: [, ...steps] }) =>
+    gpu.launch(choose, size, [...operands.map((x) => gpu.present(x!)), ...steps]),
   sgd: (gpu, call) => {
     const { operands, numbers, guard } = call;
     const [parameter, gradient, velocity] = operands;

@@ -197,7 +197,8 @@ function unwound(x: f32): f64 {
       // Results below the normal numbers may be 0.
       const logistic = f32x4.div(v128.bitselect(e, c(1), negative), f32x4.add(e, c(1)));
       if (op == SILU || op == GELU_TANH) return f32x4.mul(x, logistic);
-      return f32x4.mul(f32x4.mul(g, logistic), fma4(f32x4.mul(x, du), f32x4.sub(c(1), logistic), c(1)));
+      const rest = f32x4.div(v128.bitselect(c(1), e, negative), f32x4.add(e, c(1))); // 1 - logistic, with all digits
+      return f32x4.mul(f32x4.mul(g, logistic), fma4(f32x4.mul(x, du), rest, c(1)));
     }
     y = relu4(x);
     v = e;

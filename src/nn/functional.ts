@@ -14,6 +14,8 @@ import { crossEntropy as crossEntropyEach, crossEntropyTotal, losses, squaredErr
 import { applyLinear } from '../ops/matmul.js';
 import { sameShape } from '../shape.js';
 
+export * from './activations.js';
+
 /** How to combine the losses of all elements: their mean, their sum, or 'none' for the tensor of losses. */
 export type Reduction = 'mean' | 'sum' | 'none';
 

@@ -1,3 +1,4 @@
+import { flip } from './arrange.js';
 import { binary, compare, gradients, unary } from './elementwise.js';
 import { gather, scatter } from './indexing.js';
 import { join } from './join.js';
@@ -31,6 +32,7 @@ export const table = {
     gather,
     scatter,
     join,
+    flip,
     squaredError,
     squaredErrorGrad,
     crossEntropy,

@@ -32,6 +32,7 @@ export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
 export { outer } from './ops/arrange.js';
+export { einsum } from './ops/einsum.js';
 export type { KeepdimOptions } from './ops/families.js';
 export { cat, stack } from './ops/join.js';
 export type { SliceRange } from './ops/slice.js';

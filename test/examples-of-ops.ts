@@ -4,6 +4,7 @@ import { join } from '../src/ops/join.js';
 import * as loss from '../src/ops/loss.js';
 import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
+import { pad } from '../src/ops/pad.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { logSoftmax, softmax } from '../src/ops/softmax.js';
 import type { table } from '../src/ops/table.js';
@@ -176,6 +177,10 @@ const entries = [
     { shapes: [[2, 3, 4]], attributes: [1] },
     { shapes: [[2, 3, 4]], attributes: [0, 2] },
     { shapes: [[3, 17]], attributes: [0, 1] },
+  ),
+  of(pad,
+    { shapes: [[3]], attributes: { start: [2], shape: [6], value: -1.5 } },
+    { shapes: [[2, 3, 2]], attributes: { start: [0, 1, 2], shape: [2, 5, 4], value: 0 } },
   ),
   of(loss.squaredError,
     { shapes: [[3, 7], [3, 7]], attributes: 0.5 },

@@ -5,6 +5,7 @@ import { join } from './join.js';
 import { crossEntropy, crossEntropyGrad, crossEntropyTotal, losses, squaredError, squaredErrorGrad } from './loss.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
+import { pad } from './pad.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
 import { logSoftmax, softmax } from './softmax.js';
@@ -33,6 +34,7 @@ export const table = {
     scatter,
     join,
     flip,
+    pad,
     squaredError,
     squaredErrorGrad,
     crossEntropy,

@@ -14,10 +14,11 @@ export function gather(x: usize, index: usize, out: usize, outer: i32, count: i3
   const end = row & ~15;
   for (let o = 0; o < outer; o++, x += <usize>length * row) {
     let at = index;
-    if (shared && inner == 1) {
-      for (const stop = index + (<usize>count << 2); at < stop; at += 4, out += 4) {
+    if (inner == 1) {
+      for (const stop = at + (<usize>count << 2); at < stop; at += 4, out += 4) {
         store<f32>(out, load<f32>(x + (indexAt(at) << 2)));
       }
+      if (!shared) index = at;
       continue;
     }
     for (let k = 0; k < count; k++, out += row) {

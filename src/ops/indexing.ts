@@ -106,8 +106,7 @@ export function checkIndices(
   }
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
-    // NaN, fractions and negative numbers are no 32-bit numbers.
-    if (v >>> 0 !== v || v >= count) {
+    if (!Number.isInteger(v) || v < 0 || v >= count) {
       fail(op, `${one} ${i} is ${v} for ${count} ${counted}`, `${several} are integers from 0 to ${count - 1}`, {
         shapes: [index.dims],
       });

@@ -1,9 +1,11 @@
+import { flip } from '../src/ops/arrange.js';
 import { gather, scatter } from '../src/ops/indexing.js';
 import { join } from '../src/ops/join.js';
 import * as loss from '../src/ops/loss.js';
 import { choose, clamp } from '../src/ops/masks.js';
 import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
+import { pad } from '../src/ops/pad.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { cumsum } from '../src/ops/scan.js';
 import { logSoftmax, softmax } from '../src/ops/softmax.js';
@@ -155,10 +157,14 @@ const entries = [
     { shapes: [[5, 3]], attributes: { dim: 0, start: 1, length: 2 } },
     { shapes: [[2, 5, 3]], attributes: { dim: 1, start: 3, length: 2 } },
     { shapes: [[4, 6]], attributes: { dim: 1, start: 0, length: 1 } },
+    { shapes: [[4, 6]], attributes: { dim: 1, start: 1, length: 3, step: 2 } },
+    { shapes: [[7, 2, 3]], attributes: { dim: 0, start: 0, length: 3, step: 3 } },
   ),
   of(view.narrowBackward,
     { shapes: [[2, 3]], attributes: { dim: 0, start: 1, length: 5 } },
     { shapes: [[2, 2, 3]], attributes: { dim: 1, start: 3, length: 5 } },
+    { shapes: [[2, 3]], attributes: { dim: 1, start: 1, length: 7, step: 2 } },
+    { shapes: [[3, 2, 2]], attributes: { dim: 0, start: 0, length: 7, step: 3 } },
   ),
   of(view.expand,
     { shapes: [[3, 1]], attributes: [2, 3, 4] },
@@ -199,6 +205,16 @@ const entries = [
     { shapes: [[2, 1, 2], [2, 3, 2], [2, 0, 2], [2, 1, 2]], attributes: 1 },
     { shapes: [[3, 1], [3, 140]], attributes: 1 },
     { shapes: [[2], [1], [3], [1], [1], [2], [1], [4], [1], [1], [1], [1], [1], [1], [1], [2], [1]], attributes: 0 },
+  ),
+  of(flip,
+    { shapes: [[5]], attributes: [0] },
+    { shapes: [[2, 3, 4]], attributes: [1] },
+    { shapes: [[2, 3, 4]], attributes: [0, 2] },
+    { shapes: [[3, 17]], attributes: [0, 1] },
+  ),
+  of(pad,
+    { shapes: [[3]], attributes: { start: [2], shape: [6], value: -1.5 } },
+    { shapes: [[2, 3, 2]], attributes: { start: [0, 1, 2], shape: [2, 5, 4], value: 0 } },
   ),
   of(loss.squaredError,
     { shapes: [[3, 7], [3, 7]], attributes: 0.5 },

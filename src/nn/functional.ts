@@ -260,3 +260,5 @@ function checkReduction(op: string, options: LossOptions): Reduction {
 function finish(losses: Tensor, reduction: Reduction): Tensor {
   return reduction === 'none' ? losses : losses[reduction]();
 }
+
+export { pad } from './pad.js';

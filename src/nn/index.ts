@@ -11,5 +11,6 @@ export * as init from './init.js';
 export { Linear, ReLU, Sequential, Sigmoid, Tanh } from './layers.js';
 export { BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss } from './losses.js';
 export { type LoadResult, Module, type StateDict, type TensorModule } from './module.js';
+export type { PadMode, PadOptions } from './pad.js';
 export { Buffer, Parameter } from './parameter.js';
 export * as utils from './utils.js';

@@ -15,6 +15,7 @@ import { applyBinary, applyReduce, type KeepdimOptions } from './ops/families.js
 import { copyFrom } from './ops/inplace.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
+import { type OrderMethods, ordering } from './ops/order.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
 import { type ScanMethods, scan } from './ops/scan.js';
 import { applySoftmax, logSoftmax, type SoftmaxMethods, softmax } from './ops/softmax.js';
@@ -70,6 +71,7 @@ declare module './tensor.js' {
       ReduceMethods,
       StatisticsMethods,
       ScanMethods,
+      OrderMethods,
       MatmulMethods,
       ShapeMethods,
       SoftmaxMethods,
@@ -107,6 +109,7 @@ for (const [name, row] of Object.entries(reduce)) {
 }
 install(statistics);
 install(scan);
+install(ordering);
 install({ amax: Tensor.prototype.max, amin: Tensor.prototype.min });
 install({
   matmul(other: Tensor) {

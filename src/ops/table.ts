@@ -11,6 +11,7 @@ import {
 } from './loss.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
+import { pick, place } from './order.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
 import { cumsum } from './scan.js';
@@ -48,6 +49,8 @@ export const table = {
     root,
     logsumexp,
     cumsum,
+    pick,
+    place,
     clone,
     move,
   ] as unknown as readonly NamedGeneral<unknown>[],

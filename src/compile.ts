@@ -309,7 +309,10 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     }
     if (entry.capture === null) {
       const remedy = 'to have it replayed, draw them before and pass them as inputs';
-      warnOnce('random numbers in compile', `compile runs a step eagerly, as it draws random numbers on the host; ${remedy}`);
+      warnOnce(
+        'random numbers in compile',
+        `compile runs a step eagerly, as it draws random numbers on the host; ${remedy}`,
+      );
       return asIs(inputs);
     }
     observed.keep();

@@ -18,6 +18,7 @@ export {
   rand,
   randLike,
   randn,
+  randperm,
   type TensorOptions,
   type TensorValues,
   type TypedArray,
@@ -31,7 +32,10 @@ export { Tensor } from './methods.js';
 export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
+export type { MultinomialOptions } from './ops/draw.js';
 export type { KeepdimOptions } from './ops/families.js';
+export type { SortOptions, TopkOptions, UniqueOptions } from './ops/order.js';
+export type { SpreadOptions } from './ops/statistics.js';
 export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type Trace, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';

@@ -3,6 +3,7 @@ import type { Device } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
 import { dispatch } from './ops/dispatch.js';
+import { type DrawMethods, draws } from './ops/draw.js';
 import {
   type BinaryMethods,
   binary,
@@ -72,6 +73,7 @@ declare module './tensor.js' {
       StatisticsMethods,
       ScanMethods,
       OrderMethods,
+      DrawMethods,
       MatmulMethods,
       ShapeMethods,
       SoftmaxMethods,
@@ -110,6 +112,7 @@ for (const [name, row] of Object.entries(reduce)) {
 install(statistics);
 install(scan);
 install(ordering);
+install(draws);
 install({ amax: Tensor.prototype.max, amin: Tensor.prototype.min });
 install({
   matmul(other: Tensor) {

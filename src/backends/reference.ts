@@ -160,6 +160,13 @@ export class ReferenceBackend implements Backend {
     numbers: readonly number[],
   ): Storage | null {
     if (host === undefined) return null;
-    return this.#make(size, (out) => host(out, operands.map((x) => cells(x!)), bounds, numbers));
+    return this.#make(size, (out) =>
+      host(
+        out,
+        operands.map((x) => cells(x!)),
+        bounds,
+        numbers,
+      ),
+    );
   }
 }

@@ -132,7 +132,10 @@ export const pick: NamedGeneral<null> = /* @__PURE__ */ fusedRow('pick', {
   equals: ([x, index]) => {
     const [rows, n] = x.dims;
     const k = index.dims[1];
-    const all = x.unsqueeze(1).expand([rows, k, n]).reshape([rows * k, n]);
+    const all = x
+      .unsqueeze(1)
+      .expand([rows, k, n])
+      .reshape([rows * k, n]);
     return dispatch(gather, [all, index.reshape([-1])], null).reshape([rows, k]);
   },
 });
@@ -148,7 +151,9 @@ export const place: NamedGeneral<number> = /* @__PURE__ */ fusedRow('place', {
   grad: (g, node) => [dispatch(pick, [g, node.input(1)], null), null],
   equals: ([x, index], n) => {
     const [rows, k] = x.dims;
-    return dispatch(scatter, [x.reshape([-1]), index.reshape([-1])], n).reshape([rows, k, n]).sum(1);
+    return dispatch(scatter, [x.reshape([-1]), index.reshape([-1])], n)
+      .reshape([rows, k, n])
+      .sum(1);
   },
 });
 

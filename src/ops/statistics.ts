@@ -105,7 +105,7 @@ export const variance: NamedGeneral<Spread> = /* @__PURE__ */ generalRow('var', 
       temporary(d.storage);
       const squares = d.mul(d);
       temporary(squares.storage);
-      return dispatch(reduce.sum, [squares], r).div(r.divisor);
+      return dispatch(reduce.sum, [squares], r).div(Math.max(0, r.divisor));
     }),
   saves: 'inputs',
   grad: (g, node, r) => [deviations(node.input(0), r).mul(reshapeTo(g, r.kept).mul(2 / r.divisor))],
@@ -133,16 +133,14 @@ export const logsumexp: NamedGeneral<Reduction> = /* @__PURE__ */ generalRow('lo
       return dispatch(reduce.sum, [e], r).log().add(reshapeTo(finite, r.shape));
     }),
   saves: 'both',
-  grad: (g, node, r) => [
-    reshapeTo(g, r.kept).mul(node.input(0).sub(reshapeTo(node.output, r.kept)).exp()),
-  ],
+  grad: (g, node, r) => [reshapeTo(g, r.kept).mul(node.input(0).sub(reshapeTo(node.output, r.kept)).exp())],
 });
 
 function spread(op: string, x: Tensor, dim: Dims | undefined, options: boolean | SpreadOptions = false): Tensor {
   const r = reduction(op, x, dim, options, 'correction');
   const { correction = 1 } = options as SpreadOptions;
   checkNumber(op, 'correction', correction);
-  return dispatch(variance, [x], { ...r, divisor: Math.max(0, sizeOf(x.dims) / sizeOf(r.kept) - correction) });
+  return dispatch(variance, [x], { ...r, divisor: sizeOf(x.dims) / sizeOf(r.kept) - correction });
 }
 
 /** Halves are multiplied until one element is left: so the gradient is right where elements are 0, too. */

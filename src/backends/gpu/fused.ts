@@ -2,13 +2,14 @@ import { binary, scale } from '../../../kernels/gpu/elementwise.js';
 import { fill } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import * as optim from '../../../kernels/gpu/optim.js';
-import { type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
 import { uniform } from '../../../kernels/gpu/random.js';
+import { type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { halves } from '../../random.js';
 import type { DeviceInfo } from '../backend.js';
 import type { Storage } from '../storage.js';
 import type { Argument } from './memory.js';
+import { ordering } from './order.js';
 import type { Cell } from './storage.js';
 
 /** What fused kernels need of the backend. */
@@ -27,7 +28,7 @@ export interface Launcher {
 }
 
 /** The arguments of Backend.fused. */
-interface FusedCall {
+export interface FusedCall {
   readonly operands: readonly (Storage | null)[];
   readonly size: number;
   readonly bounds: readonly number[];
@@ -38,7 +39,7 @@ interface FusedCall {
 /**
  * Queues the kernels of one call. Returns the result, null if it changed operands instead, or undefined where it cannot run.
  */
-type Fused = (gpu: Launcher, call: FusedCall) => Cell | null | undefined;
+export type Fused = (gpu: Launcher, call: FusedCall) => Cell | null | undefined;
 
 /** The fused kernels of this backend, by name. */
 export const fused: { readonly [name: string]: Fused | undefined } = {
@@ -64,6 +65,7 @@ export const fused: { readonly [name: string]: Fused | undefined } = {
     const args = [gpu.present(x), gpu.present(index), gpu.present(g), tops, rests, cols, ...numbers];
     return releasing(gpu.launch(crossEntropyGrad, x.size, args), tops, rests);
   },
+  ...ordering,
   // WebGL 1 has no integers of 32 bits.
   uniform: (gpu, { operands: [position], size, numbers }) => {
     const [keep, value, offset] = numbers.slice(4);

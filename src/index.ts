@@ -32,7 +32,7 @@ export { Tensor } from './methods.js';
 export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
-export type { MultinomialOptions } from './ops/draw.js';
+export { bernoulli, type MultinomialOptions, multinomial } from './ops/draw.js';
 export type { KeepdimOptions } from './ops/families.js';
 export type { SortOptions, TopkOptions, UniqueOptions } from './ops/order.js';
 export type { SpreadOptions } from './ops/statistics.js';

@@ -3,7 +3,6 @@ import type { Device } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
 import { dispatch } from './ops/dispatch.js';
-import { type DrawMethods, draws } from './ops/draw.js';
 import {
   type BinaryMethods,
   binary,
@@ -73,7 +72,6 @@ declare module './tensor.js' {
       StatisticsMethods,
       ScanMethods,
       OrderMethods,
-      DrawMethods,
       MatmulMethods,
       ShapeMethods,
       SoftmaxMethods,
@@ -112,7 +110,6 @@ for (const [name, row] of Object.entries(reduce)) {
 install(statistics);
 install(scan);
 install(ordering);
-install(draws);
 install({ amax: Tensor.prototype.max, amin: Tensor.prototype.min });
 install({
   matmul(other: Tensor) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { startCpu } from '../src/backends/registry.js';
-import { manualSeed, ones, rand, randperm, type Tensor, tensor, zeros } from '../src/index.js';
+import { bernoulli, manualSeed, multinomial, ones, rand, randperm, type Tensor, tensor, zeros } from '../src/index.js';
 import { uniform } from '../src/ops/random.js';
 import { generator } from '../src/random.js';
 import { errorOf, fallbackSteps } from './helpers.js';
@@ -49,9 +49,9 @@ describe('random choices', () => {
   };
   it('bernoulli has the probabilities of its elements, and no gradient', () => {
     manualSeed(1);
-    expect([...tensor([0, 1, 0, 1]).bernoulli().dataSync()]).toEqual([0, 1, 0, 1]);
+    expect([...bernoulli(tensor([0, 1, 0, 1])).dataSync()]).toEqual([0, 1, 0, 1]);
     const p = tensor([0.2, 0.7], { requiresGrad: true }).expand([20000, 2]);
-    const drawn = p.bernoulli();
+    const drawn = bernoulli(p);
     expect(drawn.requiresGrad).toBe(false);
     const [a, b] = drawn.mean(0).dataSync();
     expect(Math.abs(a - 0.2)).toBeLessThan(0.02);
@@ -68,10 +68,10 @@ describe('random choices', () => {
   it('multinomial draws by the weights, with and without replacement', () => {
     manualSeed(3);
     const weights = tensor([1, 0, 3, 6]);
-    const [a, b, c, d] = counts(weights.multinomial(20000, { replacement: true }), 4);
+    const [a, b, c, d] = counts(multinomial(weights, 20000, { replacement: true }), 4);
     expect(b).toBe(0);
     for (const [n, share] of [[a, 0.1], [c, 0.3], [d, 0.6]]) expect(Math.abs(n / 20000 - share)).toBeLessThan(0.02); // biome-ignore format: one line
-    const rows = weights.expand([20000, 4]).multinomial(2);
+    const rows = multinomial(weights.expand([20000, 4]), 2);
     expect(rows.shape).toEqual([20000, 2]);
     const first = counts(rows.narrow(1, 0, 1), 4);
     for (const [n, share] of [[first[0], 0.1], [first[2], 0.3], [first[3], 0.6]]) expect(Math.abs(n / 20000 - share)).toBeLessThan(0.02); // biome-ignore format: one line
@@ -86,13 +86,13 @@ describe('random choices', () => {
       if (values[i + 1] === 0) after++;
     }
     expect(Math.abs(after / seen - 0.25)).toBeLessThan(0.02);
-    expect([...tensor([0, 2, 0]).multinomial(3).dataSync()].sort()).toEqual([0, 1, 2]);
-    expect(zeros([0, 3]).multinomial(2, { replacement: true }).shape).toEqual([0, 2]);
+    expect([...multinomial(tensor([0, 2, 0]), 3).dataSync()].sort()).toEqual([0, 1, 2]);
+    expect(multinomial(zeros([0, 3]), 2, { replacement: true }).shape).toEqual([0, 2]);
   });
   it.each(fallbackSteps)('are the same for a seed on $name', ({ start }) => {
     const on = (x: Tensor) => {
       manualSeed(4);
-      return [x.bernoulli(), x.multinomial(3), x.multinomial(9, { replacement: true })].map((t) => [...t.dataSync()]);
+      return [bernoulli(x), multinomial(x, 3), multinomial(x, 9, { replacement: true })].map((t) => [...t.dataSync()]);
     };
     const p = rand([5, 20]).dataSync();
     const backend = start();
@@ -110,16 +110,16 @@ describe('random choices', () => {
     expect(randperm(0).shape).toEqual([0]);
   });
   it.each([
-    ['[bernoulli] the elements are from 0.5 to 1.5', () => tensor([0.5, 1.5]).bernoulli()],
-    ['[bernoulli] the elements are from NaN', () => tensor([0.5, Number.NaN]).bernoulli()],
-    ['[multinomial] the elements are from -1', () => tensor([-1, 1]).multinomial(1)],
-    ['[multinomial] the elements are from 1 to Infinity', () => tensor([1, Infinity]).multinomial(1)],
-    ['[multinomial] the weights of a row sum up to 0', () => tensor([[1, 1], [0, 0]]).multinomial(1)], // biome-ignore format: one line
-    ['[multinomial] 3 samples of 2 weights', () => ones([2]).multinomial(3)],
-    ['[multinomial] numSamples is 0', () => ones([2]).multinomial(0)],
-    ['[multinomial] weights of shape [2, 2, 2]', () => ones([2, 2, 2]).multinomial(1)],
-    ['[multinomial] weights of shape []', () => ones([]).multinomial(1)],
-    ["[multinomial] unknown option 'replace'", () => ones([2]).multinomial(1, { replace: true } as never)],
+    ['[bernoulli] the elements are from 0.5 to 1.5', () => bernoulli(tensor([0.5, 1.5]))],
+    ['[bernoulli] the elements are from NaN', () => bernoulli(tensor([0.5, Number.NaN]))],
+    ['[multinomial] the elements are from -1', () => multinomial(tensor([-1, 1]), 1)],
+    ['[multinomial] the elements are from 1 to Infinity', () => multinomial(tensor([1, Infinity]), 1)],
+    ['[multinomial] the weights of a row sum up to 0', () => multinomial(tensor([[1, 1], [0, 0]]), 1)], // biome-ignore format: one line
+    ['[multinomial] 3 samples of 2 weights', () => multinomial(ones([2]), 3)],
+    ['[multinomial] numSamples is 0', () => multinomial(ones([2]), 0)],
+    ['[multinomial] weights of shape [2, 2, 2]', () => multinomial(ones([2, 2, 2]), 1)],
+    ['[multinomial] weights of shape []', () => multinomial(ones([]), 1)],
+    ["[multinomial] unknown option 'replace'", () => multinomial(ones([2]), 1, { replace: true } as never)],
     ['[randperm] n is -1', () => randperm(-1)],
     ['[randperm] n is 16777217', () => randperm(2 ** 24 + 1)],
   ])('%s', async (text, fn) => {

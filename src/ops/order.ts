@@ -81,9 +81,9 @@ export interface OrderMethods {
    * @example
    * const [values, counts] = await tensor([2, 1, 2]).unique({ returnCounts: true }); // [1, 2] and [1, 2]
    */
-  unique<O extends UniqueOptions = { returnCounts?: false }>(
+  unique<O extends UniqueOptions = Pick<UniqueOptions, 'sorted'>>(
     options?: O,
-  ): Promise<O extends { returnInverse: true } | { returnCounts: true } ? Tensor[] : Tensor>;
+  ): Promise<O extends Record<'returnInverse', true> | Record<'returnCounts', true> ? Tensor[] : Tensor>;
 }
 
 /** The attributes of the order of rows: how many positions, and whether the largest comes first. */

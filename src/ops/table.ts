@@ -8,7 +8,6 @@ import { crossEntropy, crossEntropyGrad, crossEntropyTotal, losses, squaredError
 import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
-import { pick, place } from './order.js';
 import { pad } from './pad.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
@@ -50,8 +49,6 @@ export const table = {
     root,
     logsumexp,
     cumsum,
-    pick,
-    place,
     clone,
     move,
     choose,

@@ -1,3 +1,6 @@
+export { Adagrad, type AdagradOptions } from './adagrad.js';
+export { Adam, type AdamOptions, AdamW } from './adam.js';
+export { CountingOptimizer } from './counting.js';
 export { finiteGuard } from './guard.js';
 export {
   type AnyOptimizer,
@@ -10,4 +13,5 @@ export {
   type StateNames,
   type StepOptions,
 } from './optimizer.js';
+export { RMSprop, type RMSpropOptions } from './rmsprop.js';
 export { SGD, type SGDOptions, type SGDState } from './sgd.js';

@@ -1,5 +1,5 @@
 // Adam and AdamW: one pass over a parameter and its averages, in the order of operations of torch.optim.Adam.
-import { flushed, lerp } from '../flush';
+import { factor, flushed, lerp, NORMAL } from '../flush';
 
 /**
  * One Adam update in place: g += weightDecay p; average += (1 - beta1) (g - average); square = beta2 square + (1 - beta2) g²;
@@ -30,22 +30,24 @@ export function adam(
   const decay = f32x4.splat(<f32>weightDecay);
   const kept = f32x4.splat(<f32>keep);
   const back = f32x4.splat(<f32>-step);
-  const roots = f32x4.splat(<f32>root);
+  const roots = f32x4.splat(<f32>(1 / root));
   const epsilons = f32x4.splat(<f32>eps);
+  const way = factor(weight);
+  const normal = f32x4.splat(NORMAL);
   for (let o: usize = 0; o < bytes; o += 16) {
     // Blocks are padded to 16 bytes, so the last vector may run into the padding.
     const param = v128.load(p + o);
     let d = v128.load(g + o);
     if (weightDecay != 0) d = f32x4.add(d, f32x4.mul(decay, param));
-    const m = flushed(lerp(v128.load(average + o), d, weight));
-    let v = flushed(f32x4.add(f32x4.mul(b2, v128.load(square + o)), f32x4.mul(f32x4.mul(c2, d), d)));
+    const m = flushed(lerp(v128.load(average + o), d, weight, way), normal);
+    let v = flushed(f32x4.add(f32x4.mul(b2, v128.load(square + o)), f32x4.mul(f32x4.mul(c2, d), d)), normal);
     v128.store(average + o, m);
     v128.store(square + o, v);
     if (largest) {
       v = f32x4.max(v, v128.load(largest + o));
       v128.store(largest + o, v);
     }
-    const slope = f32x4.div(f32x4.mul(back, m), f32x4.add(f32x4.div(f32x4.sqrt(v), roots), epsilons));
+    const slope = f32x4.div(f32x4.mul(back, m), f32x4.add(f32x4.mul(f32x4.sqrt(v), roots), epsilons));
     v128.store(p + o, f32x4.add(f32x4.mul(kept, param), slope));
   }
 }

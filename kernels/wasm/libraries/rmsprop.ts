@@ -1,5 +1,5 @@
 // RMSprop: one pass over a parameter and its averages, in the order of operations of torch.optim.RMSprop.
-import { flushed, lerp } from '../flush';
+import { factor, flushed, lerp, NORMAL } from '../flush';
 
 /**
  * One RMSprop update in place: g += weightDecay p; square = alpha square + (1 - alpha) g²; average += (1 - alpha)
@@ -27,22 +27,24 @@ export function rmsprop(
   const kept = f32x4.splat(<f32>momentum);
   const back = f32x4.splat(<f32>-lr);
   const epsilons = f32x4.splat(<f32>eps);
+  const way = factor(weight);
+  const normal = f32x4.splat(NORMAL);
   for (let o: usize = 0; o < bytes; o += 16) {
     // Blocks are padded to 16 bytes, so the last vector may run into the padding.
     const param = v128.load(p + o);
     let d = v128.load(g + o);
     if (weightDecay != 0) d = f32x4.add(d, f32x4.mul(decay, param));
-    let v = flushed(f32x4.add(f32x4.mul(a, v128.load(square + o)), f32x4.mul(f32x4.mul(c, d), d)));
+    let v = flushed(f32x4.add(f32x4.mul(a, v128.load(square + o)), f32x4.mul(f32x4.mul(c, d), d)), normal);
     v128.store(square + o, v);
     if (average) {
-      const m = flushed(lerp(v128.load(average + o), d, weight));
+      const m = flushed(lerp(v128.load(average + o), d, weight, way), normal);
       v128.store(average + o, m);
       v = f32x4.sub(v, f32x4.mul(m, m));
     }
     const below = f32x4.add(f32x4.sqrt(v), epsilons);
     let slope: v128;
     if (buffer) {
-      const b = flushed(f32x4.add(f32x4.mul(kept, v128.load(buffer + o)), f32x4.div(d, below)));
+      const b = flushed(f32x4.add(f32x4.mul(kept, v128.load(buffer + o)), f32x4.div(d, below)), normal);
       v128.store(buffer + o, b);
       slope = f32x4.mul(back, b);
     } else slope = f32x4.div(f32x4.mul(back, d), below);

@@ -11,12 +11,24 @@ export interface Case {
   trajectory: number[][];
   state: Record<string, { shape: number[]; values: number[] }>;
 }
+interface Schedule {
+  name: string;
+  groups: number[];
+  optimizer: 'SGD' | 'Adam';
+  options: { momentum?: number };
+  metrics: (number | string)[] | null;
+  byHand: Record<number, number> | null;
+  rates: number[][];
+  momenta: number[][];
+}
 export const golden = JSON.parse(readFileSync(new URL('golden/optim.json', import.meta.url), 'utf8')) as {
   torch: string;
   shapes: number[][];
   start: number[][];
   gradients: (number[] | null)[][];
   optimizers: Case[];
+  schedulers: Schedule[];
+  average: { decay: number; values: number[][]; averages: number[][] };
 };
 
 export const nameOf = (c: Case): string => `${c.name} ${JSON.stringify([c.options, c.group])}`;

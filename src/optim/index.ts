@@ -2,6 +2,7 @@ export { Adagrad, type AdagradOptions } from './adagrad.js';
 export { Adam, type AdamOptions, AdamW } from './adam.js';
 export { CountingOptimizer } from './counting.js';
 export { finiteGuard } from './guard.js';
+export * as lrScheduler from './lr-scheduler/index.js';
 export {
   type AnyOptimizer,
   type CheckRule,

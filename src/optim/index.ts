@@ -1,5 +1,6 @@
 export { Adagrad, type AdagradOptions } from './adagrad.js';
 export { Adam, type AdamOptions, AdamW } from './adam.js';
+export { ExponentialMovingAverage, type ExponentialMovingAverageOptions } from './averaging.js';
 export { CountingOptimizer } from './counting.js';
 export { finiteGuard } from './guard.js';
 export * as lrScheduler from './lr-scheduler/index.js';

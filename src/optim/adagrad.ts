@@ -20,8 +20,6 @@ export interface AdagradOptions {
   eps?: number;
 }
 
-type Rule = Required<AdagradOptions>;
-
 const KNOWN = ['params', 'lr', 'lrDecay', 'weightDecay', 'initialAccumulatorValue', 'eps'];
 
 /**
@@ -64,7 +62,7 @@ const row = /* @__PURE__ */ updateRow({
  * }
  * ```
  */
-export class Adagrad extends CountingOptimizer<Rule> {
+export class Adagrad extends CountingOptimizer<Required<AdagradOptions>> {
   /**
    * @param parameters leaf tensors such as model.parameters(), or param groups: [{ params, lr … }]
    * @param options the hyperparameters of groups that do not have their own
@@ -76,7 +74,13 @@ export class Adagrad extends CountingOptimizer<Rule> {
   }
 
   /** One step of Adagrad for one parameter. */
-  protected override update(p: Tensor, g: Tensor, state: ParameterState, rule: Rule, guard: Tensor | null): void {
+  protected override update(
+    p: Tensor,
+    g: Tensor,
+    state: ParameterState,
+    rule: Required<AdagradOptions>,
+    guard: Tensor | null,
+  ): void {
     const { lr, lrDecay, weightDecay, initialAccumulatorValue: start, eps } = rule;
     const sum = this.initState(p, state, 'sum', () => full(p.shape, start, { device: p.device }));
     const step = this.countStep(p, state);
@@ -86,7 +90,7 @@ export class Adagrad extends CountingOptimizer<Rule> {
   }
 }
 
-function check(op: string, options: AdagradOptions): Rule {
+function check(op: string, options: AdagradOptions): Required<AdagradOptions> {
   checkOptions(op, options, KNOWN);
   const { lr = 0.01, lrDecay = 0, weightDecay = 0, initialAccumulatorValue = 0, eps = 1e-10 } = options;
   const rule = { lr, lrDecay, weightDecay, initialAccumulatorValue, eps };

@@ -21,8 +21,6 @@ export interface AdamOptions {
   amsgrad?: boolean;
 }
 
-type Rule = Required<AdamOptions>;
-
 const KNOWN = ['params', 'lr', 'betas', 'eps', 'weightDecay', 'amsgrad'];
 
 /**
@@ -72,7 +70,7 @@ const row = /* @__PURE__ */ updateRow({
  * }
  * ```
  */
-export class Adam extends CountingOptimizer<Rule> {
+export class Adam extends CountingOptimizer<Required<AdamOptions>> {
   readonly #decoupled: boolean;
 
   /**
@@ -104,7 +102,13 @@ export class Adam extends CountingOptimizer<Rule> {
   }
 
   /** One step of Adam for one parameter. */
-  protected override update(p: Tensor, g: Tensor, state: ParameterState, rule: Rule, guard: Tensor | null): void {
+  protected override update(
+    p: Tensor,
+    g: Tensor,
+    state: ParameterState,
+    rule: Required<AdamOptions>,
+    guard: Tensor | null,
+  ): void {
     const { lr, betas, eps, weightDecay, amsgrad } = rule;
     const [beta1, beta2] = betas;
     const none = () => zeros(p.shape, { device: p.device });
@@ -156,10 +160,10 @@ export class AdamW extends Adam {
   }
 }
 
-const checkAdam: CheckRule<Rule> = (op, options) => check(op, options, 0);
-const checkAdamW: CheckRule<Rule> = (op, options) => check(op, options, 0.01);
+const checkAdam: CheckRule<Required<AdamOptions>> = (op, options) => check(op, options, 0);
+const checkAdamW: CheckRule<Required<AdamOptions>> = (op, options) => check(op, options, 0.01);
 
-function check(op: string, options: AdamOptions, decay: number): Rule {
+function check(op: string, options: AdamOptions, decay: number): Required<AdamOptions> {
   checkOptions(op, options, KNOWN);
   const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = decay, amsgrad = false } = options;
   checkNumber(op, 'lr', lr, 0);

@@ -22,8 +22,6 @@ export interface RMSpropOptions {
   centered?: boolean;
 }
 
-type Rule = Required<RMSpropOptions>;
-
 const KNOWN = ['params', 'lr', 'alpha', 'eps', 'weightDecay', 'momentum', 'centered'];
 
 /**
@@ -68,7 +66,7 @@ const row = /* @__PURE__ */ updateRow({
  * }
  * ```
  */
-export class RMSprop extends Optimizer<Rule> {
+export class RMSprop extends Optimizer<Required<RMSpropOptions>> {
   /**
    * @param parameters leaf tensors such as model.parameters(), or param groups: [{ params, lr … }]
    * @param options the hyperparameters of groups that do not have their own
@@ -85,7 +83,13 @@ export class RMSprop extends Optimizer<Rule> {
   }
 
   /** One step of RMSprop for one parameter. */
-  protected override update(p: Tensor, g: Tensor, state: ParameterState, rule: Rule, guard: Tensor | null): void {
+  protected override update(
+    p: Tensor,
+    g: Tensor,
+    state: ParameterState,
+    rule: Required<RMSpropOptions>,
+    guard: Tensor | null,
+  ): void {
     const { lr, alpha, eps, weightDecay, momentum, centered } = rule;
     const none = () => zeros(p.shape, { device: p.device });
     const square = this.initState(p, state, 'squareAvg', none);
@@ -95,7 +99,7 @@ export class RMSprop extends Optimizer<Rule> {
   }
 }
 
-function check(op: string, options: RMSpropOptions): Rule {
+function check(op: string, options: RMSpropOptions): Required<RMSpropOptions> {
   checkOptions(op, options, KNOWN);
   const { lr = 0.01, alpha = 0.99, eps = 1e-8, weightDecay = 0, momentum = 0, centered = false } = options;
   for (const [name, value] of Object.entries({ lr, alpha, eps, weightDecay, momentum }))

@@ -29,7 +29,7 @@ export interface SequentialLROptions {
  * console.log(scheduler.lastLr); // about [0.0001]
  * ```
  */
-export class SequentialLR extends LRScheduler<{ milestones: readonly number[] }> {
+export class SequentialLR extends LRScheduler<Pick<SequentialLROptions, 'milestones'>> {
   readonly #schedulers: readonly LRScheduler[];
 
   /**

@@ -103,6 +103,23 @@ function elementwise(name: string, shape: number[], run: (x: Tensor) => Tensor):
   ];
 }
 
+/** A step of AdamW over 8 million parameters in 100 tensors. */
+const adamW: Workload = {
+  name: 'W8',
+  amount: 8,
+  unit: 'Mparam/s',
+  make() {
+    const parameters = Array.from({ length: 100 }, () => randn([80_000], { requiresGrad: true }));
+    for (const p of parameters) p.grad = randn([80_000]);
+    const optimizer = new optim.AdamW(parameters);
+    const run = () => {
+      optimizer.step();
+      return parameters[0];
+    };
+    return { run, state: parameters };
+  },
+};
+
 const million = [1_000_000];
 
 export const workloads: readonly Workload[] = [
@@ -133,6 +150,7 @@ export const workloads: readonly Workload[] = [
       return { run: () => noGrad(() => model.forward(x)), state: [] };
     },
   })),
+  adamW,
   ...elementwise('add', million, (x) => x.add(x)),
   ...elementwise('relu', million, (x) => x.relu()),
   ...elementwise('exp', million, (x) => x.exp()),

@@ -54,5 +54,6 @@ export function parse(name) {
 export function network({ kind, what }) {
   if (kind === 'W2') return { sizes: [10, 5, 1], batch: 100, loss: 'mse', lr: 0.01 };
   if (kind === 'W3b') return { sizes: [1024, 2048, 2048, 1024], batch: 256, loss: 'mse', lr: 0.01 };
+  if (kind === 'W8') throw new Error('there is no AdamW to compare');
   return { sizes: [784, 256, 128, 10], batch: Number(what), loss: 'ce', lr: 0.1 };
 }

@@ -66,14 +66,15 @@ export function updateRow(row: {
   readonly changes: readonly number[];
   /** About how many floating-point operations one element takes, with these numbers. */
   flops(numbers: readonly number[]): number;
+  /** About how many nanoseconds an element takes on one core of a CPU. Default: the time of a few memory accesses. */
+  readonly cost?: number;
   equals: UpdateRow['equals'];
 }): UpdateRow {
   return {
     ...row,
     steps: () => ELEMENTWISE,
     flops: ([n], numbers) => n * row.flops(numbers),
-    // The time of the memory accesses.
-    cost: () => 0.3,
+    cost: () => row.cost ?? 0.3,
   };
 }
 

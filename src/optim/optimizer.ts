@@ -22,6 +22,8 @@ export type ParamGroupOptions<O> = Partial<O> & {
 export type ParamGroup<O> = Required<O> & {
   /** The parameters, each once. */
   readonly params: readonly Tensor[];
+  /** The learning rate that a scheduler began with. It is not enumerable: no hyperparameter, and not in state dicts. */
+  readonly initialLr?: number;
 };
 
 /**
@@ -351,12 +353,18 @@ function lasting({ backend }: Tensor, make: () => Tensor): Tensor {
 function sameNumbers(numbers: Record<string, unknown>, group: Record<string, unknown>): boolean {
   let own = 0;
   for (const key in numbers) {
-    if (numbers[key] !== group[key]) return false;
+    if (!sameValue(numbers[key], group[key])) return false;
     own++;
   }
   let all = 0;
   for (const _ in group) all++;
   return all === own + 1;
+}
+
+/** Hyperparameters are numbers, booleans or lists of numbers, which may be changed in place. */
+function sameValue(a: unknown, b: unknown): boolean {
+  if (!Array.isArray(a)) return a === b;
+  return Array.isArray(b) && a.length === b.length && a.every((x, i) => x === b[i]);
 }
 
 function isGroup(value: unknown): value is { params: unknown } {

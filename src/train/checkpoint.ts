@@ -2,6 +2,7 @@ import { fail } from '../errors.js';
 import { readFile, writeAtomically } from '../io/disk.js';
 import { fromSafetensors, toSafetensors } from '../io/safetensors.js';
 import type { StateDict } from '../nn/module.js';
+import type { AnyScheduler, SchedulerState } from '../optim/lr-scheduler/index.js';
 import { generator } from '../random.js';
 import { fromJson, toJson } from './json.js';
 import { loadOptimizer, type Optimizer, type OptimizerV1, saveOptimizer } from './optimizer.js';
@@ -22,6 +23,8 @@ type Contents = TrainingState &
     version: 1 | 2;
     random: { seed: number; block: number };
     loader: unknown;
+    /** Absent in files of versions without schedulers, null where there was none. */
+    scheduler?: SchedulerState | null;
   };
 
 /** An object whose order of batches can be saved and restored, such as a DataLoader. */
@@ -37,6 +40,7 @@ export async function writeCheckpoint<M extends Metrics>(
   loader: Partial<Resumable>,
   state: TrainingState<M>,
   best: StateDict | null,
+  scheduler?: AnyScheduler,
 ): Promise<void> {
   const contents = {
     format: 'tapegrad-checkpoint',
@@ -44,6 +48,7 @@ export async function writeCheckpoint<M extends Metrics>(
     ...state,
     random: generator.state,
     loader: loader.state ?? null,
+    scheduler: scheduler?.stateDict() ?? null,
   };
   const tensors = {
     ...trained.state(),
@@ -59,18 +64,25 @@ export async function readCheckpoint<M extends Metrics>(
   trained: Trained,
   optimizer: Optimizer,
   loader: Partial<Resumable>,
+  scheduler?: AnyScheduler,
 ): Promise<{ state: TrainingState<M>; best: StateDict | null }> {
   const { tensors, metadata } = fromSafetensors(await readFile('fit', path));
   const contents = contentsOf(path, metadata.checkpoint);
   const { epochs, best: bestSoFar, random, loader: order, version, options, velocities } = contents;
   const isV1 = version === 1;
+  const { scheduler: schedule = null } = contents;
+  if (scheduler !== undefined && schedule === null)
+    fail('fit', `${path} has no state of a scheduler`, 'resume without one, or pass { resume: false }');
   const before = trained.copy();
+  const scheduleBefore = scheduler?.stateDict();
   trained.load(tensors, isV1);
   try {
+    scheduler?.loadStateDict(schedule!);
     loadOptimizer(optimizer, tensors, isV1 ? { options: options!, velocities: velocities! } : null);
     if (order !== null && 'state' in loader) loader.state = order;
   } catch (error) {
     trained.load(before);
+    scheduler?.loadStateDict(scheduleBefore!);
     throw error;
   }
   generator.state = random;

@@ -23,13 +23,13 @@ export interface History<M extends Metrics = Metrics> {
 }
 
 /**
- * Trains a model. Each epoch trains on all batches, then validates, updates early stopping and writes the checkpoint, as far
+ * Trains a model. Each epoch trains on all batches, then validates, updates early stopping, steps the scheduler and writes the checkpoint, as far
  * as the options enable it. Timers, requests and frames run between batches. Afterwards, also after an error, each module is in
  * the mode (training or evaluation) that it had before.
  *
  * @typeParam M the metrics by name
  * @param model a module that maps one tensor to one tensor
- * @param options data, loss, optimizer and number of epochs; validation, metrics, early stopping, checkpoints and callbacks
+ * @param options data, loss, optimizer and number of epochs; scheduler, validation, metrics, early stopping, checkpoints, callbacks
  * @returns the report of each epoch, and why training ended
  * @throws TapegradError for invalid or contradictory options, for a checkpoint of another model or optimizer, and when a loss,
  *   gradient or weight is not finite. After an error of a loss or gradient the weights are those before that batch. The
@@ -63,7 +63,7 @@ export async function fit<M extends Metrics>(model: TensorModule, options: FitOp
 }
 
 async function run<M extends Metrics>(model: TensorModule, options: FitOptions<M>): Promise<History<M>> {
-  const { train, optimizer, epochs, checkpoint, earlyStopping, resume, signal } = options;
+  const { train, optimizer, scheduler, epochs, checkpoint, earlyStopping, resume, signal } = options;
   const progress = options.progress === false ? silent : terminalProgress();
   const loader = train as Partial<Resumable>;
   const trainer = new Trainer(model, options);
@@ -71,7 +71,7 @@ async function run<M extends Metrics>(model: TensorModule, options: FitOptions<M
   let state: TrainingState<M> = { epochs: [], best: null };
   let best: StateDict | null = null;
   if (resume && checkpoint && builtin('node:fs')?.existsSync(checkpoint)) {
-    ({ state, best } = await readCheckpoint<M>(checkpoint, trained, optimizer, loader));
+    ({ state, best } = await readCheckpoint<M>(checkpoint, trained, optimizer, loader, scheduler));
     // Without early stopping the best parameters of an earlier run are not used.
     if (!earlyStopping) [state.best, best] = [null, null];
     if (typeof resume === 'object' && resume.lr !== undefined) setLearningRate(optimizer, resume.lr);
@@ -106,7 +106,8 @@ async function run<M extends Metrics>(model: TensorModule, options: FitOptions<M
       state.best = { loss, epoch };
       best = trained.copy();
     }
-    if (checkpoint) await writeCheckpoint(checkpoint, trained, optimizer, loader, state, best);
+    if (options.schedulerInterval !== 'step') scheduler?.step(loss ?? report.loss);
+    if (checkpoint) await writeCheckpoint(checkpoint, trained, optimizer, loader, state, best, scheduler);
     if ((await options.onEpoch?.(report)) === false) {
       stopped = 'onEpoch';
       break;

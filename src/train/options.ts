@@ -1,6 +1,8 @@
 import { checkChoice, checkInteger, checkNumber, checkOptions, describe, fail } from '../errors.js';
 import type { Tensor } from '../methods.js';
 import { Module } from '../nn/module.js';
+import type { AnyScheduler } from '../optim/lr-scheduler/index.js';
+import { ReduceLROnPlateau } from '../optim/lr-scheduler/plateau.js';
 import type { Batches } from './batches.js';
 import { isOptimizer, type Optimizer, ownedBy } from './optimizer.js';
 
@@ -91,6 +93,13 @@ export interface FitOptions<M extends Metrics = Metrics> {
   lossReduction?: 'mean' | 'sum';
   /** The optimizer, with at least one parameter of the model. Only its parameters are trained. */
   optimizer: Optimizer;
+  /**
+   * A scheduler of the optimizer's learning rates, such as `new optim.lrScheduler.StepLR(optimizer, { stepSize: 10 })`. Its state
+   * is part of checkpoints. ReduceLROnPlateau gets the validation loss, or the training loss if there is no validation data.
+   */
+  scheduler?: AnyScheduler;
+  /** Whether the scheduler takes a step after each epoch or after each step of the optimizer. Default 'epoch'. */
+  schedulerInterval?: 'epoch' | 'step';
   /** The total number of epochs, including those before a resumed checkpoint. */
   epochs: number;
   /** Gradient accumulation: the number of batches per step. The gradient is that of one batch with all their samples. Default 1. */
@@ -137,6 +146,8 @@ const OPTIONS = [
   'loss',
   'lossReduction',
   'optimizer',
+  'scheduler',
+  'schedulerInterval',
   'epochs',
   'accumulate',
   'clipGradNorm',
@@ -158,6 +169,7 @@ export function checkFit<M extends Metrics>(model: Module, options: FitOptions<M
   checkData(options);
   lossReduction(options);
   checkOptimizer(model, options.optimizer);
+  checkScheduler(options);
   checkInteger('fit', 'epochs', options.epochs);
   if (options.accumulate !== undefined) checkInteger('fit', 'accumulate', options.accumulate);
   if (options.clipGradNorm !== undefined) checkNumber('fit', 'clipGradNorm', options.clipGradNorm, Number.MIN_VALUE);
@@ -212,6 +224,25 @@ function checkOptimizer(model: Module, optimizer: Optimizer): void {
       `none of the ${trained.length} parameters to train requires a gradient`,
       'set requiresGrad = true on those that are not frozen',
     );
+}
+
+function checkScheduler({
+  optimizer,
+  scheduler,
+  schedulerInterval: interval,
+}: Omit<FitOptions, 'metrics' | 'onEpoch'>) {
+  if (interval !== undefined) checkChoice('fit', 'schedulerInterval', interval, ['epoch', 'step']);
+  if (scheduler === undefined) {
+    if (interval !== undefined) fail('fit', 'schedulerInterval without a scheduler', 'pass a scheduler');
+    return;
+  }
+  const { step, stateDict, loadStateDict }: Partial<AnyScheduler> = scheduler ?? {};
+  if (![step, stateDict, loadStateDict].every((f) => typeof f === 'function'))
+    fail('fit', `scheduler is ${describe(scheduler)}`, 'pass one of optim.lrScheduler');
+  if (scheduler.optimizer !== optimizer)
+    fail('fit', 'the scheduler is of another optimizer', 'make it with the optimizer that fit gets');
+  if (interval === 'step' && scheduler instanceof ReduceLROnPlateau)
+    fail('fit', "ReduceLROnPlateau with schedulerInterval 'step'", "its metric is that of an epoch: pass 'epoch'");
 }
 
 function checkCalls(options: { metrics?: Metrics; onBatch?: unknown; onEpoch?: unknown }): void {

@@ -53,7 +53,7 @@ export class Trainer {
     private readonly model: TensorModule,
     private readonly options: Pick<
       FitOptions<Metrics>,
-      'loss' | 'lossReduction' | 'optimizer' | 'accumulate' | 'clipGradNorm'
+      'loss' | 'lossReduction' | 'optimizer' | 'accumulate' | 'clipGradNorm' | 'scheduler' | 'schedulerInterval'
     >,
   ) {
     this.#sums = lossReduction(options) === 'sum';
@@ -145,6 +145,13 @@ export class Trainer {
     this.#checkGradients(place);
     this.#clip();
     step(this.options.optimizer);
+    this.#schedule();
+  }
+
+  /** Sets the learning rates of the next step. */
+  #schedule(): void {
+    const { scheduler, schedulerInterval } = this.options;
+    if (schedulerInterval === 'step') scheduler?.step();
   }
 
   #checkGradients(place: Place): void {
@@ -178,7 +185,10 @@ export class Trainer {
     this.#clip();
     step(this.options.optimizer, guard);
     const value = await (loss ? loss.add(guard) : guard).item(); // one value to wait for: NaN if anything is not finite
-    if (Number.isFinite(value)) return value;
+    if (Number.isFinite(value)) {
+      this.#schedule();
+      return value;
+    }
     if (loss) this.#checkLoss(await loss.item(), place);
     // Clipping spreads NaN to all gradients, so the first one cannot be named.
     if (this.options.clipGradNorm === undefined)

@@ -300,7 +300,8 @@ export class CpuBackend implements Backend {
       this.pool.run({
         kernel: found.name,
         args: args.slice(0, filled),
-        perUnit: steps.slice(0, counted).map((s) => 4 * s),
+        // What is left out stays 0.
+        perUnit: steps.slice(0, counted).map((s, i) => (blocks[i] === null ? 0 : 4 * s)),
         counted,
         units: bounds[0],
         grain: bounds.length === 1 ? 1024 : 1,

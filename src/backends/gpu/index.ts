@@ -19,8 +19,9 @@ import type {
 } from '../backend.js';
 import type { Storage } from '../storage.js';
 import type { Limits } from './capture/device.js';
-import { fused, type Launcher } from './fused.js';
+import { fused } from './fused.js';
 import { IndexChecks } from './indices.js';
+import type { Launcher } from './launcher.js';
 import { type Argument, GpuMemory } from './memory.js';
 import { type GroupLimits, plainProduct, type TileDevice, type Tiling, tiledProduct, tileFor } from './product.js';
 import { type Mode, type Runtime, Unavailable } from './runtime.js';

@@ -2,7 +2,7 @@ import { badIndices } from '../../../kernels/gpu/indices.js';
 import { fill } from '../../../kernels/gpu/layout.js';
 import { reduce } from '../../../kernels/gpu/reduce.js';
 import { TapegradError } from '../../errors.js';
-import type { Launcher } from './fused.js';
+import type { Launcher } from './launcher.js';
 import { type Handle, REMEDY } from './runtime.js';
 import type { GpuStorage } from './storage.js';
 

@@ -1,6 +1,6 @@
 import { copy } from '../../../kernels/gpu/layout.js';
 import { bitonic, inverse, positions, ranks, search } from '../../../kernels/gpu/order.js';
-import type { Fused, Launcher } from './fused.js';
+import type { Fused, Launcher } from './launcher.js';
 import type { Cell } from './storage.js';
 
 /** The longest rows whose elements count those before them. */

@@ -11,6 +11,7 @@ import {
 } from './loss.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
+import { layerNorm, layerNormGrad, layerNormSums } from './norm.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
 import { logSoftmax, softmax } from './softmax.js';
@@ -42,6 +43,9 @@ export const table = {
     crossEntropy,
     crossEntropyTotal,
     crossEntropyGrad,
+    layerNorm,
+    layerNormGrad,
+    layerNormSums,
     clone,
     move,
   ] as unknown as readonly NamedGeneral<unknown>[],

@@ -2,6 +2,7 @@ import { type BackwardOptions, backward } from './autograd/backward.js';
 import type { Device } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
+import { type ActivationMethods, activations, applyGelu, type GeluOptions } from './ops/activations.js';
 import { dispatch } from './ops/dispatch.js';
 import {
   type BinaryMethods,
@@ -12,7 +13,10 @@ import {
   unary,
 } from './ops/elementwise.js';
 import { applyBinary, applyReduce, type KeepdimOptions } from './ops/families.js';
+import { type FunctionMethods, functions } from './ops/functions.js';
+import { applyGather, applyIndexSelect, applyScatterAdd, type IndexMethods } from './ops/indexing.js';
 import { copyFrom } from './ops/inplace.js';
+import { type MaskMethods, maskMethods } from './ops/masks.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
@@ -63,11 +67,15 @@ export interface InPlaceMethods {
 declare module './tensor.js' {
   interface Tensor
     extends UnaryMethods,
+      FunctionMethods,
+      ActivationMethods,
+      MaskMethods,
       BinaryMethods,
       CompareMethods,
       ReduceMethods,
       MatmulMethods,
       ShapeMethods,
+      IndexMethods,
       SoftmaxMethods,
       MoveMethods,
       InPlaceMethods,
@@ -80,7 +88,7 @@ function install(methods: Record<string, (this: Tensor, ...args: never[]) => unk
   }
 }
 
-for (const [name, row] of Object.entries(unary)) {
+for (const [name, row] of Object.entries({ ...unary, ...functions, ...activations })) {
   install({
     [name]() {
       return dispatch(row, [this], null);
@@ -101,7 +109,11 @@ for (const [name, row] of Object.entries(reduce)) {
     },
   });
 }
+install(maskMethods);
 install({
+  gelu(options?: GeluOptions) {
+    return applyGelu(this, options);
+  },
   matmul(other: Tensor) {
     return applyMatmul(this, other);
   },
@@ -141,6 +153,15 @@ install({
   },
   contiguous() {
     return applyContiguous(this);
+  },
+  indexSelect(dim: number, index: Tensor) {
+    return applyIndexSelect(this, dim, index);
+  },
+  gather(dim: number, index: Tensor) {
+    return applyGather(this, dim, index);
+  },
+  scatterAdd(dim: number, index: Tensor, source: Tensor) {
+    return applyScatterAdd(this, dim, index, source);
   },
   copyFrom(source: Tensor) {
     copyFrom(this, source);

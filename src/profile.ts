@@ -176,8 +176,9 @@ const costs: { [M in Method]: (args: Parameters<NonNullable<Backend[M]>>, out: S
   rows: ([x], out) => sized('rows', 0, x, out),
   checkIndices: ([, index]) => sized('checkIndices', 0, index),
   put: ([target, source]) => sized('put', 0, target, source),
-  gather: ([x, index], out) => sized('gather', 0, x, index, out),
-  scatter: ([x, index], out) => sized('scatter', 0, x, index, out),
+  cat: ([parts], out) => sized('cat', 0, ...parts, out),
+  gather: ([, index], out) => sized('gather', 0, out, index, out),
+  scatter: ([x, index], out) => sized('scatter', x.size, x, index, out),
   finite: ([operands]) => sized('finite', 0, ...operands),
   fused: ([{ name, changes, flops }, operands, size, bounds, numbers], out) =>
     sized(name, flops(bounds, numbers), ...operands, ...(size > 0 ? [out] : changes.map((i) => operands[i] ?? null))),

@@ -4,7 +4,9 @@ import { backendOf } from '../src/backends/registry.js';
 import { arange, memory, nn, ones, rand, type Tensor, tensor, zeros } from '../src/index.js';
 import { dispatch } from '../src/ops/dispatch.js';
 import { update, updateRow } from '../src/ops/fused.js';
-import { crossEntropy, crossEntropyGrad, gather, scatter, squaredError } from '../src/ops/loss.js';
+import { gather, scatter } from '../src/ops/indexing.js';
+import { join } from '../src/ops/join.js';
+import { crossEntropy, crossEntropyGrad, squaredError } from '../src/ops/loss.js';
 import { narrowBackward, unbroadcast } from '../src/ops/view.js';
 import { startLateDevice } from './helpers.js';
 
@@ -16,7 +18,7 @@ interface Call {
   readonly args: readonly unknown[];
 }
 
-const KERNELS = 'unary binary reduce matmul softmax copy put gather scatter finite fused'.split(
+const KERNELS = 'unary binary reduce matmul softmax copy put cat gather scatter finite fused'.split(
   ' ',
 ) as (keyof Backend)[];
 
@@ -76,8 +78,9 @@ describe('for tensors without elements no kernel runs', () => {
     ['products of nothing', () => zeros([2, 2, 0]).matmul(zeros([2, 0, 3]))],
     ['a layer without samples', () => nn.functional.linear(none, ones([2, 3]))],
     ['a layer without inputs', () => nn.functional.linear(zeros([2, 0]), zeros([4, 0]))],
-    ['gather', () => dispatch(gather, [none, zeros([0])], null)],
-    ['scatter', () => dispatch(scatter, [zeros([0]), zeros([0])], 3)],
+    ['gather', () => dispatch(gather, [none, zeros([0])], { dim: 0, length: 0 })],
+    ['scatter', () => dispatch(scatter, [none, zeros([0])], { dim: 0, length: 3 })],
+    ['cat', () => dispatch(join, [none, none], 1)],
     ['the gradient of a range', () => dispatch(narrowBackward, [none], { dim: 0, start: 1, length: 4 })],
     ['the gradient of broadcasting', () => dispatch(unbroadcast, [none], [3])],
     ['copyFrom', () => none.copyFrom(ones([1, 3]))],

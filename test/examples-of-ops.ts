@@ -1,4 +1,7 @@
+import { gather, scatter } from '../src/ops/indexing.js';
+import { join } from '../src/ops/join.js';
 import * as loss from '../src/ops/loss.js';
+import { choose, clamp } from '../src/ops/masks.js';
 import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
 import * as norm from '../src/ops/norm.js';
@@ -46,6 +49,24 @@ const unary: { readonly [K in keyof typeof table.unary]: UnaryExamples } = {
   abs: { domain: wide, edges: specials },
   relu: { domain: wide, edges: specials },
   sigmoid: { domain: [-10, 10], edges: [...specials, 100, -87, -100, -104, 20, -20] },
+  sin: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
+  cos: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
+  erf: { domain: [-3, 3], edges: [...specials, 1e-30, 0.5, -0.5, 0.9, 1.1, 2, 3.9, 4, 10, -10] },
+  floor: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },
+  ceil: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },
+  round: {
+    domain: wide,
+    edges: [...specials, 0.5, -0.5, 1.5, 2.5, -2.5, 0.49999997, 0.99999994, 4194303.5, 8388607.5, 1e10, -1e10, 3.4e38],
+  },
+  sign: { domain: wide, edges: [...specials, 1e-30, -1e-30] },
+  square: { domain: wide, edges: [...specials, 1e-18, 1e18, 1e30] },
+  rsqrt: { domain: [0.1, 10], edges: [...specials, 1e-37, 3.4e38] },
+  log1p: { domain: [-0.9, 10], edges: [...specials, 1e-30, -1e-10, 1e-7, -0.99999994, 0.5, -0.5, 3.4e38, -2] },
+  expm1: { domain: [-5, 5], edges: [...specials, 1e-30, -1e-10, 1e-7, 0.34, -0.36, 88.7, 89, -20, -100] },
+  gelu: { domain: wide, edges: [0, -0, 1, -1, NaN, -Infinity, Infinity, 1e-30, -2, -3, -6, 6, 20, 100, -100] },
+  silu: { domain: wide, edges: [...specials, 1e-30, -20, 20, 100, -80] },
+  softplus: { domain: wide, edges: [...specials, 1e-30, -20, 20, 100, -80, -100] },
+  geluTanh: { domain: wide, edges: [0, -0, 1, -1, NaN, Infinity, 1e-30, -2, -3, 6, 20, 100] },
   tanh: { domain: [-4, 4], edges: [...specials, 0.625, 0.6249999, -0.625, 9, 100, -100, 1e-30] },
 };
 
@@ -63,11 +84,22 @@ const binary: { readonly [K in keyof typeof table.binary]: BinaryExamples } = {
   binaryCrossEntropy: { domainA: [0.05, 0.95], domainB: [0.05, 0.95], edges: [0, 1, 0.5] },
   binaryCrossEntropyWithLogits: { domainA: wide, domainB: [0, 1], edges: [0, -0, 1, 100, -100] },
   reluGrad: anywhere,
+  keep: { domainA: wide, domainB: [0.5, 2], edges: [0, 1, -1, Infinity, -Infinity, NaN] },
+  geluGrad: { domainA: wide, domainB: wide, edges: [0, -0, 1, -1, NaN, -3, 5] },
+  siluGrad: { domainA: wide, domainB: wide, edges: [0, -0, 1, -1, NaN, -20, 100] },
+  geluTanhGrad: { domainA: wide, domainB: wide, edges: [0, -0, 1, -1, NaN, -3, 5] },
 };
 
 const masks: BinaryExamples = { domainA: [-2, 2], domainB: [-2, 2], edges: specials };
 
-const compare: { readonly [K in keyof typeof table.compare]: BinaryExamples } = { eq: masks, gt: masks, lt: masks };
+const compare: { readonly [K in keyof typeof table.compare]: BinaryExamples } = {
+  eq: masks,
+  gt: masks,
+  lt: masks,
+  ge: masks,
+  le: masks,
+  ne: masks,
+};
 
 /** Ties the examples of a general row to the type of its attributes. */
 function of<A>(row: NamedGeneral<A>, ...examples: readonly Example<A>[]): [string, readonly Example<unknown>[]] {
@@ -144,8 +176,29 @@ const entries = [
     { shapes: [[2, 3, 17]], attributes: null },
     { shapes: [[7]], attributes: null },
   )),
-  of(loss.gather, { shapes: [[4, 3], [4]], attributes: null, values: labels }),
-  of(loss.scatter, { shapes: [[4], [4]], attributes: 3, values: labels }),
+  of(gather,
+    { shapes: [[4, 3], [4, 1]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[3, 5], [4]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 3, 4], [4]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[5, 3], [4]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[3, 2], [2, 2]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 3, 2], [2, 2, 2]], attributes: { dim: 1, length: 3 }, values: { 1: [0, 2, 0, 1, 1, 1, 2, 2] } },
+    { shapes: [[3, 130], [4]], attributes: { dim: 0, length: 3 }, values: labels },
+  ),
+  of(scatter,
+    { shapes: [[4, 1], [4, 1]], attributes: { dim: 1, length: 3 }, values: labels },
+    { shapes: [[4, 5], [4]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 4, 3], [4]], attributes: { dim: 1, length: 5 }, values: labels },
+    { shapes: [[2, 2], [2, 2]], attributes: { dim: 0, length: 3 }, values: labels },
+    { shapes: [[2, 2, 2], [2, 2, 2]], attributes: { dim: 1, length: 3 }, values: { 1: [0, 2, 0, 1, 1, 1, 2, 2] } },
+    { shapes: [[4, 130], [4]], attributes: { dim: 0, length: 4 }, values: labels },
+  ),
+  of(join,
+    { shapes: [[2, 3], [1, 3]], attributes: 0 },
+    { shapes: [[2, 1, 2], [2, 3, 2], [2, 0, 2], [2, 1, 2]], attributes: 1 },
+    { shapes: [[3, 1], [3, 140]], attributes: 1 },
+    { shapes: [[2], [1], [3], [1], [1], [2], [1], [4], [1], [1], [1], [1], [1], [1], [1], [2], [1]], attributes: 0 },
+  ),
   of(loss.squaredError,
     { shapes: [[3, 7], [3, 7]], attributes: 0.5 },
     { shapes: [[300], [300]], attributes: 1 / 300 },
@@ -177,6 +230,19 @@ const entries = [
     { shapes: [[70, 33], [70, 33]], attributes: centred },
   ),
   of(clone, { shapes: [[2, 3]], attributes: null }),
+  of(choose,
+    { shapes: [[2, 3], [2, 3], [2, 3]], attributes: null, values: { 0: [1, 0, 0, 2, -1, 0] } },
+    { shapes: [[2, 3], [], [2, 3]], attributes: null, values: { 0: [1, 0, 0, 1, NaN, 0] } },
+    { shapes: [[2, 3], [2, 3], [1, 1]], attributes: null, values: { 0: [1, 0, 0, 1, NaN, 0] } },
+    { shapes: [[], [7], [7]], attributes: null, values: { 0: [1] } },
+    { shapes: [[7], [], []], attributes: null, values: { 0: [1, 0, 0, 1, 1, 0, 0] } },
+  ),
+  of(clamp,
+    { shapes: [[2, 3], [], []], attributes: [true, true], values: { 1: [-1], 2: [0.5] } },
+    { shapes: [[2, 3], [2, 3], []], attributes: [true, false], values: { 2: [Infinity] } },
+    { shapes: [[2, 3], [], [3]], attributes: [false, true], values: { 1: [-Infinity] } },
+    { shapes: [[3], [2, 1], [2, 3]], attributes: [true, true] },
+  ),
   // Its attributes are two backends: the device tests call it.
   of(move),
 ];

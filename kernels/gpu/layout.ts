@@ -44,22 +44,3 @@ export const rows = gpuKernel(
     ${integer('from', 'toInteger(index[r])')}
     return input[from * width + this.thread.x - r * width];`,
 );
-
-/** x[r, index[r]] for x [rows, cols]. */
-export const gather = gpuKernel(
-  'gather',
-  '',
-  { input: 'Array', index: 'Array', cols: 'Integer' },
-  `${integer('at', 'toInteger(index[this.thread.x])')}
-    return input[this.thread.x * cols + at];`,
-);
-
-/** x[r] at [r, index[r]], 0 elsewhere. */
-export const scatter = gpuKernel(
-  'scatter',
-  '',
-  { input: 'Array', index: 'Array', cols: 'Integer' },
-  `${integer('r', 'divide(this.thread.x, cols)')}
-    if (this.thread.x - r * cols === toInteger(index[r])) { return input[r]; }
-    return 0;`,
-);

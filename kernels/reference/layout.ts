@@ -40,25 +40,46 @@ export function put(
   });
 }
 
-/** out[r] = x[r, index[r]]. */
-export function gather(
-  x: ArrayLike<number>,
-  index: ArrayLike<number>,
-  out: { [i: number]: number },
-  rows: number,
-  cols: number,
-): void {
-  for (let r = 0; r < rows; r++) out[r] = x[r * cols + index[r]];
+/** Indices into the middle of [outer, length, inner], which pick [outer, count, inner]. */
+interface Plan {
+  readonly outer: number;
+  readonly length: number;
+  readonly inner: number;
+  readonly count: number;
+  readonly shared: boolean;
 }
 
-/** out[r, index[r]] = x[r], 0 elsewhere. */
+/** Calls `visit` for every number that is picked, in row-major order, with its place and the place of where it comes from. */
+function picks(
+  index: ArrayLike<number>,
+  { outer, length, inner, count, shared }: Plan,
+  visit: (to: number, from: number) => void,
+): void {
+  for (let o = 0; o < outer; o++) {
+    for (let k = 0; k < count; k++) {
+      for (let i = 0; i < inner; i++) {
+        const to = (o * count + k) * inner + i;
+        visit(to, (o * length + index[shared ? k : to]) * inner + i);
+      }
+    }
+  }
+}
+
+/** out[o, k, i] = x[o, at, i] with at = index[k] if it is shared, else index[o, k, i]. */
+export function gather(x: ArrayLike<number>, index: ArrayLike<number>, out: { [i: number]: number }, plan: Plan): void {
+  picks(index, plan, (to, from) => {
+    out[to] = x[from];
+  });
+}
+
+/** out[o, at, i] += x[o, k, i] for `out` filled with 0. */
 export function scatter(
   x: ArrayLike<number>,
   index: ArrayLike<number>,
   out: { [i: number]: number },
-  rows: number,
-  cols: number,
+  plan: Plan,
 ): void {
-  for (let i = 0; i < rows * cols; i++) out[i] = 0;
-  for (let r = 0; r < rows; r++) out[r * cols + index[r]] = x[r];
+  picks(index, plan, (from, to) => {
+    out[to] += x[from];
+  });
 }

@@ -6,6 +6,7 @@ export * from './softmax';
 export * from './loss';
 export * from './gemm';
 export * from './gemm-small';
+export * from './indexing';
 export * from './layout';
 export * from './optim';
 export * from './finite';

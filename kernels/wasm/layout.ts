@@ -53,3 +53,22 @@ export function copy(x: usize, out: usize, outer: i32, inner: i32, strideOuter: 
     for (let p = x; out < stop; out += 4, p += step) store<f32>(out, load<f32>(p));
   }
 }
+
+/** The inverse: consecutive numbers, written in two nested loops at the given strides (elements). */
+export function put(x: usize, out: usize, outer: i32, inner: i32, strideOuter: i32, strideInner: i32): void {
+  const step = <usize>strideInner << 2;
+  const bytes = <usize>inner << 2;
+  const end = x + bytes * <usize>outer;
+  while (x < end) {
+    const next = out + (<usize>strideOuter << 2);
+    if (strideInner == 1 && bytes >= 512) {
+      memory.copy(out, x, bytes);
+      x += bytes;
+    } else {
+      const stop = x + bytes;
+      if (strideInner == 1) for (const whole = x + (bytes & ~15); x < whole; x += 16, out += 16) v128.store(out, v128.load(x));
+      for (; x < stop; x += 4, out += step) store<f32>(out, load<f32>(x));
+    }
+    out = next;
+  }
+}

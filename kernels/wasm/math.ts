@@ -16,13 +16,17 @@
 
 /** 1.5 * 2^23: a small number added to it is rounded to a whole one, which its low bits hold. */
 // @ts-ignore: decorator
-@inline const SHIFT: f32 = 12582912.0;
+@inline export const SHIFT: f32 = 12582912.0;
 
 /** e^r - 1 for |r| <= ln 2 / 2, where x = n ln 2 + r and `shifted` is n + SHIFT. */
 // @ts-ignore: decorator
-@inline function expRestMinusOne(x: v128, shifted: v128): v128 {
+@inline export function expRestMinusOne(x: v128, shifted: v128): v128 {
   const n = f32x4.sub(shifted, c(SHIFT));
-  const r = fma4(n, c(2.12194440e-4), fma4(n, c(-0.693359375), x));
+  return expMinusOne(fma4(n, c(2.12194440e-4), fma4(n, c(-0.693359375), x)));
+}
+/** e^r - 1 for |r| <= ln 2 / 2. */
+// @ts-ignore: decorator
+@inline export function expMinusOne(r: v128): v128 {
   let p = mad(c(1.9875691500e-4), r, 1.3981999507e-3);
   p = mad(p, r, 8.3334519073e-3);
   p = mad(p, r, 4.1665795894e-2);

@@ -89,6 +89,16 @@ export interface MatmulPlan {
   readonly offsetsB: readonly number[];
 }
 
+/** Indices into the middle of [outer, length, inner], which pick [outer, count, inner]. They are integers from 0 to length - 1. */
+export interface IndexPlan {
+  readonly outer: number;
+  readonly length: number;
+  readonly inner: number;
+  readonly count: number;
+  /** Whether there is one list of indices, index[k], instead of one for each number, index[o, k, i]. */
+  readonly shared: boolean;
+}
+
 /** A kernel that replaces several operations. Backends look up their code for it by its name. */
 export interface FusedKernel extends NamedKernel {
   /** The operands that it changes in place, by position; it makes no new storage then. */
@@ -153,10 +163,12 @@ export interface Backend {
   put(target: Storage, source: Storage, shape: readonly number[], strides: readonly number[], offset: number): void;
   /** out[r, :] = x[index[r], :] for x [.., width] and integers of the host. Present where there is no readSync. */
   rows?(x: Storage, index: Int32Array, width: number): Storage;
-  /** out[r] = x[r, index[r]] for x [rows, cols]. */
-  gather(x: Storage, index: Storage, rows: number, cols: number): Storage;
-  /** out[r, index[r]] = x[r], 0 elsewhere, for out [rows, cols]. */
-  scatter(x: Storage, index: Storage, rows: number, cols: number): Storage;
+  /** The rows of several matrices [outer, widths[i]] side by side: [outer, Σ widths]. */
+  cat(parts: readonly Storage[], outer: number, widths: readonly number[]): Storage;
+  /** What indices pick: out[o, k, i] = x[o, at, i], where at is the index of the plan. */
+  gather(x: Storage, index: Storage, plan: IndexPlan): Storage;
+  /** Its gradient: out[o, at, i] is the sum of all such x[o, k, i] in ascending order of k, and 0 where there is none. */
+  scatter(x: Storage, index: Storage, plan: IndexPlan): Storage;
   /**
    * Where there is no readSync: checks on the device that all numbers of a storage are integers from 0 to count - 1. If not, the
    * next read rejects with an error of `op`.

@@ -13,6 +13,7 @@ import type {
   Device,
   DeviceInfo,
   Floats,
+  IndexPlan,
   MatmulPlan,
   MemoryInfo,
   ReduceKernel,
@@ -138,12 +139,25 @@ export class ReferenceBackend implements Backend {
     target.version++;
   }
 
-  gather(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.#make(rows, (out) => gather(cells(x), cells(index), out, rows, cols));
+  cat(parts: readonly Storage[], outer: number, widths: readonly number[]): Storage {
+    const width = widths.reduce((a, b) => a + b);
+    let at = 0;
+    return this.#make(outer * width, (out) => {
+      parts.forEach((x, i) => {
+        put(cells(x), out, [outer, widths[i]], [width, 1], at);
+        at += widths[i];
+      });
+    });
   }
 
-  scatter(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.#make(rows * cols, (out) => scatter(cells(x), cells(index), out, rows, cols));
+  gather(x: Storage, index: Storage, plan: IndexPlan): Storage {
+    const { outer, count, inner } = plan;
+    return this.#make(outer * count * inner, (out) => gather(cells(x), cells(index), out, plan));
+  }
+
+  scatter(x: Storage, index: Storage, plan: IndexPlan): Storage {
+    const { outer, length, inner } = plan;
+    return this.#make(outer * length * inner, (out) => scatter(cells(x), cells(index), out, plan));
   }
 
   finite(operands: readonly Storage[]): Storage {

@@ -61,6 +61,9 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
   return applyLinear(x, weight, bias);
 }
 
+/** How errors call them. */
+const LABELS = ['label', 'labels', 'classes'] as const;
+
 /** Requires a tensor of this copy of the library; other objects with a method of the same name are refused. */
 function checked(op: string, x: Tensor): Tensor {
   if (!(x instanceof Tensor)) checkTensors(op, [x]);

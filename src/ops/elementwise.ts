@@ -1,3 +1,4 @@
+import { functions as library } from '../backends/cpu/generated/functions.js';
 import type { Tensor } from '../tensor.js';
 import { applyBinary, binaryRows, compareRows, unaryRows } from './families.js';
 import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
@@ -5,42 +6,42 @@ import type { BinaryRow, CompareRow, UnaryRow } from './row.js';
 /** Element-wise functions of one tensor. */
 export interface UnaryMethods {
   /**
-   * -x, element by element. Derivative -1.
+   * -x, element by element. Derivative -1. As torch.neg.
    * @returns a tensor of the same shape
    */
   neg(): Tensor;
   /**
-   * y = e^x, element by element. Derivative y.
+   * y = e^x, element by element. Derivative y. As torch.exp.
    * @returns a tensor of the same shape
    */
   exp(): Tensor;
   /**
-   * The natural logarithm, element by element. Derivative 1 / x.
+   * The natural logarithm, element by element. Derivative 1 / x. As torch.log.
    * @returns a tensor of the same shape; -Infinity where x is 0, NaN where it is negative
    */
   log(): Tensor;
   /**
-   * The square root y, element by element. Derivative 1 / (2 y).
+   * The square root y, element by element. Derivative 1 / (2 y). As torch.sqrt.
    * @returns a tensor of the same shape; NaN where x is negative
    */
   sqrt(): Tensor;
   /**
-   * The absolute value, element by element. Derivative: the sign of x, 0 at 0.
+   * The absolute value, element by element. Derivative: the sign of x, 0 at 0. As torch.abs.
    * @returns a tensor of the same shape
    */
   abs(): Tensor;
   /**
-   * max(x, 0), element by element. Derivative 1 where x > 0, else 0.
+   * max(x, 0), element by element. Derivative 1 where x > 0, else 0. As torch.relu.
    * @returns a tensor of the same shape; NaN where x is NaN
    */
   relu(): Tensor;
   /**
-   * The logistic function y = 1 / (1 + e^-x), element by element. Derivative y (1 - y).
+   * The logistic function y = 1 / (1 + e^-x), element by element. Derivative y (1 - y). As torch.sigmoid.
    * @returns a tensor of the same shape
    */
   sigmoid(): Tensor;
   /**
-   * The hyperbolic tangent y, element by element. Derivative 1 - y².
+   * The hyperbolic tangent y, element by element. Derivative 1 - y². As torch.tanh.
    * @returns a tensor of the same shape
    */
   tanh(): Tensor;
@@ -104,35 +105,35 @@ export const unary = /* @__PURE__ */ unaryRows({
 /** Element-wise functions of two tensors a and b; shapes broadcast as in NumPy. */
 export interface BinaryMethods {
   /**
-   * a + b, element by element. Derivatives 1 and 1.
+   * a + b, element by element. Derivatives 1 and 1. As torch.add.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   add(other: Tensor | number): Tensor;
   /**
-   * a - b, element by element. Derivatives 1 and -1.
+   * a - b, element by element. Derivatives 1 and -1. As torch.sub.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   sub(other: Tensor | number): Tensor;
   /**
-   * a b, element by element. Derivatives b and a.
+   * a b, element by element. Derivatives b and a. As torch.mul.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   mul(other: Tensor | number): Tensor;
   /**
-   * y = a / b, element by element. Derivatives 1 / b and -y / b.
+   * y = a / b, element by element. Derivatives 1 / b and -y / b. As torch.div.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   div(other: Tensor | number): Tensor;
   /**
-   * y = a^b, element by element. Derivatives b a^(b-1) and y ln a (0 where a is 0).
+   * y = a^b, element by element. Derivatives b a^(b-1) and y ln a (0 where a is 0). As torch.pow.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape; NaN for a negative a with a b that is not an integer
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
@@ -140,6 +141,7 @@ export interface BinaryMethods {
   pow(other: Tensor | number): Tensor;
   /**
    * The larger of a and b, element by element. The derivative is 1 for the larger, 1/2 for both where they are equal.
+   * As torch.maximum.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape; NaN where a or b is NaN
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
@@ -147,6 +149,7 @@ export interface BinaryMethods {
   maximum(other: Tensor | number): Tensor;
   /**
    * The smaller of a and b, element by element. The derivative is 1 for the smaller, 1/2 for both where they are equal.
+   * As torch.minimum.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape; NaN where a or b is NaN
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
@@ -233,30 +236,54 @@ function share(a: Tensor, b: Tensor, how: 'gt' | 'lt'): Tensor {
 /** Element-wise comparisons of two tensors a and b; shapes broadcast. The results are constants: they have no gradient. */
 export interface CompareMethods {
   /**
-   * 1 where a = b, else 0, element by element.
+   * 1 where a = b, else 0, element by element. As torch.eq.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape, without a gradient
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   eq(other: Tensor | number): Tensor;
   /**
-   * 1 where a > b, else 0, element by element.
+   * 1 where a > b, else 0, element by element. As torch.gt.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape, without a gradient
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   gt(other: Tensor | number): Tensor;
   /**
-   * 1 where a < b, else 0, element by element.
+   * 1 where a < b, else 0, element by element. As torch.lt.
    * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
    * @returns a tensor of the broadcast shape, without a gradient
    * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
    */
   lt(other: Tensor | number): Tensor;
+  /**
+   * 1 where a >= b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
+  ge(other: Tensor | number): Tensor;
+  /**
+   * 1 where a <= b, else 0, element by element.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
+  le(other: Tensor | number): Tensor;
+  /**
+   * 1 where a is not b, else 0, element by element. NaN is not equal to NaN.
+   * @param other b: a tensor whose shape broadcasts with the shape of this one, or a number
+   * @returns a tensor of the broadcast shape, without a gradient
+   * @throws TapegradError for shapes that do not broadcast, and for tensors on different devices
+   */
+  ne(other: Tensor | number): Tensor;
 }
 
 export const compare = /* @__PURE__ */ compareRows({
   eq: { f: (a, b) => (a === b ? 1 : 0), gpu: 'a === b ? 1 : 0', differentiable: false },
   gt: { f: (a, b) => (a > b ? 1 : 0), gpu: 'a > b ? 1 : 0', differentiable: false },
   lt: { f: (a, b) => (a < b ? 1 : 0), gpu: 'a < b ? 1 : 0', differentiable: false },
+  ge: { f: (a, b) => (a >= b ? 1 : 0), gpu: 'a >= b ? 1 : 0', differentiable: false, library },
+  le: { f: (a, b) => (a <= b ? 1 : 0), gpu: 'a <= b ? 1 : 0', differentiable: false, library },
+  ne: { f: (a, b) => (a !== b ? 1 : 0), gpu: 'a === b ? 0 : 1', differentiable: false, library },
 } satisfies Record<keyof CompareMethods, CompareRow>);

@@ -5,7 +5,7 @@ import { Tensor } from '../tensor.js';
 import { dispatch, generalRow, unrecorded } from './dispatch.js';
 import { binaryRows } from './families.js';
 import { fusedRow } from './fused.js';
-import { dense } from './operand.js';
+import { gather, scatter } from './indexing.js';
 import type { BinaryRow, NamedGeneral } from './row.js';
 
 /** Nanoseconds for an element of a kernel that is limited by memory bandwidth. */
@@ -50,28 +50,16 @@ export const losses = /* @__PURE__ */ binaryRows({
 
 const floored = (log: number): number => Math.max(log, LOG_FLOOR);
 
-/** out[r] = x[r, index[r]] for x [rows, cols]; attributes: none. */
-export const gather: NamedGeneral<null> = /* @__PURE__ */ generalRow('gather', {
-  forward: ([x, index]) => {
-    const [rows, cols] = x.dims;
-    const { backend } = x;
-    const storage = rows === 0 ? backend.fill(0, 0) : backend.gather(dense(x), dense(index), rows, cols);
-    return new Tensor(Layout.rowMajor([rows]), storage);
-  },
-  saves: 'inputs',
-  grad: (g, node) => [dispatch(scatter, [g, node.input(1)], node.shapes[0][1]), null],
-});
+/** x[r, index[r]] for x [rows, cols] and index [rows]. */
+function picked(x: Tensor, index: Tensor): Tensor {
+  return dispatch(gather, [x, index.reshape([-1, 1])], { dim: 1, length: x.dims[1] }).reshape([-1]);
+}
 
-/** out[r, index[r]] = x[r], 0 elsewhere; the attribute is the number of columns. */
-export const scatter: NamedGeneral<number> = /* @__PURE__ */ generalRow('scatter', {
-  forward: ([x, index], cols) => {
-    const { backend } = x;
-    const storage = x.size === 0 ? backend.fill(0, 0) : backend.scatter(dense(x), dense(index), x.size, cols);
-    return new Tensor(Layout.rowMajor([x.size, cols]), storage);
-  },
-  saves: 'inputs',
-  grad: (g, node) => [dispatch(gather, [g, node.input(1)], null), null],
-});
+/** A matrix [rows, cols] with 1 at [r, index[r]] and 0 elsewhere. */
+function hits(index: Tensor, cols: number): Tensor {
+  const column = index.reshape([-1, 1]);
+  return dispatch(scatter, [ones(column), column], { dim: 1, length: cols });
+}
 
 /** scale Σ (a - b)² for two tensors of one shape; the attribute is the scale. */
 export const squaredError: NamedGeneral<number> = /* @__PURE__ */ fusedRow('squaredError', {
@@ -130,14 +118,11 @@ export const crossEntropy: NamedGeneral<null> = /* @__PURE__ */ fusedRow('crossE
   saves: 'inputs',
   grad: (g, node) => {
     const [x, index] = [node.input(0), node.input(1)];
-    const slope = x.softmax(1).sub(dispatch(scatter, [ones(index), index], x.dims[1]));
+    const slope = x.softmax(1).sub(hits(index, x.dims[1]));
     return [slope.mul(g.reshape([-1, 1])), null];
   },
   // Adding 0 turns -0 into 0.
-  equals: ([x, index]) =>
-    dispatch(gather, [x.logSoftmax(1), index], null)
-      .neg()
-      .add(0),
+  equals: ([x, index]) => picked(x.logSoftmax(1), index).neg().add(0),
 });
 
 /** The reduction of the losses of the rows. */
@@ -156,10 +141,7 @@ export const crossEntropyTotal: NamedGeneral<Reduction> = /* @__PURE__ */ genera
     const scale = reduction === 'mean' ? 1 / node.shapes[0][0] : 1;
     return [dispatch(crossEntropyGrad, [node.input(0), node.input(1), g], scale), null];
   },
-  equals: ([x, index], reduction) =>
-    dispatch(gather, [x.logSoftmax(1), index], null)
-      [reduction]()
-      .neg(),
+  equals: ([x, index], reduction) => picked(x.logSoftmax(1), index)[reduction]().neg(),
 });
 
 /** scale g (softmax(x) - onehot(index)) for a scalar g. */
@@ -179,12 +161,11 @@ export const crossEntropyGrad: NamedGeneral<number> = /* @__PURE__ */ fusedRow('
         .sub(p.mul(gg.mul(p).sum(1, true)))
         .mul(g)
         .mul(scale);
-    const hits = () => dispatch(scatter, [ones(index), index], x.dims[1]);
-    return [node.needs(0) ? through() : null, null, node.needs(2) ? gg.mul(p.sub(hits())).sum().mul(scale) : null];
+    const slope = () => gg.mul(p.sub(hits(index, x.dims[1]))).sum();
+    return [node.needs(0) ? through() : null, null, node.needs(2) ? slope().mul(scale) : null];
   },
   equals: ([x, index, g], scale) => {
-    const hits = dispatch(scatter, [ones(index), index], x.dims[1]);
-    return x.softmax(1).sub(hits).mul(g).mul(scale);
+    return x.softmax(1).sub(hits(index, x.dims[1])).mul(g).mul(scale);
   },
 });
 

@@ -1,14 +1,10 @@
+import { activationGradients, activations, approximations } from './activations.js';
 import { binary, compare, gradients, unary } from './elementwise.js';
-import {
-  crossEntropy,
-  crossEntropyGrad,
-  crossEntropyTotal,
-  gather,
-  losses,
-  scatter,
-  squaredError,
-  squaredErrorGrad,
-} from './loss.js';
+import { functions } from './functions.js';
+import { gather, scatter } from './indexing.js';
+import { join } from './join.js';
+import { crossEntropy, crossEntropyGrad, crossEntropyTotal, losses, squaredError, squaredErrorGrad } from './loss.js';
+import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { layerNorm, layerNormGrad, layerNormSums } from './norm.js';
@@ -19,8 +15,8 @@ import { contiguous, expand, narrow, narrowBackward, permute, reshape, unbroadca
 
 /** All operations, by family. The tests iterate over this table, so a row in it is tested. */
 export const table = {
-  unary,
-  binary: { ...binary, ...losses, ...gradients },
+  unary: { ...unary, ...functions, ...activations, ...approximations },
+  binary: { ...binary, ...losses, ...gradients, ...choices, ...activationGradients },
   compare,
   reduce,
   // The rows have different types of attributes; each row is called only with its own type.
@@ -38,6 +34,7 @@ export const table = {
     logSoftmax,
     gather,
     scatter,
+    join,
     squaredError,
     squaredErrorGrad,
     crossEntropy,
@@ -48,5 +45,7 @@ export const table = {
     layerNormSums,
     clone,
     move,
+    choose,
+    clamp,
   ] as unknown as readonly NamedGeneral<unknown>[],
 } as const;

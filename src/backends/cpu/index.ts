@@ -1,5 +1,4 @@
 import { map, zip } from '../../../kernels/reference/elementwise.js';
-import { gather, put, scatter } from '../../../kernels/reference/layout.js';
 import { reduce } from '../../../kernels/reference/reduce.js';
 import { collapse, isBatch, type LoopNest, outerLoops, sizeOf } from '../../shape.js';
 import type {
@@ -8,6 +7,7 @@ import type {
   DeviceInfo,
   EmbeddedKernels,
   FusedKernel,
+  IndexPlan,
   MatmulPlan,
   MemoryInfo,
   ReduceKernel,
@@ -17,6 +17,7 @@ import type { Storage } from '../storage.js';
 import { type Block, Rematerialization } from './block.js';
 import { gemm } from './gemm.js';
 import { Heap } from './heap.js';
+import { gatherJob, scatterJob } from './jobs.js';
 import { callWith, type KernelLibrary, Libraries } from './library.js';
 import { MAX_THREADS, Pool } from './pool.js';
 import { type Build, compile, instantiate, type Kernels } from './wasm.js';
@@ -32,9 +33,7 @@ const LARGE = 8192;
 const CHEAP = 0.3;
 const MAP_STEPS = [4, 4];
 
-/**
- * WebAssembly SIMD128 on all threads. A row without a kernel runs its scalar function on the same memory.
- */
+/** WebAssembly SIMD128 on all threads. A row without a kernel runs its scalar function on the same memory. */
 export class CpuBackend implements Backend {
   readonly device = 'cpu';
   readonly type = 'float32';
@@ -340,32 +339,35 @@ export class CpuBackend implements Backend {
   put(target: Storage, source: Storage, shape: readonly number[], strides: readonly number[], offset: number): void {
     this.#heap.begin(target as Block, source as Block);
     // The source first: bringing it back may evict results that are recomputed from the target's present values.
-    const from = this.#at(source) >>> 2;
-    const to = (this.#heap.change(target as Block) >>> 2) + offset;
+    const from = this.#at(source);
+    const to = this.#heap.change(target as Block) + 4 * offset;
     target.version++;
-    const { floats } = this.#heap;
     const { sizes, a: steps } = collapse(shape, strides, strides);
-    const inner = sizes[sizes.length - 1];
-    if (steps[sizes.length - 1] === 1) {
-      // Runs of consecutive numbers.
-      const places = { sizes: [...sizes.slice(0, -1), 1, 1], a: [...steps.slice(0, -1), 0, 0] };
-      outerLoops({ ...places, b: places.a }, (at, _, n) => {
-        floats.copyWithin(to + at, from + n * inner, from + (n + 1) * inner);
-      });
-    } else {
-      put(floats.subarray(from, from + source.size), floats, sizes, steps, to);
-    }
+    const i = sizes.length - 1;
+    const [outer, step] = i > 0 ? [sizes[i - 1], steps[i - 1]] : [1, 0];
+    outerLoops({ sizes, a: steps, b: steps }, (at, _, n) => {
+      this.#kernels.put!(from + n * outer * sizes[i] * 4, to + at * 4, outer, sizes[i], step, steps[i]);
+    });
   }
 
-  gather(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    const out = this.#out(rows, x, index);
-    this.#scalar([x, index], out, (o, a, at) => gather(a, at, o, rows, cols));
+  cat(parts: readonly Storage[], outer: number, widths: readonly number[]): Storage {
+    const width = widths.reduce((a, b) => a + b);
+    const out = this.#out(outer * width);
+    let to = this.#at(out);
+    for (let i = 0; i < parts.length; to += 4 * widths[i++])
+      this.#kernels.put!(this.#at(parts[i]), to, outer, widths[i], width, 1);
     return out;
   }
 
-  scatter(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    const out = this.#out(rows * cols, x, index);
-    this.#scalar([x, index], out, (o, a, at) => scatter(a, at, o, rows, cols));
+  gather(x: Storage, index: Storage, plan: IndexPlan): Storage {
+    const out = this.#out(plan.outer * plan.count * plan.inner, x, index);
+    this.pool.run(gatherJob(this.#at(x), this.#at(index), this.#at(out), plan));
+    return out;
+  }
+
+  scatter(x: Storage, index: Storage, plan: IndexPlan): Storage {
+    const out = this.#out(plan.outer * plan.length * plan.inner, x, index);
+    this.pool.run(scatterJob(this.#at(x), this.#at(index), this.#at(out), plan));
     return out;
   }
 

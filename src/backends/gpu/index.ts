@@ -1,7 +1,8 @@
 import { binary, unary } from '../../../kernels/gpu/elementwise.js';
 import { first, more, verdict } from '../../../kernels/gpu/finite.js';
 import { GROUP, GROUP_SEGMENT } from '../../../kernels/gpu/groups.js';
-import { copy, gather, put, rows, scatter } from '../../../kernels/gpu/layout.js';
+import { cat, chains, gather, MOST_PARTS, scatter, scatterShared } from '../../../kernels/gpu/indexing.js';
+import { copy, put, rows } from '../../../kernels/gpu/layout.js';
 import { finish, locate, type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
 import { expRest, expRestGroups, logSoftmax, softmax } from '../../../kernels/gpu/softmax.js';
 import { fail } from '../../errors.js';
@@ -11,6 +12,7 @@ import type {
   BinaryKernel,
   DeviceInfo,
   FusedKernel,
+  IndexPlan,
   MatmulPlan,
   ReduceKernel,
   UnaryKernel,
@@ -189,12 +191,34 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     return this.run(rows, index.length * width, x, Float32Array.from(index), width);
   }
 
-  gather(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.run(gather, rows, x, index, cols);
+  cat(parts: readonly Storage[], outer: number, widths: readonly number[]): Storage {
+    const total = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+    let cells = parts.map((x) => this.present(x).use());
+    let sizes = widths;
+    do {
+      const next: Cell[] = [];
+      const wider: number[] = [];
+      for (let i = 0; i < cells.length; i += MOST_PARTS) {
+        const some = cells.slice(i, i + MOST_PARTS);
+        const ends = some.map((_, n) => total(sizes.slice(i, i + n + 1)));
+        wider.push(ends[ends.length - 1]);
+        next.push(this.launch(cat(some.length), outer * wider[wider.length - 1], [...some, ...ends]));
+      }
+      for (const cell of cells) cell.release();
+      [cells, sizes] = [next, wider];
+    } while (cells.length > 1);
+    return this.make(outer * total(widths), cells[0]);
   }
 
-  scatter(x: Storage, index: Storage, rows: number, cols: number): Storage {
-    return this.run(scatter, rows * cols, x, index, cols);
+  gather(x: Storage, index: Storage, { outer, length, inner, count, shared }: IndexPlan): Storage {
+    return this.run(gather(shared), outer * count * inner, x, index, length, inner, count);
+  }
+
+  scatter(x: Storage, index: Storage, { outer, length, inner, count, shared }: IndexPlan): Storage {
+    const size = outer * length * inner;
+    if (!shared) return this.run(scatter, size, x, index, length, inner, count);
+    const lists = this.launch(chains, length + count, [this.present(index), length, count]);
+    return letGo(this.run(scatterShared, size, x, lists, length, inner, count), lists);
   }
 
   checkIndices(op: string, index: Storage, count: number): void {

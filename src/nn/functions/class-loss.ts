@@ -2,7 +2,8 @@ import { checkInteger, fail, show } from '../../errors.js';
 import type { Tensor } from '../../methods.js';
 import { checkTensors, dispatch } from '../../ops/dispatch.js';
 import { reluGrad } from '../../ops/elementwise.js';
-import { crossEntropy as crossEntropyEach, crossEntropyTotal, gather } from '../../ops/loss.js';
+import { gather } from '../../ops/indexing.js';
+import { crossEntropy as crossEntropyEach, crossEntropyTotal } from '../../ops/loss.js';
 import { sameShape } from '../../shape.js';
 import { checkProbability, checkReduction, type LossOptions, type Reduction } from './checks.js';
 import { checkOnDevice } from './indices.js';
@@ -189,9 +190,10 @@ function ofLabels(
   const kept = ignored === null ? null : flat.eq(ignored).neg().add(1);
   const index = kept === null ? flat : flat.mul(kept);
   if (kept !== null && labels.peek() === null) checkOnDevice(op, index, classes);
-  const factors = weight === null ? null : weight.detach().expand([rows, classes]);
-  const chosen = factors === null ? null : dispatch(gather, [factors, index], null);
-  const plain = dispatch(gather, [log, index], null).neg();
+  const factors = weight === null ? null : weight.detach();
+  const chosen = factors === null ? null : dispatch(gather, [factors, index], { dim: 0, length: classes });
+  const column = index.reshape([rows, 1]);
+  const plain = dispatch(gather, [log, column], { dim: 1, length: classes }).reshape([rows]).neg();
   let losses = chosen === null ? plain : plain.mul(chosen);
   if (smoothing > 0) {
     const all = (factors === null ? log : log.mul(factors)).sum(1).neg();

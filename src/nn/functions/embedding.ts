@@ -2,8 +2,7 @@ import { onesLike } from '../../create.js';
 import { checkInteger, checkOptions, fail, show } from '../../errors.js';
 import type { Tensor } from '../../methods.js';
 import { checkTensors, dispatch } from '../../ops/dispatch.js';
-import { scatter } from '../../ops/loss.js';
-import { checkIndices } from './indices.js';
+import { checkIndices, gather, scatter } from '../../ops/indexing.js';
 
 /** Options of {@link embedding}. */
 export interface EmbeddingOptions {
@@ -46,17 +45,11 @@ export function embedding(indices: Tensor, weight: Tensor, options: EmbeddingOpt
     fail(op, `the weight has shape ${show(weight.dims)}`, 'pass a matrix [rows, dim]', { shapes: [weight.dims] });
   const [rows, dim] = weight.dims;
   const padding = checkPadding(op, options.paddingIdx, rows);
-  checkIndices(op, indices, rows);
+  checkIndices(op, indices, rows, ['index', 'indices', 'rows']);
   const flat = indices.detach().reshape([indices.size]);
-  const out = select(weight, flat);
+  const out = dispatch(gather, [weight, flat], { dim: 0, length: rows });
   const padded = padding === null ? out : withoutGradient(out, flat.eq(padding).reshape([-1, 1]));
   return padded.reshape([...indices.dims, dim]);
-}
-
-/** The rows of a matrix with these indices. */
-function select(weight: Tensor, flat: Tensor): Tensor {
-  const hits = dispatch(scatter, [onesLike(flat), flat], weight.dims[0]);
-  return hits.matmul(weight);
 }
 
 /** The same numbers, but the gradient of masked rows is 0. */
@@ -84,9 +77,9 @@ export function oneHot(indices: Tensor, classes?: number): Tensor {
   const op = 'oneHot';
   checkTensors(op, [indices]);
   const count = checkInteger(op, 'classes', classes ?? countOf(op, indices));
-  checkIndices(op, indices, count);
-  const flat = indices.detach().reshape([indices.size]);
-  const out = dispatch(scatter, [onesLike(flat), flat], count);
+  checkIndices(op, indices, count, ['index', 'indices', 'classes']);
+  const column = indices.detach().reshape([indices.size, 1]);
+  const out = dispatch(scatter, [onesLike(column), column], { dim: 1, length: count });
   return out.reshape([...indices.dims, count]);
 }
 

@@ -62,7 +62,6 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
 }
 
 /** How errors call them. */
-const LABELS = ['label', 'labels', 'classes'] as const;
 
 /** Requires a tensor of this copy of the library; other objects with a method of the same name are refused. */
 function checked(op: string, x: Tensor): Tensor {

@@ -6,6 +6,7 @@
 
 export { BatchNorm1d, BatchNorm2d, type BatchNormLayerOptions } from './batch-norm.js';
 export { CrossEntropyLoss, NLLLoss } from './class-losses.js';
+export { ModuleDict, ModuleList } from './containers.js';
 export { Dropout } from './dropout.js';
 export { Embedding } from './embedding.js';
 export type { LossOptions, Reduction } from './functional.js';
@@ -17,4 +18,5 @@ export { BCELoss, BCEWithLogitsLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, Smoo
 export { type LoadResult, Module, type StateDict, type TensorModule } from './module.js';
 export { GroupNorm, LayerNorm, RMSNorm } from './norm.js';
 export { Buffer, Parameter } from './parameter.js';
+export { Flatten, Identity } from './shape-layers.js';
 export * as utils from './utils.js';

@@ -1,4 +1,5 @@
-"""Writes layers.json: layers and losses of PyTorch in float64, which test/golden-layers.test.ts must meet.
+"""Writes layers.json: layers and losses of PyTorch in float64, which test/golden-layers.test.ts must meet, and
+pth/layers.pth, a state dict for test/layer-files.test.ts.
 
 A case is a module with its arguments in our spelling, its state, and calls in training or evaluation mode: inputs, output,
 gradients of inputs and parameters; and the state after all calls. A function is a case without a state.
@@ -187,3 +188,14 @@ function("groupNorm", [2, {"weight": w, "bias": w + 1}], lambda s: F.group_norm(
 target = pathlib.Path(__file__).with_name("layers.json")
 target.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 print(target.stat().st_size)
+
+# A checkpoint with buffers, and what the model computes in evaluation mode.
+torch.set_default_dtype(torch.float32)
+model = nn.Sequential(nn.Embedding(6, 4, padding_idx=0), nn.Flatten(), nn.BatchNorm1d(8), nn.LayerNorm(8), nn.Linear(8, 2))
+randomize(model)
+for _ in range(3):
+    model(torch.randint(0, 6, (5, 2)))
+model.eval()
+example = torch.tensor([[0, 5], [1, 2], [3, 3]])
+checkpoint = {**model.state_dict(), "input": example, "output": model(example).detach()}
+torch.save(checkpoint, target.parent / "pth" / "layers.pth")

@@ -1,3 +1,4 @@
+import { isGradEnabled } from '../autograd/mode.js';
 import type { FusedKernel } from '../backends/backend.js';
 import { norm as library } from '../backends/cpu/generated/norm.js';
 import type { Storage } from '../backends/storage.js';
@@ -26,11 +27,16 @@ const BLOCK = 32;
 
 const numbersOf = ({ eps, center }: Normalization): number[] => [eps, center ? 1 : 0];
 
-function kernelOf(name: string, steps: FusedKernel['steps'], work: number): FusedKernel {
+function kernelOf(
+  name: string,
+  steps: FusedKernel['steps'],
+  work: number,
+  changes: readonly number[] = [],
+): FusedKernel {
   return {
     name,
     library,
-    changes: [],
+    changes,
     steps,
     flops: ([rows, cols]) => work * rows * cols,
     cost: ([, cols]) => 0.15 * work * cols,
@@ -75,6 +81,8 @@ export const layerNorm: NamedGeneral<Normalization> = /* @__PURE__ */ generalRow
   grad: (g, node, a) => {
     const n = node.shapes.length;
     const x = node.input(0);
+    const both = n > 1 && node.needs(0) && node.needs(1) && !isGradEnabled() ? atOnce(x, g, node.input(1), a) : null;
+    if (both !== null) return n > 2 ? both : both.slice(0, 2);
     const dx = node.needs(0) ? dispatch(layerNormGrad, n > 1 ? [x, g, node.input(1)] : [x, g], a) : null;
     if (n === 1) return [dx];
     const bias = n > 2 && node.needs(2);
@@ -84,6 +92,36 @@ export const layerNorm: NamedGeneral<Normalization> = /* @__PURE__ */ generalRow
   },
   equals: (inputs, a) => normalized(inputs, a),
 });
+
+const backwardKernel = /* @__PURE__ */ kernelOf(
+  'layerNormBackward',
+  ([, cols]) => [BLOCK * cols, BLOCK * cols, 0, 2 * cols, 1, BLOCK * cols],
+  18 * BLOCK,
+  [3],
+);
+
+/** The gradients of x, weight and bias from one pass, where there is a kernel for it and nothing is recorded. */
+function atOnce(x: Tensor, g: Tensor, w: Tensor, a: Normalization): Tensor[] | null {
+  const { backend } = x;
+  if (x.size === 0) return null;
+  const cols = columns(x);
+  const blocks = Math.ceil(x.size / cols / BLOCK);
+  const partial = new Tensor(Layout.rowMajor([blocks, 2, cols]), backend.fill(blocks * 2 * cols, 0));
+  const operands = [dense(x), dense(g), dense(w), partial.storage, blockSizes(x, cols)];
+  const storage = backend.fused(backwardKernel, operands, x.size, [blocks, cols], numbersOf(a), null);
+  const sums = storage === null ? null : partial.sum(0);
+  backend.free(partial.storage);
+  if (storage === null || sums === null) return null;
+  const own = (i: number) => sums.select(0, i).contiguous();
+  return [new Tensor(Layout.rowMajor(x.dims), storage), own(0), own(1)];
+}
+
+/** How many rows each block has. Blocks are summed by themselves, so that threads do not change the order of a sum. */
+function blockSizes(x: Tensor, cols: number): Storage {
+  const rows = x.size / cols;
+  const sizes = Float32Array.from({ length: Math.ceil(rows / BLOCK) }, (_, i) => Math.min(BLOCK, rows - i * BLOCK));
+  return temporary(x.backend.upload(sizes));
+}
 
 function normalized([x, w, b]: readonly Tensor[], a: Normalization): Tensor {
   const [c, deviation] = parts(x, a);
@@ -150,11 +188,7 @@ export const layerNormSums: NamedGeneral<Normalization> = /* @__PURE__ */ genera
     const blocks = Math.ceil(rows / BLOCK);
     return unrecorded(() => {
       if (x.size === 0) return summed(inputs, a);
-      // Blocks of rows are summed by themselves, so that threads do not change the order of the sum.
-      const sizes = x.backend.upload(
-        Float32Array.from({ length: blocks }, (_, i) => Math.min(BLOCK, rows - i * BLOCK)),
-      );
-      const counts = new Tensor(Layout.rowMajor([blocks]), temporary(sizes));
+      const counts = new Tensor(Layout.rowMajor([blocks]), blockSizes(x, cols));
       const partial = run(sumsKernel, [x, g, counts], 3, [blocks, 2, cols], [blocks, cols], a);
       if (partial === null) return summed(inputs, a);
       temporary(partial.storage);

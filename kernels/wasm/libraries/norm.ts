@@ -77,16 +77,23 @@ function scaleOf(x: usize, n: i32, mean: f32, eps: f64): f32 {
 /** out = (x - mean) r w + b for each row; w and b may be 0. */
 export function layerNorm(x: usize, w: usize, b: usize, out: usize, rows: i32, cols: i32, eps: f64, center: f64): void {
   const stride = (<usize>cols) << 2;
+  const whole = stride & ~15;
   for (let i = 0; i < rows; i++, x += stride, out += stride) {
     const mean = meanOf(x, cols, center);
     const m = f32x4.splat(mean);
     const r = f32x4.splat(scaleOf(x, cols, mean, eps));
-    for (let c = 0; c < cols; c += 4) {
-      const o = (<usize>c) << 2;
+    let o: usize = 0;
+    if (w && b) {
+      for (; o < whole; o += 16) {
+        const y = f32x4.mul(f32x4.sub(v128.load(x + o), m), r);
+        v128.store(out + o, f32x4.add(f32x4.mul(y, v128.load(w + o)), v128.load(b + o)));
+      }
+    }
+    for (; o < stride; o += 16) {
       let y = f32x4.mul(f32x4.sub(v128.load(x + o), m), r);
       if (w) y = f32x4.mul(y, v128.load(w + o));
       if (b) y = f32x4.add(y, v128.load(b + o));
-      storeUpTo4(out + o, y, cols - c);
+      storeUpTo4(out + o, y, cols - (<i32>o >> 2));
     }
   }
 }
@@ -97,6 +104,62 @@ export function layerNorm(x: usize, w: usize, b: usize, out: usize, rows: i32, c
 function weighted(g: usize, w: usize, o: usize, left: i32): v128 {
   const h = upTo(v128.load(g + o), left);
   return w ? f32x4.mul(h, upTo(v128.load(w + o), left)) : h;
+}
+
+/** Of the last row: the means of h = g w and of h xhat. */
+let first: f32 = 0;
+let second: f32 = 0;
+
+/** Finds the means of h and h xhat of one row. */
+function rowMeans(x: usize, g: usize, w: usize, cols: i32, mean: f32, scale: f32, center: f64): void {
+  const m = f32x4.splat(mean);
+  const r = f32x4.splat(scale);
+  let sum: f64 = 0;
+  let product: f64 = 0;
+  for (let from = 0; from < cols; from += BLOCK) {
+    const end = min(cols, from + BLOCK);
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, p0 = s0, p1 = s0, p2 = s0, p3 = s0;
+    let c = from;
+    for (; c <= end - 16; c += 16) {
+      const o = (<usize>c) << 2;
+      let h = weighted(g, w, o, 4);
+      s0 = f32x4.add(s0, h);
+      p0 = f32x4.add(p0, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o), m), r)));
+      h = weighted(g, w, o + 16, 4);
+      s1 = f32x4.add(s1, h);
+      p1 = f32x4.add(p1, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o, 16), m), r)));
+      h = weighted(g, w, o + 32, 4);
+      s2 = f32x4.add(s2, h);
+      p2 = f32x4.add(p2, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o, 32), m), r)));
+      h = weighted(g, w, o + 48, 4);
+      s3 = f32x4.add(s3, h);
+      p3 = f32x4.add(p3, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o, 48), m), r)));
+    }
+    for (; c < end; c += 4) {
+      const o = (<usize>c) << 2;
+      const h = weighted(g, w, o, end - c);
+      // The lanes take turns; fold gets them in another order below, which is the same sum.
+      const p = upTo(f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o), m), r)), end - c);
+      const lane = (c >> 2) & 3;
+      if (lane == 0) {
+        s0 = f32x4.add(s0, h);
+        p0 = f32x4.add(p0, p);
+      } else if (lane == 1) {
+        s1 = f32x4.add(s1, h);
+        p1 = f32x4.add(p1, p);
+      } else if (lane == 2) {
+        s2 = f32x4.add(s2, h);
+        p2 = f32x4.add(p2, p);
+      } else {
+        s3 = f32x4.add(s3, h);
+        p3 = f32x4.add(p3, p);
+      }
+    }
+    sum += fold(s0, s1, s2, s3);
+    product += fold(p0, p1, p2, p3);
+  }
+  first = center != 0 ? <f32>(sum / <f64>cols) : 0;
+  second = <f32>(product / <f64>cols);
 }
 
 /** out = r (h - mean h - xhat mean(h xhat)) with h = g w, for each row; w may be 0. */
@@ -111,63 +174,19 @@ export function layerNormGrad(
   center: f64,
 ): void {
   const stride = (<usize>cols) << 2;
-  const n = <f64>cols;
   for (let i = 0; i < rows; i++, x += stride, g += stride, out += stride) {
     const mean = meanOf(x, cols, center);
     const m = f32x4.splat(mean);
     const scale = scaleOf(x, cols, mean, eps);
     const r = f32x4.splat(scale);
-    let sum: f64 = 0;
-    let product: f64 = 0;
-    for (let from = 0; from < cols; from += BLOCK) {
-      const end = min(cols, from + BLOCK);
-      let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, p0 = s0, p1 = s0, p2 = s0, p3 = s0;
-      let c = from;
-      for (; c <= end - 16; c += 16) {
-        const o = (<usize>c) << 2;
-        let h = weighted(g, w, o, 4);
-        s0 = f32x4.add(s0, h);
-        p0 = f32x4.add(p0, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o), m), r)));
-        h = weighted(g, w, o + 16, 4);
-        s1 = f32x4.add(s1, h);
-        p1 = f32x4.add(p1, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o, 16), m), r)));
-        h = weighted(g, w, o + 32, 4);
-        s2 = f32x4.add(s2, h);
-        p2 = f32x4.add(p2, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o, 32), m), r)));
-        h = weighted(g, w, o + 48, 4);
-        s3 = f32x4.add(s3, h);
-        p3 = f32x4.add(p3, f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o, 48), m), r)));
-      }
-      for (; c < end; c += 4) {
-        const o = (<usize>c) << 2;
-        const h = weighted(g, w, o, end - c);
-        // The lanes take turns; fold gets them in another order below, which is the same sum.
-        const p = upTo(f32x4.mul(h, f32x4.mul(f32x4.sub(v128.load(x + o), m), r)), end - c);
-        const lane = (c >> 2) & 3;
-        if (lane == 0) {
-          s0 = f32x4.add(s0, h);
-          p0 = f32x4.add(p0, p);
-        } else if (lane == 1) {
-          s1 = f32x4.add(s1, h);
-          p1 = f32x4.add(p1, p);
-        } else if (lane == 2) {
-          s2 = f32x4.add(s2, h);
-          p2 = f32x4.add(p2, p);
-        } else {
-          s3 = f32x4.add(s3, h);
-          p3 = f32x4.add(p3, p);
-        }
-      }
-      sum += fold(s0, s1, s2, s3);
-      product += fold(p0, p1, p2, p3);
-    }
-    const first = f32x4.splat(center != 0 ? <f32>(sum / n) : 0);
-    const second = f32x4.splat(<f32>(product / n));
+    rowMeans(x, g, w, cols, mean, scale, center);
+    const level = f32x4.splat(first);
+    const slope = f32x4.splat(second);
     for (let c = 0; c < cols; c += 4) {
       const o = (<usize>c) << 2;
       const xhat = f32x4.mul(f32x4.sub(v128.load(x + o), m), r);
-      const h = f32x4.sub(weighted(g, w, o, 4), first);
-      storeUpTo4(out + o, f32x4.mul(r, f32x4.sub(h, f32x4.mul(xhat, second))), cols - c);
+      const h = f32x4.sub(weighted(g, w, o, 4), level);
+      storeUpTo4(out + o, f32x4.mul(r, f32x4.sub(h, f32x4.mul(xhat, slope))), cols - c);
     }
   }
 }
@@ -206,6 +225,60 @@ export function layerNormSums(
         }
         storeUpTo4(to, product, left);
         storeUpTo4(to + stride, sum, left);
+      }
+    }
+  }
+}
+
+/**
+ * Both in one pass: the gradients of x in `out`, and in `sums` those of weight and bias for each block of rows.
+ */
+export function layerNormBackward(
+  x: usize,
+  g: usize,
+  w: usize,
+  sums: usize,
+  counts: usize,
+  out: usize,
+  blocks: i32,
+  cols: i32,
+  eps: f64,
+  center: f64,
+): void {
+  const stride = (<usize>cols) << 2;
+  const whole = stride & ~15;
+  for (let block = 0; block < blocks; block++, counts += 4, sums += stride << 1) {
+    const rows = <i32>load<f32>(counts);
+    const biases = sums + stride;
+    for (let o: usize = 0; o < stride; o += 4) {
+      store<f32>(sums + o, 0);
+      store<f32>(biases + o, 0);
+    }
+    for (let i = 0; i < rows; i++, x += stride, g += stride, out += stride) {
+      const mean = meanOf(x, cols, center);
+      const m = f32x4.splat(mean);
+      const scale = scaleOf(x, cols, mean, eps);
+      const r = f32x4.splat(scale);
+      rowMeans(x, g, w, cols, mean, scale, center);
+      const level = f32x4.splat(first);
+      const slope = f32x4.splat(second);
+      let o: usize = 0;
+      for (; o < whole; o += 16) {
+        const d = v128.load(g + o);
+        const xhat = f32x4.mul(f32x4.sub(v128.load(x + o), m), r);
+        const h = w ? f32x4.mul(d, v128.load(w + o)) : d;
+        v128.store(out + o, f32x4.mul(r, f32x4.sub(f32x4.sub(h, level), f32x4.mul(xhat, slope))));
+        v128.store(sums + o, f32x4.add(v128.load(sums + o), f32x4.mul(d, xhat)));
+        v128.store(biases + o, f32x4.add(v128.load(biases + o), d));
+      }
+      if (o < stride) {
+        const left = <i32>((stride - o) >> 2);
+        const d = v128.load(g + o);
+        const xhat = f32x4.mul(f32x4.sub(v128.load(x + o), m), r);
+        const h = w ? f32x4.mul(d, v128.load(w + o)) : d;
+        storeUpTo4(out + o, f32x4.mul(r, f32x4.sub(f32x4.sub(h, level), f32x4.mul(xhat, slope))), left);
+        storeUpTo4(sums + o, f32x4.add(v128.load(sums + o), f32x4.mul(d, xhat)), left);
+        storeUpTo4(biases + o, f32x4.add(v128.load(biases + o), d), left);
       }
     }
   }

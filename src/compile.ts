@@ -7,7 +7,7 @@ import { describe, fail, show } from './errors.js';
 import { Layout } from './layout.js';
 import { changeCount, type Groups, type OptimizerState, release, retain, watch } from './lifetime.js';
 import { Tensor } from './methods.js';
-import { generator } from './random.js';
+import { generator, halves, type RecordedDraws } from './random.js';
 import { denseCopy } from './tensor.js';
 
 /** The result of `compile`: a step to call. The tensors that it returns have no history: gradients do not flow through them. */
@@ -96,9 +96,11 @@ class Observed {
       },
       step: (groups, state) => this.#step(groups, state),
     });
+    generator.recorded = this.draws;
     try {
       return step();
     } finally {
+      generator.recorded = null;
       watch(null);
       this.#after = [...this.#gradients].flatMap(([p, { before, start }]) =>
         start === undefined || p.gradient !== before ? [[p, p.gradient] as const] : [],
@@ -121,10 +123,25 @@ class Observed {
     }
   }
 
-  /** Whether random numbers have been drawn. */
+  /** Where the device finds the position of the random stream, and how far the step has moved it. */
+  readonly draws: RecordedDraws;
+
+  constructor(backend: Backend) {
+    this.draws = { position: backend.uncaptured!(() => backend.upload(halves(generator.words))), blocks: 0 };
+  }
+
+  /** Whether the host has drawn random numbers. */
   get drew(): boolean {
     const { seed, block } = generator.state;
-    return seed !== this.#random.seed || block !== this.#random.block;
+    return seed !== this.#random.seed || block !== this.#random.block + this.draws.blocks;
+  }
+
+  /** Lets a replay draw the next numbers of the stream. */
+  draw(): void {
+    const { position, blocks } = this.draws;
+    if (blocks === 0) return;
+    position.backend.write(position, halves(generator.words));
+    generator.skip(blocks);
   }
 
   /** The gradients that the step left. */
@@ -210,8 +227,11 @@ class Observed {
  * - Other effects, such as counters and `Math.random`: do them outside of the step.
  * - Tensors that the step keeps elsewhere, which are freed: return them.
  *
- * Three kinds of steps run as usual, and a warning on the console says so. One draws random numbers: draw them before, and
- * pass them as inputs; the call that finds out runs the step twice. One gets more than eight combinations of shapes in turn,
+ * Random numbers that the device draws, as those of dropout and bernoulli, are other ones in every call, and the same as without
+ * `compile`.
+ *
+ * Three kinds of steps run as usual, and a warning on the console says so. One draws random numbers on the host, as `rand` does:
+ * draw them before, and pass them as inputs; the call that finds out runs the step twice. One gets more than eight combinations of shapes in turn,
  * and only eight captures are kept: pad batches to a few sizes, or drop the last one. One is changed before every call, as by
  * a learning rate: change it less often.
  *
@@ -269,7 +289,7 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
   const record = (backend: Backend, entry: Entry, inputs: readonly Tensor[]): R => {
     entry.capture?.free();
     entry.capture = null;
-    const observed = new Observed();
+    const observed = new Observed(backend);
     recording = true;
     try {
       entry.capture = backend.capture!(inputs.map(storageOf), (copies) => {
@@ -289,7 +309,10 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     }
     if (entry.capture === null) {
       const remedy = 'to have it replayed, draw them before and pass them as inputs';
-      warnOnce('random numbers in compile', `compile runs a step eagerly, as it draws random numbers; ${remedy}`);
+      warnOnce(
+        'random numbers in compile',
+        `compile runs a step eagerly, as it draws random numbers on the host; ${remedy}`,
+      );
       return asIs(inputs);
     }
     observed.keep();
@@ -316,6 +339,7 @@ export function compile<R extends Tensor | readonly Tensor[]>(step: (...inputs: 
     }
     entry.row = 0;
     replays++;
+    observed!.draw();
     return asTensors(entry, capture.replay(inputs.map(storageOf)));
   };
 

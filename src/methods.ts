@@ -20,7 +20,9 @@ import { type MaskMethods, maskMethods } from './ops/masks.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
+import { type ScanMethods, scan } from './ops/scan.js';
 import { applySoftmax, logSoftmax, type SoftmaxMethods, softmax } from './ops/softmax.js';
+import { type StatisticsMethods, statistics } from './ops/statistics.js';
 import {
   applyContiguous,
   applyExpand,
@@ -73,6 +75,8 @@ declare module './tensor.js' {
       BinaryMethods,
       CompareMethods,
       ReduceMethods,
+      StatisticsMethods,
+      ScanMethods,
       MatmulMethods,
       ShapeMethods,
       IndexMethods,
@@ -110,6 +114,9 @@ for (const [name, row] of Object.entries(reduce)) {
   });
 }
 install(maskMethods);
+install(statistics);
+install(scan);
+install({ amax: Tensor.prototype.max, amin: Tensor.prototype.min });
 install({
   gelu(options?: GeluOptions) {
     return applyGelu(this, options);

@@ -1,3 +1,4 @@
+import type { Storage } from './backends/storage.js';
 import { checkNumber, fail } from './errors.js';
 
 // Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
@@ -47,8 +48,28 @@ export function philox(
   out[at + 3] = c3;
 }
 
+/** What a recorded step draws on the device, so that it draws other numbers each time it is replayed. */
+export interface RecordedDraws {
+  /** The words of the stream at the beginning of the step, in halves of 16 bits, on the device. */
+  readonly position: Storage;
+  /** How many blocks the step has drawn there. */
+  blocks: number;
+}
+
+const MULTIPLIERS_AND_STEPS = [M0, M1, W0, W1];
+
+/**
+ * The words of a position of the stream and the constants, in halves of 16 bits: a float32 has 24 digits, and the kernel of the
+ * GPU must not contain constants that overflow 31 bits.
+ */
+export function halves(words: readonly number[]): number[] {
+  return [...words, ...MULTIPLIERS_AND_STEPS].flatMap((w) => [w & 0xffff, w >>> 16]);
+}
+
 /** A seeded stream of random numbers; its state is the seed and the position. */
 export class Generator {
+  /** Set while a step is recorded whose operations will be replayed. */
+  recorded: RecordedDraws | null = null;
   readonly #words = new Uint32Array(4);
   #seed = 0;
   /** The number of blocks of four words drawn so far. */
@@ -74,6 +95,17 @@ export class Generator {
   set state(state: { seed: number; block: number }) {
     this.seed(checkNumber('random state', 'seed', state.seed));
     this.#block = checkNumber('random state', 'block', state.block, 0);
+  }
+
+  /** The two words of the key, and the two of the counter that can differ from 0. */
+  get words(): [number, number, number, number] {
+    const [seed, block] = [this.#seed, this.#block];
+    return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, block >>> 0, Math.floor(block / 2 ** 32) >>> 0];
+  }
+
+  /** Passes over blocks that were computed elsewhere. */
+  skip(blocks: number): void {
+    this.#block += blocks;
   }
 
   #next(): Uint32Array {

@@ -80,3 +80,51 @@ test('metrics and batches are typed by what was passed', async () => {
   // @ts-expect-error no such metric
   history.epochs[0].validation!.accuracy;
 });
+
+test('a batch is typed by the samples, or by collate', async () => {
+  interface Row {
+    image: Float32Array;
+    label: number;
+    seen: boolean;
+    readonly name: string;
+    pair: [Tensor, number];
+  }
+  class Rows implements data.Dataset<Row> {
+    readonly length = 1;
+    async get(index: number): Promise<Row> {
+      return { image: new Float32Array(1), label: index, seen: true, name: 'a', pair: [zeros([1]), 1] };
+    }
+  }
+  type RowBatch = { image: Tensor; label: Tensor; seen: Tensor; name: string[]; pair: [Tensor, Tensor] };
+  const rows = new Rows();
+  for await (const batch of new data.DataLoader(rows, { batchSize: 1, sampler: new data.RandomSampler(rows) }))
+    expectTypeOf(batch).toEqualTypeOf<RowBatch>();
+  const half = data.randomSplit(rows, [1]);
+  expectTypeOf(half).toEqualTypeOf<data.Subset<Row>[]>();
+  for await (const { image } of new data.DataLoader(half[0], { batchSampler: [[0]] }))
+    expectTypeOf(image).toEqualTypeOf<Tensor>();
+  const collate = (samples: Row[]) => [zeros([samples.length]), zeros([1])] as [Tensor, Tensor];
+  const pairs = new data.DataLoader(rows, { batchSize: 1, collate });
+  expectTypeOf(pairs).toEqualTypeOf<data.DataLoader<Row, [Tensor, Tensor]>>();
+  const names = new data.DataLoader(rows, { batchSize: 1, collate: (samples) => samples.map((row) => row.name) });
+  for await (const batch of names) expectTypeOf(batch).toEqualTypeOf<string[]>();
+  const promised = new data.DataLoader(rows, { batchSize: 1, collate: async () => 1 });
+  for await (const batch of promised) expectTypeOf(batch).toEqualTypeOf<number>();
+  const some = new data.Subset(new data.TensorDataset(zeros([1]), zeros([1])), [0]);
+  for (const batch of new data.DataLoader(some, { batchSize: 1 }))
+    expectTypeOf(batch).toEqualTypeOf<[Tensor, Tensor]>();
+  expectTypeOf(data.defaultCollate([1, 2])).toEqualTypeOf<Tensor>();
+  expectTypeOf(data.defaultCollate(['a', 'b'])).toEqualTypeOf<string[]>();
+  const any: data.DataLoader = new data.DataLoader(new data.TensorDataset(zeros([1])), { batchSize: 1 });
+  for (const batch of any) expectTypeOf(batch).toEqualTypeOf<Tensor[]>();
+  type Train = Parameters<typeof fit>[1]['train'];
+  expectTypeOf(pairs).toExtend<Train>();
+  expectTypeOf(new data.DataLoader(some, { batchSize: 1 })).toExtend<Train>();
+  expectTypeOf(names).not.toExtend<Train>();
+  // @ts-expect-error neither a batch size nor a batch sampler
+  new data.DataLoader(rows, { sampler: [0] });
+  // @ts-expect-error collate of other samples
+  new data.DataLoader(rows, { batchSize: 1, collate: (samples: string[]) => samples });
+  // @ts-expect-error numSamples is required
+  new data.WeightedRandomSampler([1]);
+});

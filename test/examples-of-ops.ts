@@ -6,7 +6,9 @@ import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
 import * as norm from '../src/ops/norm.js';
 import type { NamedGeneral } from '../src/ops/row.js';
+import { cumsum } from '../src/ops/scan.js';
 import { logSoftmax, softmax } from '../src/ops/softmax.js';
+import { logsumexp, root, variance } from '../src/ops/statistics.js';
 import type { table } from '../src/ops/table.js';
 import * as view from '../src/ops/view.js';
 
@@ -36,6 +38,8 @@ export interface Example<A> {
   readonly attributes: A;
   /** Inputs whose values are fixed, such as indices, by position. */
   readonly values?: { readonly [input: number]: readonly number[] };
+  /** Where the other inputs are drawn from; default [-2, 2]. */
+  readonly domain?: Domain;
 }
 
 const specials = [0, -0, 1, -1, Infinity, -Infinity, NaN];
@@ -228,6 +232,25 @@ const entries = [
     { shapes: [[3, 5], [3, 5]], attributes: centred },
     { shapes: [[2, 2, 6], [2, 2, 6]], attributes: uncentred },
     { shapes: [[70, 33], [70, 33]], attributes: centred },
+  ),
+  of(variance,
+    { shapes: [[3, 5]], attributes: { dims: [1], kept: [3, 1], shape: [3], divisor: 4 } },
+    { shapes: [[2, 3, 4]], attributes: { dims: [0, 2], kept: [1, 3, 1], shape: [1, 3, 1], divisor: 8 } },
+    { shapes: [[7]], attributes: { dims: [0], kept: [1], shape: [], divisor: 6.5 } },
+  ),
+  of(root,
+    { shapes: [[4]], attributes: 2, domain: [0.5, 4] },
+    { shapes: [[2, 2]], attributes: 3, domain: [0.5, 4] },
+  ),
+  of(logsumexp,
+    { shapes: [[3, 5]], attributes: { dims: [1], kept: [3, 1], shape: [3, 1] } },
+    { shapes: [[2, 3, 4]], attributes: { dims: [0, 2], kept: [1, 3, 1], shape: [3] } },
+  ),
+  of(cumsum,
+    { shapes: [[3, 5]], attributes: 0 },
+    { shapes: [[2, 7]], attributes: 1 },
+    { shapes: [[4, 1]], attributes: 0 },
+    { shapes: [[5, 33]], attributes: 1 },
   ),
   of(clone, { shapes: [[2, 3]], attributes: null }),
   of(choose,

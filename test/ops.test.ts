@@ -168,6 +168,7 @@ describe.each(Object.entries(table.reduce))('%s', (name, row) => {
           max: Math.max(...column),
           min: Math.min(...column),
           argmax: column.indexOf(Math.max(...column)),
+          argmin: column.indexOf(Math.min(...column)),
         }[name]!;
       }
       expectClose(
@@ -183,9 +184,11 @@ describe.each(Object.entries(table.reduce))('%s', (name, row) => {
       const [got] = backend.readSync!(backend.reduce(row, backend.upload(x), 1, 37, 1));
       const expected =
         row.result === 'index'
-          ? special === -Infinity
-            ? x.indexOf(Math.max(...x))
-            : 20
+          ? special === -row.init
+            ? 20
+            : Number.isNaN(special)
+              ? 20
+              : x.indexOf(x.reduce((a, b) => row.combine(a, b)))
           : row.finish(
               x.reduce((acc, v) => row.combine(acc, v), row.init),
               37,
@@ -203,9 +206,9 @@ describe.each(
 )('%s', (name, row) => {
   const own = examples.general[name];
   const inputsOf = (i: number, device: 'cpu' | 'reference', requiresGrad: boolean): Tensor[] => {
-    const { shapes, values = {} } = own[i];
+    const { shapes, values = {}, domain = [-2, 2] } = own[i];
     return shapes.map((shape, j) =>
-      values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, [-2, 2], j + 1, device, requiresGrad),
+      values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, domain, j + 1, device, requiresGrad),
     );
   };
   it.each(

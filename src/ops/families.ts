@@ -162,7 +162,7 @@ export function applyBinary(row: NamedBinary | NamedCompare, a: Tensor, operand:
 const SCALAR_LAYOUT = /* @__PURE__ */ Layout.rowMajor(SCALAR);
 
 /** Indices are float32 numbers, which are exact up to 2^24. */
-function checkIndices(op: string, length: number, shape: readonly number[]): void {
+export function checkIndices(op: string, length: number, shape: readonly number[]): void {
   if (length > 2 ** 24)
     fail(
       op,
@@ -178,16 +178,27 @@ export function applyReduce(
   dim: number | readonly number[] | undefined,
   options: boolean | KeepdimOptions,
 ): Tensor {
-  const keepdim = typeof options === 'boolean' ? options : keepdimOf(row.name, options);
-  const dims = normalizeDims(row.name, dim, x.dims);
-  const kept = reducedShape(x.dims, dims, true);
-  return dispatch(row, [x], { dims, kept, shape: keepdim ? kept : reducedShape(x.dims, dims, false) });
+  return dispatch(row, [x], reduction(row.name, x, dim, options));
 }
 
-function keepdimOf(op: string, options: unknown): boolean {
+/** The attributes of a reduction; `more` are the options that `op` has besides keepdim. */
+export function reduction(
+  op: string,
+  x: Tensor,
+  dim: number | readonly number[] | undefined,
+  options: boolean | KeepdimOptions = false,
+  ...more: string[]
+): Reduction {
+  const keepdim = typeof options === 'boolean' ? options : keepdimOf(op, options, more);
+  const dims = normalizeDims(op, dim, x.dims);
+  const kept = reducedShape(x.dims, dims, true);
+  return { dims, kept, shape: keepdim ? kept : reducedShape(x.dims, dims, false) };
+}
+
+function keepdimOf(op: string, options: unknown, more: string[]): boolean {
   if (typeof options !== 'object' || options === null)
     fail(op, `keepdim is ${describe(options)}`, 'pass true, false or { keepdim: true }');
-  checkOptions(op, options, ['keepdim']);
+  checkOptions(op, options, ['keepdim', ...more]);
   const { keepdim = false } = options as KeepdimOptions;
   return checkBoolean(op, 'keepdim', keepdim);
 }

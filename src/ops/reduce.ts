@@ -49,6 +49,15 @@ export interface ReduceMethods {
    *   whose indices float32 cannot represent
    */
   argmax(dim?: number, keepdim?: boolean | KeepdimOptions): Tensor;
+  /**
+   * The index of the first minimum along a dimension; NaN counts as the minimum. As torch.argmin.
+   * @param dim one dimension; a negative one counts from the end. Default: indices are those of the elements in row-major order
+   * @param keepdim whether the result keeps the reduced dimensions as 1; default false
+   * @returns a tensor without the dimension `dim`, or with 1 in its place; a constant, without a gradient
+   * @throws TapegradError for a dimension that does not exist, several dimensions, no elements, and more than 2^24 elements,
+   *   whose indices float32 cannot represent
+   */
+  argmin(dim?: number, keepdim?: boolean | KeepdimOptions): Tensor;
 }
 
 /** Splits the gradient evenly among the elements that are equal to the result. */
@@ -57,6 +66,20 @@ function amongEqual(g: Tensor, x: Tensor, y: Tensor): Tensor {
   const dims = x.dims.flatMap((d, i) => (y.dims[i] === d ? [] : [i]));
   return g.mul(hit).div(dims.length > 0 ? hit.sum(dims, true) : hit);
 }
+
+const largest = {
+  init: -Infinity,
+  combine: Math.max,
+  gpu: 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc',
+  finish: (acc: number) => acc,
+};
+
+const smallest = {
+  init: Infinity,
+  combine: Math.min,
+  gpu: 'x < acc ? x : acc === acc ? (x === x ? acc : x) : acc',
+  finish: (acc: number) => acc,
+};
 
 export const reduce = /* @__PURE__ */ reduceRows({
   sum: {
@@ -71,35 +94,13 @@ export const reduce = /* @__PURE__ */ reduceRows({
     saves: 'nothing',
     grad: (g, _x, _y, n) => g.div(n),
   },
-  max: {
-    init: -Infinity,
-    combine: Math.max,
-    gpu: 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc',
-    finish: (acc) => acc,
-    result: 'value',
-    saves: 'both',
-    grad: amongEqual,
-  },
-  min: {
-    init: Infinity,
-    combine: Math.min,
-    gpu: 'x < acc ? x : acc === acc ? (x === x ? acc : x) : acc',
-    finish: (acc) => acc,
-    result: 'value',
-    saves: 'both',
-    grad: amongEqual,
-  },
-  argmax: {
-    init: -Infinity,
-    combine: Math.max,
-    gpu: 'x > acc ? x : acc === acc ? (x === x ? acc : x) : acc',
-    finish: (acc) => acc,
-    result: 'index',
-    saves: 'nothing',
-  },
+  max: { ...largest, result: 'value', saves: 'both', grad: amongEqual },
+  min: { ...smallest, result: 'value', saves: 'both', grad: amongEqual },
+  argmax: { ...largest, result: 'index', saves: 'nothing' },
+  argmin: { ...smallest, result: 'index', saves: 'nothing' },
 } satisfies Record<keyof ReduceMethods, ReduceRow>);
 
-/** Requires the argument of argmax: one dimension, or none. */
+/** Requires the argument of argmax and argmin: one dimension, or none. */
 export function checkOneDim(op: string, dim: unknown): number | undefined {
   if (dim !== undefined && typeof dim !== 'number')
     fail(op, `dim is ${describe(dim)}`, 'pass one dimension as a number, or none');

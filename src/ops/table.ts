@@ -10,7 +10,9 @@ import { clone, move } from './move.js';
 import { layerNorm, layerNormGrad, layerNormSums } from './norm.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
+import { cumsum } from './scan.js';
 import { logSoftmax, softmax } from './softmax.js';
+import { logsumexp, root, variance } from './statistics.js';
 import { contiguous, expand, narrow, narrowBackward, permute, reshape, unbroadcast } from './view.js';
 
 /** All operations, by family. The tests iterate over this table, so a row in it is tested. */
@@ -43,6 +45,10 @@ export const table = {
     layerNorm,
     layerNormGrad,
     layerNormSums,
+    variance,
+    root,
+    logsumexp,
+    cumsum,
     clone,
     move,
     choose,

@@ -66,10 +66,14 @@ export async function eachBatch(
     );
 }
 
-/** Whether to iterate asynchronously. A DataLoader is iterated synchronously, because this loop yields to the event loop itself. */
+/**
+ * Whether to iterate asynchronously. A DataLoader that never waits is iterated synchronously, because this loop yields to the
+ * event loop itself.
+ */
 function hasAsyncIterator(batches: Batches): batches is AsyncIterable<readonly Tensor[]> {
   const { [Symbol.asyncIterator]: own } = batches as Partial<AsyncIterable<unknown>>;
-  return own !== undefined && own !== DataLoader.prototype[Symbol.asyncIterator];
+  const isLoader = own === DataLoader.prototype[Symbol.asyncIterator];
+  return own !== undefined && !(isLoader && (batches as unknown as DataLoader).immediate);
 }
 
 /** Like `for await`, but an abort does not wait for a batch that may never arrive. */

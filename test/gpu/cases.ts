@@ -149,12 +149,12 @@ const reduce = Object.entries(table.reduce).flatMap(([name, row]) => [
 ]);
 
 const general = table.general.flatMap((row) =>
-  examples.general[row.name].map(({ shapes, attributes, values = {} }) =>
+  examples.general[row.name].map(({ shapes, attributes, values = {}, domain = [-2, 2] }) =>
     same(
       `${row.name} of ${JSON.stringify(shapes)}, ${JSON.stringify(attributes)}`,
       (device) =>
         shapes.map((shape, j) =>
-          values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, [-2, 2], j + 1, device, true),
+          values[j] ? tensor([...values[j]], { shape, device }) : sampleTensor(shape, domain, j + 1, device, true),
         ),
       (...inputs) => dispatch(row, inputs, attributes),
       1e-5,

@@ -29,7 +29,9 @@ describe('compile', () => {
       if (wrap === compile) expect([step.recordings, step.replays, late.recordings]).toEqual([0, 0, 0]);
       return [seen, await program.numbers(), await program.numbers(gradients)];
     });
-    expect(warn.mock.calls).toEqual([[expect.stringContaining('draws random numbers; to have it replayed')]]);
+    expect(warn.mock.calls).toEqual([
+      [expect.stringContaining('draws random numbers on the host; to have it replayed')],
+    ]);
   });
   onGpu('says that more than eight combinations of shapes are used in turn', async () => {
     await useDevice('gpu');

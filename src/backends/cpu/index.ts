@@ -294,7 +294,7 @@ export class CpuBackend implements Backend {
     const counted = filled;
     for (let i = 0; i < bounds.length; i++) args[filled++] = bounds[i];
     for (let i = 0; i < numbers.length; i++) args[filled++] = numbers[i];
-    const steps = blocks[0]!.size < LARGE || !found.shared ? null : kernel.steps(bounds);
+    const steps = (blocks[0] ?? out)!.size < LARGE || !found.shared ? null : kernel.steps(bounds);
     // WebAssembly ignores arguments beyond those that a function takes.
     if (steps === null) callWith(found.run, args);
     else {

@@ -2,14 +2,18 @@ import { binary, scale } from '../../../kernels/gpu/elementwise.js';
 import { fill } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import * as optim from '../../../kernels/gpu/optim.js';
+import { uniform } from '../../../kernels/gpu/random.js';
 import { type Reduction, reduce } from '../../../kernels/gpu/reduce.js';
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
+import { halves } from '../../random.js';
+import type { DeviceInfo } from '../backend.js';
 import type { Storage } from '../storage.js';
 import type { Argument } from './memory.js';
 import type { Cell } from './storage.js';
 
 /** What fused kernels need of the backend. */
 export interface Launcher {
+  info(): DeviceInfo;
   /** The numbers of a storage on the device. */
   present(storage: Storage): Cell;
   /** Queues a kernel; see GpuMemory.launch. */
@@ -31,8 +35,10 @@ interface FusedCall {
   readonly guard: Storage | null;
 }
 
-/** Queues the kernels of one call. Returns the result, or null if it changed operands instead. */
-type Fused = (gpu: Launcher, call: FusedCall) => Cell | null;
+/**
+ * Queues the kernels of one call. Returns the result, null if it changed operands instead, or undefined where it cannot run.
+ */
+type Fused = (gpu: Launcher, call: FusedCall) => Cell | null | undefined;
 
 /** The fused kernels of this backend, by name. */
 export const fused: { readonly [name: string]: Fused | undefined } = {
@@ -57,6 +63,13 @@ export const fused: { readonly [name: string]: Fused | undefined } = {
     const [tops, rests] = gpu.rowRests(x, rows, cols);
     const args = [gpu.present(x), gpu.present(index), gpu.present(g), tops, rests, cols, ...numbers];
     return releasing(gpu.launch(crossEntropyGrad, x.size, args), tops, rests);
+  },
+  // WebGL 1 has no integers of 32 bits.
+  uniform: (gpu, { operands: [position], size, numbers }) => {
+    const [keep, value, offset] = numbers.slice(4);
+    if (position != null) return gpu.launch(uniform.device, size, [gpu.present(position), offset, keep, value]);
+    if (gpu.info().backend === 'headlessgl') return undefined;
+    return gpu.launch(uniform.host, size, [Float32Array.from(halves(numbers.slice(0, 4))), 0, keep, value]);
   },
   sgd: (gpu, call) => {
     const { operands, numbers, guard } = call;

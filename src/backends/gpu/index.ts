@@ -258,6 +258,7 @@ export class GpuBackend extends GpuMemory implements Backend, Launcher {
     const run = fused[kernel.name];
     if (run === undefined) return null;
     const cell = run(this, { operands, size, bounds, numbers, guard });
+    if (cell === undefined) return null;
     return cell === null ? operands[kernel.changes[0]] : this.make(size, cell);
   }
 }

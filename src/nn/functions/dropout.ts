@@ -1,19 +1,13 @@
-import { noGrad } from '../../autograd/mode.js';
-import { rand } from '../../create.js';
 import { checkBoolean, checkOptions } from '../../errors.js';
 import type { Tensor } from '../../methods.js';
 import { checkTensors } from '../../ops/dispatch.js';
+import { uniform } from '../../ops/random.js';
 import { checkProbability } from './checks.js';
 
 /** Options of {@link dropout}. */
 export interface DropoutOptions {
   /** Whether to drop elements; otherwise the input is returned. Default true. */
   training?: boolean;
-}
-
-/** A mask of the shape of x: 1 with the given probability, else 0. */
-function mask(x: Tensor, probability: number): Tensor {
-  return noGrad(() => rand(x.dims, { device: x.device }).lt(probability));
 }
 
 /**
@@ -41,5 +35,5 @@ export function dropout(x: Tensor, p = 0.5, options: DropoutOptions = {}): Tenso
   const { training = true } = options;
   if (!checkBoolean(op, 'training', training) || p === 0) return x;
   if (p === 1) return x.mul(0);
-  return x.mul(mask(x, 1 - p).mul(1 / (1 - p)));
+  return x.mul(uniform(x.backend, x.dims, 1 - p, 1 / (1 - p)));
 }

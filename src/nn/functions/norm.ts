@@ -283,25 +283,46 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   }
   const count = channels === 0 ? 0 : x.size / channels;
   if (count === 1) tooFew(op, x);
+  const track = (mean: Tensor, variance: Tensor) => {
+    if (runningMean === null || runningVar === null || count === 0) return;
+    const unbiased = variance.mul(count / (count - 1));
+    follow(runningMean, mean.reshape([channels]), momentum);
+    follow(runningVar, unbiased.reshape([channels]), momentum);
+  };
+  if (x.ndim === 2) return ofColumns(x, weight, bias, eps, track);
   const order = [1, 0, ...x.dims.slice(2).map((_, i) => i + 2)];
   const swapped = x.permute(order);
   const matrix = swapped.reshape([channels, count]);
-  if (runningMean !== null && runningVar !== null && count > 0)
-    noGrad(() => follow(matrix.detach(), runningMean, runningVar, momentum));
+  noGrad(() => {
+    if (runningMean === null) return;
+    const rows = matrix.detach();
+    const mean = rows.mean(1, true);
+    track(mean, rows.sub(mean).square().mean(1));
+  });
   const y = dispatch(layerNormRow, [matrix], { eps, center: true });
   return affine(y.reshape(swapped.dims).permute(order), weight, bias);
 }
 
-/** Moves running mean and variance towards those of the rows. */
-function follow(matrix: Tensor, runningMean: Tensor, runningVar: Tensor, momentum: number | Tensor): void {
-  const count = matrix.dims[1];
-  const mean = matrix.mean(1, true);
-  const difference = matrix.sub(mean);
-  const variance = difference
-    .mul(difference)
-    .sum(1)
-    .div(count - 1);
+/** The columns of a matrix, normalized; transposed copies for the kernel of rows would take longer. */
+function ofColumns(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  eps: number,
+  track: (mean: Tensor, variance: Tensor) => void,
+): Tensor {
+  const mean = x.mean(0);
+  const centred = x.sub(mean);
+  const variance = centred.square().mean(0);
+  noGrad(() => track(mean.detach(), variance.detach()));
+  const deviation = variance.add(eps).sqrt();
+  const factor = weight === null ? deviation.pow(-1) : weight.div(deviation);
+  const y = centred.mul(factor);
+  return bias === null ? y : y.add(bias);
+}
+
+/** Moves a running value towards that of a batch. */
+function follow(running: Tensor, value: Tensor, momentum: number | Tensor): void {
   const kept = typeof momentum === 'number' ? 1 - momentum : momentum.neg().add(1);
-  runningMean.copyFrom(runningMean.mul(kept).add(mean.reshape([-1]).mul(momentum)));
-  runningVar.copyFrom(runningVar.mul(kept).add(variance.mul(momentum)));
+  running.copyFrom(running.mul(kept).add(value.mul(momentum)));
 }

@@ -208,12 +208,78 @@ const flatten: Write = (w) => {
   return joined;
 };
 
+/** x / 2 (1 + erf(x / √2)), or with tanh(√(2/π) (x + 0.044715 x³)) for the error function. */
+const gelu: Write = (w) => {
+  const x = w.input;
+  const times = (value: string, factor: number, suffix: string) =>
+    w.op('Mul', [value, w.constant(`${suffix}.factor`, [factor])], suffix);
+  let bend: string;
+  if (w.layer.approximate === 'tanh') {
+    const cube = times(w.op('Mul', [w.op('Mul', [x, x], 'square'), x], 'cube'), 0.044715, 'part');
+    bend = w.op('Tanh', [times(w.op('Add', [x, cube], 'inner'), Math.sqrt(2 / Math.PI), 'scaled')], 'bend');
+  } else bend = w.op('Erf', [times(x, Math.SQRT1_2, 'scaled')], 'bend');
+  const share = times(w.op('Add', [bend, w.constant('one', [1])], 'shifted'), 0.5, 'share');
+  w.op('Mul', [x, share], '');
+  return w.shape;
+};
+
+/** x times a function of x. */
+const gated =
+  (...functions: string[]): Write =>
+  (w) => {
+    const gate = functions.reduce((value, opType) => w.op(opType, [value], opType.toLowerCase()), w.input);
+    w.op('Mul', [w.input, gate], '');
+    return w.shape;
+  };
+
+/** An operator with one number. */
+const withNumber =
+  (opType: string, field: string): Write =>
+  (w) => {
+    w.op(opType, [w.input], '', [w.float('alpha', w.number(field))]);
+    return w.shape;
+  };
+
+const relu6: Write = (w) => {
+  w.op('Clip', [w.input, w.constant('min', [0]), w.constant('max', [6])], '');
+  return w.shape;
+};
+
+const softplus: Write = (w) => {
+  const [beta, threshold] = [w.number('beta'), w.number('threshold')];
+  if (beta === 1 && threshold === 20) return operator('Softplus')(w);
+  const factor = w.constant('beta', [beta]);
+  const scaled = w.op('Mul', [w.input, factor], 'scaled');
+  const soft = w.op('Div', [w.op('Softplus', [scaled], 'soft'), factor], 'divided');
+  const above = w.op('Greater', [scaled, w.constant('threshold', [threshold])], 'above');
+  w.op('Where', [above, w.input, soft], '');
+  return w.shape;
+};
+
+const alongDim =
+  (opType: string): Write =>
+  (w) => {
+    const dim = w.number('dim');
+    if (dim >= w.shape.length || dim < -w.shape.length) w.refuse(`inputs with a dimension ${dim}`);
+    w.op(opType, [w.input], '', [w.int('axis', dim)]);
+    return w.shape;
+  };
+
 /** The layers that can be exported, by their type. */
 export const writers: Readonly<Record<string, Write>> = {
   Linear: linear,
   ReLU: operator('Relu'),
   Sigmoid: operator('Sigmoid'),
   Tanh: operator('Tanh'),
+  GELU: gelu,
+  SiLU: gated('Sigmoid'),
+  Mish: gated('Softplus', 'Tanh'),
+  LeakyReLU: withNumber('LeakyRelu', 'slope'),
+  ELU: withNumber('Elu', 'alpha'),
+  ReLU6: relu6,
+  Softplus: softplus,
+  Softmax: alongDim('Softmax'),
+  LogSoftmax: alongDim('LogSoftmax'),
   // In evaluation mode nothing is dropped.
   Dropout: operator('Identity'),
   Identity: operator('Identity'),

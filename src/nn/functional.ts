@@ -8,6 +8,7 @@ import { Tensor } from '../methods.js';
 import { checkTensors } from '../ops/dispatch.js';
 import { applyLinear } from '../ops/matmul.js';
 
+export * from './activations.js';
 export type { BCELossOptions, BCEWithLogitsLossOptions } from './functions/binary-loss.js';
 export {
   bceLoss,

@@ -4,6 +4,7 @@
  * @module
  */
 
+export { ELU, GELU, LeakyReLU, LogSoftmax, Mish, ReLU6, SiLU, Softmax, Softplus } from './activation-layers.js';
 export { BatchNorm1d, BatchNorm2d, type BatchNormLayerOptions } from './batch-norm.js';
 export { CrossEntropyLoss, NLLLoss } from './class-losses.js';
 export { ModuleDict, ModuleList } from './containers.js';

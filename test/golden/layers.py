@@ -108,6 +108,23 @@ for kind, shapes in (("BatchNorm1d", [(4, 3), (2, 3, 5)]), ("BatchNorm2d", [(2, 
     module(kind, [3, {"momentum": 0.3, "affine": False}], make(3, momentum=0.3, affine=False), *inputs, *eval_inputs)
     module(kind, [3, {"trackRunningStats": False}], make(3, track_running_stats=False), *inputs, *eval_inputs)
 
+# Activation functions.
+wide = draw(3, 4, low=-4.0, high=7.0)
+for name, args, made in (
+    ("GELU", [], nn.GELU()),
+    ("GELU", [{"approximate": "tanh"}], nn.GELU(approximate="tanh")),
+    ("SiLU", [], nn.SiLU()),
+    ("Mish", [], nn.Mish()),
+    ("LeakyReLU", [], nn.LeakyReLU()),
+    ("LeakyReLU", [0.2], nn.LeakyReLU(0.2)),
+    ("ELU", [0.7], nn.ELU(0.7)),
+    ("ReLU6", [], nn.ReLU6()),
+    ("Softplus", [{"beta": 2.0, "threshold": 3.0}], nn.Softplus(2.0, 3.0)),
+    ("Softmax", [1], nn.Softmax(1)),
+    ("LogSoftmax", [-2], nn.LogSoftmax(-2)),
+):
+    module(name, args, made, (wide,))
+
 # Embedding.
 ids = torch.tensor([[0, 3, 3], [1, 4, 0]])
 module("Embedding", [5, 3], nn.Embedding(5, 3), (ids,), (torch.tensor(2),))

@@ -192,14 +192,11 @@ export function cosineSimilarity(a: Tensor, b: Tensor, dim = 1, options: CosineS
   const d = normalizeDim(op, dim, shape.length, shape);
   const unit = (x: Tensor): Tensor => {
     const full = x.expand(shape);
-    // The maximum before the root: the root of 0 has no gradient.
-    return full.div(
-      full
-        .mul(full)
-        .sum(d, true)
-        .maximum(eps * eps)
-        .sqrt(),
-    );
+    const square = full.mul(full).sum(d, true);
+    // The root of 0 has no gradient. As in PyTorch, the bound changes the norm and not its gradient.
+    const norm = square.add(square.detach().eq(0)).sqrt();
+    const bounded = square.detach().sqrt().maximum(eps);
+    return full.div(norm.add(bounded.sub(norm.detach())));
   };
   return unit(a).mul(unit(b)).sum(d);
 }

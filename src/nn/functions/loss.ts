@@ -196,7 +196,7 @@ export function cosineSimilarity(a: Tensor, b: Tensor, dim = 1, options: CosineS
     // The root of 0 has no gradient. As in PyTorch, the bound changes the norm and not its gradient.
     const norm = square.add(square.detach().eq(0)).sqrt();
     const bounded = square.detach().sqrt().maximum(eps);
-    return full.div(norm.add(bounded.sub(norm.detach())));
+    return full.div(bounded.add(norm.sub(norm.detach())));
   };
   return unit(a).mul(unit(b)).sum(d);
 }

@@ -1,7 +1,8 @@
 // Writes dist/*: few files, which Node and script tags load; and dist/src and dist/kernels: each source file as a module of its
 // own. Bundlers read the latter, by the condition "module" in package.json, and so leave out what an app does not use.
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { build } from 'esbuild';
+import { condense, frequentBytes } from '../kernels/wasm/pack.mjs';
 
 const common = {
   bundle: true,
@@ -37,6 +38,20 @@ const asWritten = {
     ),
 };
 
+/** Writes the kernels in the form that gzip packs best. */
+const dense = {
+  name: 'dense',
+  setup({ onLoad }) {
+    const text = /(?<=text: ')[^']+/;
+    const read = (path) => readFileSync(path, 'utf8');
+    const frequent = frequentBytes(text.exec(read('src/backends/cpu/generated/core.ts'))[0]);
+    onLoad({ filter: /generated.\w+\.ts$/ }, ({ path }) => ({
+      contents: read(path).replace(text, (kernels) => condense(kernels, frequent)),
+      loader: 'ts',
+    }));
+  },
+};
+
 // White space stays: without it, esbuild also drops the comments that tell webpack and Vite what to ignore.
 await build({
   ...common,
@@ -48,5 +63,5 @@ await build({
   ],
   outbase: '.',
   outdir: 'dist',
-  plugins: [asWritten],
+  plugins: [asWritten, dense],
 });

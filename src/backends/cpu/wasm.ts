@@ -62,7 +62,7 @@ export function compile({ text }: EmbeddedKernels, build: Build, memory: WebAsse
 
 /** The embedded text as the hexadecimal form of one build. kernels/wasm/pack.mjs says what its letters mean. */
 function hexadecimalOf(text: string, build: Build): string {
-  const [start, ...parts] = text.split('F');
+  const [start, ...parts] = spelledOut(text).split('F');
   let hex = start;
   for (const part of parts) {
     const [fused, plain, local, rest] = part.split('|');
@@ -72,6 +72,27 @@ function hexadecimalOf(text: string, build: Build): string {
         : plain + rest.replaceAll('M', `21${local}fde60120${local}fde401`);
   }
   return hex;
+}
+
+/** The text with bytes in hexadecimal, from that or from the dense form of kernels/wasm/pack.mjs. */
+function spelledOut(text: string): string {
+  const [table, body] = text.split(' ');
+  if (body === undefined) return text;
+  const frequent = table.match(/../g)!;
+  const rare: string[] = [];
+  for (let i = 0; i < 256; i++) {
+    const byte = (i + 256).toString(16).slice(1);
+    if (!frequent.includes(byte)) rare.push(byte);
+  }
+  const bytes = new Map<string, string>();
+  for (let i = 33, k = 0; i < 127; i++) {
+    const c = String.fromCharCode(i);
+    if ('\\\'"`$FM|!#%'.includes(c)) continue;
+    bytes.set(c, frequent[k]);
+    for (let p = 0; p < 3; p++) bytes.set('!#%'[p] + c, rare[p * frequent.length + k]);
+    k++;
+  }
+  return body.replaceAll(/[!#%]?./g, (token) => bytes.get(token) ?? token);
 }
 
 /** The bytes of a text in hexadecimal, by native code where there is some: a loop takes 4 ms of a cold start. */

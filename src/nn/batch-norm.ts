@@ -84,6 +84,11 @@ abstract class BatchNorm extends AffineModule {
     this.numBatchesTracked!.copyFrom(zeros([], { device: this.runningMean.device }));
   }
 
+  /**
+   * The members of the layer; buffers have the names of PyTorch.
+   *
+   * @returns pairs of name and value
+   */
   protected override members(): [string, unknown][] {
     const { runningMean, runningVar, numBatchesTracked } = this;
     const own: unknown[] = [runningMean, runningVar, numBatchesTracked];

@@ -1,5 +1,5 @@
 // The workloads of every comparison, for tapegrad; bench/peers has the same for the others.
-import { nn, noGrad, optim, randn, type Tensor, tensor } from 'tapegrad';
+import { cat, nn, noGrad, optim, rand, randn, type Tensor, tensor } from 'tapegrad';
 
 export interface Workload {
   readonly name: string;
@@ -145,6 +145,17 @@ export const workloads: readonly Workload[] = [
 /** Numbers in the arrays of what moves bytes rather than computes. */
 const MANY = 2 ** 22;
 
+const [ROWS, COLS] = [4096, 768];
+
+/** What moves a matrix [4096, 768]: to be compared with its plain copy. */
+function moved(name: string, make: () => () => Tensor): Workload[] {
+  const prepare = () => {
+    const run = make();
+    return { run: () => noGrad(run), state: [] };
+  };
+  return [{ name, amount: (2 * 4 * ROWS * COLS) / 1e9, unit: 'GB/s', make: prepare }];
+}
+
 /** Workloads whose measure is bytes read and written. */
 export const traffic: readonly Workload[] = [
   {
@@ -174,4 +185,21 @@ export const traffic: readonly Workload[] = [
       return { run: () => noGrad(() => a.t().contiguous()), state: [] };
     },
   },
+  ...moved('copy', () => {
+    const x = randn([ROWS, COLS]);
+    return () => x.clone();
+  }),
+  ...moved('cat of columns', () => {
+    const [a, b] = [randn([ROWS, COLS / 2]), randn([ROWS, COLS / 2])];
+    return () => cat([a, b], 1);
+  }),
+  ...moved('permuted copy', () => {
+    const x = randn([8, ROWS / 8, 12, COLS / 12]);
+    return () => x.permute([0, 2, 1, 3]).contiguous();
+  }),
+  ...moved('indexSelect of rows', () => {
+    const [x, index] = [randn([ROWS, COLS]), rand([ROWS])];
+    const integers = tensor(index.dataSync().map((v) => Math.floor(v * ROWS)));
+    return () => x.indexSelect(0, integers);
+  }),
 ];

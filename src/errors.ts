@@ -69,7 +69,7 @@ export function checkOptions(op: string, options: object | undefined, known: rea
 /** Requires an integer of at least `least`. */
 export function checkInteger(op: string, name: string, value: unknown, least = 1): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < least) {
-    fail(op, `${name} is ${describe(value)}`, `pass an integer of at least ${least}`);
+    fail(op, `${name} is ${describe(value)}`, `pass an integer${least > -Infinity ? ` of at least ${least}` : ''}`);
   }
   return value;
 }

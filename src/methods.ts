@@ -3,6 +3,16 @@ import type { Device } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
 import { type ActivationMethods, activations, applyGelu, type GeluOptions } from './ops/activations.js';
+import {
+  type ArrangeMethods,
+  applyFlatten,
+  applyFlip,
+  applyOuter,
+  applyRepeat,
+  applyRoll,
+  applyTril,
+  applyTriu,
+} from './ops/arrange.js';
 import { dispatch } from './ops/dispatch.js';
 import {
   type BinaryMethods,
@@ -21,6 +31,7 @@ import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
 import { type ScanMethods, scan } from './ops/scan.js';
+import { applyChunk, applySlice, applySplit, type SliceMethods } from './ops/slice.js';
 import { applySoftmax, logSoftmax, type SoftmaxMethods, softmax } from './ops/softmax.js';
 import { type StatisticsMethods, statistics } from './ops/statistics.js';
 import {
@@ -80,6 +91,8 @@ declare module './tensor.js' {
       MatmulMethods,
       ShapeMethods,
       IndexMethods,
+      SliceMethods,
+      ArrangeMethods,
       SoftmaxMethods,
       MoveMethods,
       InPlaceMethods,
@@ -161,15 +174,6 @@ install({
   contiguous() {
     return applyContiguous(this);
   },
-  indexSelect(dim: number, index: Tensor) {
-    return applyIndexSelect(this, dim, index);
-  },
-  gather(dim: number, index: Tensor) {
-    return applyGather(this, dim, index);
-  },
-  scatterAdd(dim: number, index: Tensor, source: Tensor) {
-    return applyScatterAdd(this, dim, index, source);
-  },
   copyFrom(source: Tensor) {
     copyFrom(this, source);
     return this;
@@ -190,5 +194,28 @@ install({
     backward(this, gradient, options);
   },
 });
+
+const functions = {
+  indexSelect: applyIndexSelect,
+  gather: applyGather,
+  scatterAdd: applyScatterAdd,
+  slice: applySlice,
+  split: applySplit,
+  chunk: applyChunk,
+  flatten: applyFlatten,
+  repeat: applyRepeat,
+  flip: applyFlip,
+  roll: applyRoll,
+  tril: applyTril,
+  triu: applyTriu,
+  outer: applyOuter,
+} as unknown as Record<string, (x: Tensor, ...args: unknown[]) => unknown>;
+for (const [name, apply] of Object.entries(functions)) {
+  install({
+    [name](...args: unknown[]) {
+      return apply(this, ...args);
+    },
+  });
+}
 
 export { Tensor };

@@ -1,3 +1,4 @@
+import { flip } from '../src/ops/arrange.js';
 import { gather, scatter } from '../src/ops/indexing.js';
 import { join } from '../src/ops/join.js';
 import * as loss from '../src/ops/loss.js';
@@ -5,6 +6,7 @@ import { choose, clamp } from '../src/ops/masks.js';
 import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
 import * as norm from '../src/ops/norm.js';
+import { pad } from '../src/ops/pad.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { cumsum } from '../src/ops/scan.js';
 import { logSoftmax, softmax } from '../src/ops/softmax.js';
@@ -53,8 +55,8 @@ const unary: { readonly [K in keyof typeof table.unary]: UnaryExamples } = {
   abs: { domain: wide, edges: specials },
   relu: { domain: wide, edges: specials },
   sigmoid: { domain: [-10, 10], edges: [...specials, 100, -87, -100, -104, 20, -20] },
-  sin: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
-  cos: { domain: wide, edges: [...specials, 1e-30, 3.1415927, -1.5707964, 22, 710, 4.712389, 1e5] },
+  sin: { domain: wide, edges: [...specials, 1e-30, Math.PI, -1.5707964, 22, 710, 4.712389, 1e5] },
+  cos: { domain: wide, edges: [...specials, 1e-30, Math.PI, -1.5707964, 22, 710, 4.712389, 1e5] },
   erf: { domain: [-3, 3], edges: [...specials, 1e-30, 0.5, -0.5, 0.9, 1.1, 2, 3.9, 4, 10, -10] },
   floor: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },
   ceil: { domain: wide, edges: [...specials, 0.5, -0.5, 0.99999994, 8388607.5, -8388607.5, 1e10, -1e10, 3.4e38] },
@@ -69,7 +71,7 @@ const unary: { readonly [K in keyof typeof table.unary]: UnaryExamples } = {
   expm1: { domain: [-5, 5], edges: [...specials, 1e-30, -1e-10, 1e-7, 0.34, -0.36, 88.7, 89, -20, -100] },
   gelu: { domain: wide, edges: [0, -0, 1, -1, NaN, -Infinity, Infinity, 1e-30, -2, -3, -6, 6, 20, 100, -100] },
   silu: { domain: wide, edges: [...specials, 1e-30, -20, 20, 100, -80] },
-  softplus: { domain: wide, edges: [...specials, 1e-30, -20, 20, 100, -80, -100] },
+  softplus: { domain: wide, edges: [...specials, 1e-30, -20, 20, 100, -80] },
   geluTanh: { domain: wide, edges: [0, -0, 1, -1, NaN, Infinity, 1e-30, -2, -3, 6, 20, 100] },
   tanh: { domain: [-4, 4], edges: [...specials, 0.625, 0.6249999, -0.625, 9, 100, -100, 1e-30] },
 };
@@ -158,10 +160,14 @@ const entries = [
     { shapes: [[5, 3]], attributes: { dim: 0, start: 1, length: 2 } },
     { shapes: [[2, 5, 3]], attributes: { dim: 1, start: 3, length: 2 } },
     { shapes: [[4, 6]], attributes: { dim: 1, start: 0, length: 1 } },
+    { shapes: [[4, 6]], attributes: { dim: 1, start: 1, length: 3, step: 2 } },
+    { shapes: [[7, 2, 3]], attributes: { dim: 0, start: 0, length: 3, step: 3 } },
   ),
   of(view.narrowBackward,
     { shapes: [[2, 3]], attributes: { dim: 0, start: 1, length: 5 } },
     { shapes: [[2, 2, 3]], attributes: { dim: 1, start: 3, length: 5 } },
+    { shapes: [[2, 3]], attributes: { dim: 1, start: 1, length: 7, step: 2 } },
+    { shapes: [[3, 2, 2]], attributes: { dim: 0, start: 0, length: 7, step: 3 } },
   ),
   of(view.expand,
     { shapes: [[3, 1]], attributes: [2, 3, 4] },
@@ -202,6 +208,16 @@ const entries = [
     { shapes: [[2, 1, 2], [2, 3, 2], [2, 0, 2], [2, 1, 2]], attributes: 1 },
     { shapes: [[3, 1], [3, 140]], attributes: 1 },
     { shapes: [[2], [1], [3], [1], [1], [2], [1], [4], [1], [1], [1], [1], [1], [1], [1], [2], [1]], attributes: 0 },
+  ),
+  of(flip,
+    { shapes: [[5]], attributes: [0] },
+    { shapes: [[2, 3, 4]], attributes: [1] },
+    { shapes: [[2, 3, 4]], attributes: [0, 2] },
+    { shapes: [[3, 17]], attributes: [0, 1] },
+  ),
+  of(pad,
+    { shapes: [[3]], attributes: { start: [2], shape: [6], value: -1.5 } },
+    { shapes: [[2, 3, 2]], attributes: { start: [0, 1, 2], shape: [2, 5, 4], value: 0 } },
   ),
   of(loss.squaredError,
     { shapes: [[3, 7], [3, 7]], attributes: 0.5 },

@@ -6,6 +6,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { CpuBackend } from '../src/backends/cpu/index.js';
 import { Pool } from '../src/backends/cpu/pool.js';
 import { instantiate } from '../src/backends/cpu/wasm.js';
+import { ReferenceBackend } from '../src/backends/reference.js';
 import { startCpu } from '../src/backends/registry.js';
 import { getNumThreads, manualSeed, nn, optim, randn, setNumThreads, tensor } from '../src/index.js';
 import { table } from '../src/ops/table.js';
@@ -84,6 +85,30 @@ describe('results do not depend on the number of threads', () => {
     }
     for (const outs of all.slice(1)) {
       for (const [i, out] of outs.entries()) expect(same(out, all[0][i]), `result ${i}`).toBe(true);
+    }
+  });
+  it.each([
+    [1, 300, 64],
+    [1, 5000, 3],
+    [40, 50, 20],
+    [3000, 30, 1],
+  ])('in what indices pick from [%i, %i, %i], and in its sums', (outer, length, inner) => {
+    for (const shared of [true, false]) {
+      const count = 1.5 * length;
+      const plan = { outer, length, inner, count, shared };
+      const size = outer * count * inner;
+      const [x, g] = [sample(outer * length * inner, [-1, 1], 1), sample(size, [-1, 1], 2)];
+      const index = sample(shared ? count : size, [0, length - 0.01], 3).map(Math.floor);
+      const results = backends.flatMap((cpu) => {
+        const [px, pi, pg] = [x, index, g].map((v) => cpu.upload(v));
+        return [0, 1, 2].map(() => [cpu.gather(px, pi, plan), cpu.scatter(pg, pi, plan)].map((y) => cpu.readSync(y)));
+      });
+      const plain = new ReferenceBackend('reference', '');
+      const [picked, sums] = [
+        plain.gather(plain.upload(x), plain.upload(index), plan),
+        plain.scatter(plain.upload(g), plain.upload(index), plan),
+      ].map((y) => plain.readSync(y) as Float32Array);
+      for (const [a, b] of results) expect([same(a, picked), same(b, sums)]).toEqual([true, true]);
     }
   });
   it('in training', async () => {

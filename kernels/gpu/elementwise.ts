@@ -21,6 +21,13 @@ export function binary(name: string, expression: string, rank: number): GpuKerne
   return gpuKernel(name, `over ${rank} loops`, args, body);
 }
 
+/** y = expression(a, b, c) of operands with all elements (a step of 1) or one for all (0). */
+export function ternary(name: string, expression: string): GpuKernel {
+  const args = { first: 'Array', second: 'Array', third: 'Array', ...integers('s', 3) } as const;
+  const load = ['first', 'second', 'third'].map((x, i) => `const ${'abc'[i]} = ${x}[this.thread.x * s${i}];`);
+  return gpuKernel(name, 'of three', args, `${load.join('\n')}\nreturn ${expression};`);
+}
+
 /** scale x. */
 export const scale = gpuKernel(
   'mul',

@@ -14,6 +14,13 @@ export function gather(x: usize, index: usize, out: usize, outer: i32, count: i3
   const end = row & ~15;
   for (let o = 0; o < outer; o++, x += <usize>length * row) {
     let at = index;
+    if (inner == 1) {
+      for (const stop = at + (<usize>count << 2); at < stop; at += 4, out += 4) {
+        store<f32>(out, load<f32>(x + (indexAt(at) << 2)));
+      }
+      if (!shared) index = at;
+      continue;
+    }
     for (let k = 0; k < count; k++, out += row) {
       if (!shared) {
         for (let i: usize = 0; i < row; i += 4, index += 4) {
@@ -35,31 +42,31 @@ export function gather(x: usize, index: usize, out: usize, outer: i32, count: i3
 }
 
 /**
- * The sums of x [outer, count, inner] over where `gather` would read, in ascending order of k, for out [outer, length, inner].
- * Only the first `width` of `inner` columns: threads share them.
+ * The sums of x [outer, count, inner] over where `gather` would read, in ascending order of k, for out [outer, length, inner]:
+ * of `rows` rows from `first` on, which threads share.
  */
-export function scatter(x: usize, index: usize, out: usize, outer: i32, width: i32, length: i32, inner: i32, count: i32, shared: i32): void {
+export function scatter(x: usize, index: usize, out: usize, outer: i32, first: i32, rows: i32, length: i32, inner: i32, count: i32, shared: i32): void {
   const row = <usize>inner << 2;
-  const bytes = <usize>width << 2;
-  const end = bytes & ~15;
+  const end = row & ~15;
   for (let o = 0; o < outer; o++, out += <usize>length * row) {
-    if (width == inner) memory.fill(out, 0, <usize>length * row);
-    else for (let l = 0; l < length; l++) memory.fill(out + <usize>l * row, 0, bytes);
+    memory.fill(out, 0, <usize>rows * row);
     let at = index;
     for (let k = 0; k < count; k++, x += row) {
       let i: usize = 0;
       if (!shared) {
-        for (; i < bytes; i += 4) {
+        for (; i < row; i += 4) {
           const to = out + indexAt(index + i) * row + i;
           store<f32>(to, load<f32>(to) + load<f32>(x + i));
         }
         index += row;
         continue;
       }
-      const to = out + indexAt(at) * row;
+      const l = indexAt(at) - first;
       at += 4;
+      if (l >= <usize>rows) continue;
+      const to = out + l * row;
       for (; i < end; i += 16) v128.store(to + i, f32x4.add(v128.load(to + i), v128.load(x + i)));
-      for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(to + i) + load<f32>(x + i));
+      for (; i < row; i += 4) store<f32>(to + i, load<f32>(to + i) + load<f32>(x + i));
     }
   }
 }

@@ -23,9 +23,13 @@ export function transpose(x: usize, out: usize, batch: i32, rows: i32, cols: i32
   const rows4 = rows & ~3;
   const cols4 = cols & ~3;
   for (let b = 0; b < batch; b++, x += xs * <usize>rows, out += xs * <usize>rows) {
-    for (let r = 0; r < rows4; r += 4) {
+    // Blocks of rows, so that whole cache lines are read and written before they leave the cache.
+    for (let first = 0; first < rows4; first += 32) {
+      const last = min(first + 32, rows4);
       for (let c = 0; c < cols4; c += 4) {
-        transpose4x4(x + <usize>r * xs + (<usize>c << 2), xs, out + <usize>c * os + (<usize>r << 2), os);
+        for (let r = first; r < last; r += 4) {
+          transpose4x4(x + <usize>r * xs + (<usize>c << 2), xs, out + <usize>c * os + (<usize>r << 2), os);
+        }
       }
     }
     for (let r = 0; r < rows; r++) {
@@ -61,7 +65,7 @@ export function put(x: usize, out: usize, outer: i32, inner: i32, strideOuter: i
   const end = x + bytes * <usize>outer;
   while (x < end) {
     const next = out + (<usize>strideOuter << 2);
-    if (strideInner == 1 && bytes >= 512) {
+    if (strideInner == 1 && bytes >= 2048) {
       memory.copy(out, x, bytes);
       x += bytes;
     } else {

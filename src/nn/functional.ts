@@ -42,6 +42,7 @@ export {
   type RMSNormOptions,
   rmsNorm,
 } from './functions/norm.js';
+export { pad } from './pad.js';
 
 /**
  * Applies a linear map: x·weightᵀ + bias. Same as [torch.nn.functional.linear](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html).

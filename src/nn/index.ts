@@ -18,6 +18,7 @@ export { Linear, ReLU, Sequential, Sigmoid, Tanh } from './layers.js';
 export { BCELoss, BCEWithLogitsLoss, HuberLoss, KLDivLoss, L1Loss, MSELoss, SmoothL1Loss } from './losses.js';
 export { type LoadResult, Module, type StateDict, type TensorModule } from './module.js';
 export { GroupNorm, LayerNorm, RMSNorm } from './norm.js';
+export type { PadMode, PadOptions } from './pad.js';
 export { Buffer, Parameter } from './parameter.js';
 export { Flatten, Identity } from './shape-layers.js';
 export * as utils from './utils.js';

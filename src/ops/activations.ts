@@ -49,9 +49,41 @@ function phi(x: number): number {
 }
 
 const logistic = unary.sigmoid.f;
-/** tanh(u) of the approximation is 2 sigmoid(2 u) - 1, and this is 2 u. */
-const A = 1.5957691216057308;
-const B = 0.044715;
+
+/** x σ(u), where u = a (x + b x³): its row, and that of g times its derivative σ(u) (1 + x u' (1 - σ(u))). */
+function unit(a: number, b: number, gradient: (g: Tensor, x: Tensor) => Tensor): [UnaryRow, BinaryRow] {
+  // Without b nothing may be multiplied by it: x may be infinite.
+  const u = (x: number) => (b ? a * (x + b * x * x * x) : x);
+  const text = (x: string) => (b ? `${a} * (${x} + ${b} * ${x} * ${x} * ${x})` : x);
+  const shared = { library, saves: 'inputs' } as const;
+  return [
+    { ...shared, f: (x) => x * logistic(u(x)), gpu: `x / (1 + expOf(-(${text('x')})))`, cost: 1.5, grad: gradient },
+    {
+      ...shared,
+      f: (g, x) => {
+        const s = logistic(u(x));
+        return g * s * (1 + x * a * (1 + 3 * b * x * x) * (1 - s));
+      },
+      gpu: `a * slopeOf(${text('b')}, b, ${a} + ${3 * a * b} * b * b)`,
+      gradA: (h, _, x) => gradient(h, x),
+      gradB: (h, g, x) => {
+        // σ(u) σ(-u) (2 u' + x u'' + x u'² (σ(-u) - σ(u)))
+        const z = x.square();
+        const v = x.mul(z.mul(b).add(1)).mul(a);
+        const [s, rest] = [v.sigmoid(), v.neg().sigmoid()];
+        const du = z.mul(3 * a * b).add(a);
+        const bend = z.mul(6 * a * b).add(x.mul(du.square()).mul(rest.sub(s)));
+        return h.mul(g).mul(s.mul(rest)).mul(du.mul(2).add(bend));
+      },
+    },
+  ];
+}
+
+const [silu, siluGrad] = /* @__PURE__ */ unit(1, 0, (g, x) => applyBinary(activationGradients.siluGrad, g, x));
+// tanh(w) is 2 σ(2 w) - 1, and u is 2 w.
+const [geluTanh, geluTanhGrad] = /* @__PURE__ */ unit(1.5957691216057308, 0.044715, (g, x) =>
+  applyBinary(activationGradients.geluTanhGrad, g, x),
+);
 
 export const activations = /* @__PURE__ */ unaryRows({
   gelu: {
@@ -60,19 +92,12 @@ export const activations = /* @__PURE__ */ unaryRows({
     cost: 2,
     library,
     saves: 'inputs',
-    grad: (g, x) => geluGrad(g, x),
+    grad: geluGrad,
   },
-  silu: {
-    f: (x) => x * logistic(x),
-    gpu: 'x >= 0 ? x / (1 + expOf(-x)) : x * (expOf(x) / (1 + expOf(x)))',
-    cost: 1.5,
-    library,
-    saves: 'inputs',
-    grad: (g, x) => siluGrad(g, x),
-  },
+  silu,
   softplus: {
     f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
-    gpu: 'softplusOf(x)',
+    gpu: '(x > 0 ? x : 0) + log1pOf(expOf(x > 0 ? -x : x))',
     cost: 3,
     library,
     saves: 'inputs',
@@ -81,16 +106,7 @@ export const activations = /* @__PURE__ */ unaryRows({
 } satisfies Record<keyof ActivationMethods, UnaryRow>);
 
 /** Activation functions that are not methods. */
-export const approximations = /* @__PURE__ */ unaryRows({
-  geluTanh: {
-    f: (x) => x * logistic(A * (x + B * x * x * x)),
-    gpu: `x / (1 + expOf(-${A} * (x + ${B} * x * x * x)))`,
-    cost: 1.5,
-    library,
-    saves: 'inputs',
-    grad: (g, x) => geluTanhGrad(g, x),
-  },
-} satisfies Record<string, UnaryRow>);
+export const approximations = /* @__PURE__ */ unaryRows({ geluTanh } satisfies Record<string, UnaryRow>);
 
 /** g f'(x), for speed; the derivatives of these are compositions. */
 export const activationGradients = /* @__PURE__ */ binaryRows({
@@ -105,64 +121,12 @@ export const activationGradients = /* @__PURE__ */ binaryRows({
       return h.mul(g).mul(z.mul(-0.5).exp().mul(z.sub(2).mul(-DENSITY)));
     },
   },
-  siluGrad: {
-    f: (g, x) => g * slope(logistic(x), x, 1),
-    gpu: 'a * slopeOf(b, b, 1)',
-    library,
-    saves: 'inputs',
-    gradA: (h, _, x) => siluGrad(h, x),
-    gradB: (h, g, x) => {
-      // σ' (2 + x (1 - 2 σ))
-      const s = x.sigmoid();
-      return h
-        .mul(g)
-        .mul(s.sub(s.square()))
-        .mul(x.sub(x.mul(s).mul(2)).add(2));
-    },
-  },
-  geluTanhGrad: {
-    f: (g, x) => g * slope(logistic(A * (x + B * x * x * x)), x, A * (1 + 3 * B * x * x)),
-    gpu: `a * slopeOf(${A} * (b + ${B} * b * b * b), b, ${A} * (1 + ${3 * B} * b * b))`,
-    library,
-    saves: 'inputs',
-    gradA: (h, _, x) => geluTanhGrad(h, x),
-    gradB: (h, g, x) => {
-      // With u of the logistic function: σ' (2 u' + x u'' + x u'² (1 - 2 σ)), where x u'' = 6 A B x².
-      const z = x.square();
-      const s = x.mul(z.mul(B).add(1)).mul(A).sigmoid();
-      const du = z
-        .mul(3 * B)
-        .add(1)
-        .mul(A);
-      const bend = x.mul(du.square()).mul(s.mul(-2).add(1));
-      return h
-        .mul(g)
-        .mul(s.sub(s.square()))
-        .mul(
-          du
-            .mul(2)
-            .add(z.mul(6 * A * B))
-            .add(bend),
-        );
-    },
-  },
+  siluGrad,
+  geluTanhGrad,
 } satisfies Record<string, BinaryRow>);
 
 function geluGrad(g: Tensor, x: Tensor): Tensor {
   return applyBinary(activationGradients.geluGrad, g, x);
-}
-
-function siluGrad(g: Tensor, x: Tensor): Tensor {
-  return applyBinary(activationGradients.siluGrad, g, x);
-}
-
-function geluTanhGrad(g: Tensor, x: Tensor): Tensor {
-  return applyBinary(activationGradients.geluTanhGrad, g, x);
-}
-
-/** The derivative of x σ(u), where s is σ(u) and du the derivative of u. */
-function slope(s: number, x: number, du: number): number {
-  return s * (1 + x * du * (1 - s));
 }
 
 export function applyGelu(x: Tensor, options?: GeluOptions): Tensor {

@@ -106,8 +106,7 @@ export function checkIndices(
   }
   for (let i = 0; i < values.length; i++) {
     const v = values[i];
-    // NaN, fractions and negative numbers are no 32-bit numbers.
-    if (v >>> 0 !== v || v >= count) {
+    if (!Number.isInteger(v) || v < 0 || v >= count) {
       fail(op, `${one} ${i} is ${v} for ${count} ${counted}`, `${several} are integers from 0 to ${count - 1}`, {
         shapes: [index.dims],
       });
@@ -130,7 +129,7 @@ export function applyIndexSelect(x: Tensor, dim: number, index: Tensor): Tensor 
 /** x up to the shape of the index in all dimensions but one. */
 function within(op: string, name: string, x: Tensor, index: Tensor, dim: number): Tensor {
   if (x.ndim !== index.ndim || index.dims.some((n, i) => i !== dim && n > x.dims[i])) {
-    const remedy = `give the index as many dimensions as ${name} has, each at most as long${dim < 0 ? '' : ` except dimension ${dim}`}`;
+    const remedy = `the index has as many dimensions, each at most as long${dim < 0 ? '' : ` except dimension ${dim}`}`;
     fail(op, `${name} has shape ${show(x.dims)} and the index ${show(index.dims)}`, remedy, {
       shapes: [x.dims, index.dims],
     });

@@ -1,4 +1,5 @@
 import { activationGradients, activations, approximations } from './activations.js';
+import { flip } from './arrange.js';
 import { binary, compare, gradients, unary } from './elementwise.js';
 import { functions } from './functions.js';
 import { gather, scatter } from './indexing.js';
@@ -8,6 +9,7 @@ import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { layerNorm, layerNormGrad, layerNormSums } from './norm.js';
+import { pad } from './pad.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
 import { cumsum } from './scan.js';
@@ -37,6 +39,8 @@ export const table = {
     gather,
     scatter,
     join,
+    flip,
+    pad,
     squaredError,
     squaredErrorGrad,
     crossEntropy,

@@ -145,29 +145,36 @@ export interface Range {
   readonly dim: number;
   readonly start: number;
   readonly length: number;
+  /** The distance of its indices, default 1. */
+  readonly step?: number;
 }
 
+const scaled = (strides: readonly number[], { dim, step = 1 }: Range) =>
+  strides.map((s, i) => (i === dim ? s * step : s));
+
 export const narrow: NamedGeneral<Range> = /* @__PURE__ */ generalRow('narrow', {
-  forward: ([x], { dim, start, length }) => {
+  forward: ([x], range) => {
+    const { dim, start, length } = range;
     const { strides, offset } = x.layout;
     const shape = x.dims.map((d, i) => (i === dim ? length : d));
-    return viewOf(x, shape, strides, offset + start * strides[dim]);
+    return viewOf(x, shape, scaled(strides, range), offset + start * strides[dim]);
   },
   saves: 'nothing',
-  grad: (g, node, { dim, start }) => [dispatch(narrowBackward, [g], { dim, start, length: node.shapes[0][dim] })],
+  grad: (g, node, range) => [dispatch(narrowBackward, [g], { ...range, length: node.shapes[0][range.dim] })],
 });
 
 /** Zeros with g at `start` of a dimension of `length` elements: the gradient of narrow. */
 export const narrowBackward: NamedGeneral<Range> = /* @__PURE__ */ generalRow('narrowBackward', {
-  forward: ([g], { dim, start, length }) => {
+  forward: ([g], range) => {
+    const { dim, start, length } = range;
     const shape = g.dims.map((d, i) => (i === dim ? length : d));
     const strides = stridesOf(shape);
     const out = g.backend.fill(sizeOf(shape), 0);
-    if (g.size > 0) g.backend.put(out, dense(g), g.dims, strides, start * strides[dim]);
+    if (g.size > 0) g.backend.put(out, dense(g), g.dims, scaled(strides, range), start * strides[dim]);
     return new Tensor(Layout.rowMajor(shape), out);
   },
   saves: 'nothing',
-  grad: (gg, node, { dim, start }) => [dispatch(narrow, [gg], { dim, start, length: node.shapes[0][dim] })],
+  grad: (gg, node, range) => [dispatch(narrow, [gg], { ...range, length: node.shapes[0][range.dim] })],
 });
 
 /** Repeats x along new or one-element dimensions, as broadcasting does. */
@@ -268,17 +275,23 @@ export function applyNarrow(x: Tensor, dim: number, start: number, length: numbe
   return dispatch(narrow, [x], { dim: d, start: from, length });
 }
 
-export function applySelect(x: Tensor, dim: number, index: number): Tensor {
-  const d = normalizeDim('select', dim, x.ndim, x.dims);
+/** One index of dimension d, negative ones counted from the end, as 0 … n - 1. */
+export function indexIn(op: string, x: Tensor, d: number, index: unknown): number {
   const size = x.dims[d];
-  const at = checkInteger('select', 'index', index, -Infinity) < 0 ? index + size : index;
+  const given = checkInteger(op, 'index', index, -Infinity);
+  const at = given < 0 ? given + size : given;
   if (at < 0 || at >= size) {
-    const what = `index ${index} for dimension ${d} of shape ${show(x.dims)}`;
-    fail('select', what, size === 0 ? 'it has no elements' : `pass an integer from ${-size} to ${size - 1}`, {
+    const what = `index ${given} for dimension ${d} of shape ${show(x.dims)}`;
+    fail(op, what, size === 0 ? 'it has no elements' : `pass an integer from ${-size} to ${size - 1}`, {
       shapes: [x.dims],
     });
   }
-  const one = dispatch(narrow, [x], { dim: d, start: at, length: 1 });
+  return at;
+}
+
+export function applySelect(x: Tensor, dim: number, index: number): Tensor {
+  const d = normalizeDim('select', dim, x.ndim, x.dims);
+  const one = dispatch(narrow, [x], { dim: d, start: indexIn('select', x, d, index), length: 1 });
   return dispatch(reshape, [one], reducedShape(x.dims, [d], false));
 }
 

@@ -1,7 +1,7 @@
-// Element-wise functions of Tensor methods beyond those that every program needs, each within 4 ulp of the exact value unless it
-// says otherwise. All of them are branches of one loop, so that the text, which is in every bundle, has each part once: the
-// exponential, the logarithm, the normal distribution. Coefficients were fitted for the least relative error, by Lawson's algorithm.
-import { expMinusOne, fma4, log4, SHIFT } from '../math';
+// Element-wise functions of Tensor methods beyond those that every program needs. Accuracy: docs/architecture.md. Coefficients were
+// fitted for the least relative error, by Lawson's algorithm. Blocks are padded to 16 bytes, and threads begin at multiples of
+// four elements: the last vector of a map may run into the padding.
+import { expMinusOne, fma4, log4, relu4, SHIFT } from '../math';
 
 // @ts-ignore: decorator
 @inline function c(x: f32): v128 { return f32x4.splat(x); }
@@ -85,10 +85,6 @@ function unwound(x: f32): f64 {
 // @ts-ignore: decorator
 @inline const RSQRT = 8;
 // @ts-ignore: decorator
-@inline const SIN = 9;
-// @ts-ignore: decorator
-@inline const COS = 10;
-// @ts-ignore: decorator
 @inline const LOG1P = 11;
 // @ts-ignore: decorator
 @inline const SOFTPLUS = 12;
@@ -116,7 +112,7 @@ function unwound(x: f32): f64 {
 /** f(x), or f(g, x) for a comparison and a gradient. */
 // @ts-ignore: decorator
 @inline function evaluate(op: i32, g: v128, x: v128): v128 {
-  if (op < SIN) {
+  if (op < LOG1P) {
     if (op == GE) return one(f32x4.ge(g, x));
     if (op == LE) return one(f32x4.le(g, x));
     if (op == NE) return one(f32x4.ne(g, x));
@@ -127,7 +123,6 @@ function unwound(x: f32): f64 {
     if (op == SQUARE) return f32x4.mul(x, x);
     return f32x4.div(c(1), f32x4.sqrt(x));
   }
-  if (op <= COS) return sin4(x, op - SIN);
   const a = f32x4.abs(x);
   let y = c(0);
   let v = x;
@@ -202,9 +197,10 @@ function unwound(x: f32): f64 {
       // Results below the normal numbers may be 0.
       const logistic = f32x4.div(v128.bitselect(e, c(1), negative), f32x4.add(e, c(1)));
       if (op == SILU || op == GELU_TANH) return f32x4.mul(x, logistic);
-      return f32x4.mul(f32x4.mul(g, logistic), fma4(f32x4.mul(x, du), f32x4.sub(c(1), logistic), c(1)));
+      const rest = f32x4.div(v128.bitselect(c(1), e, negative), f32x4.add(e, c(1))); // 1 - logistic, with all digits
+      return f32x4.mul(f32x4.mul(g, logistic), fma4(f32x4.mul(x, du), rest, c(1)));
     }
-    y = f32x4.max(x, c(0));
+    y = relu4(x);
     v = e;
   }
   // ln(1 + v) is that of the rounded sum, and what the rounding left out.
@@ -214,7 +210,8 @@ function unwound(x: f32): f64 {
 }
 
 /** Two nested loops; an inner stride is 1, or 0 for an operand that is broadcast along the inner loop. */
-function zip(
+// @ts-ignore: decorator
+@inline function zip(
   op: i32, a: usize, b: usize, out: usize, outer: i32, inner: i32,
   aOuter: i32, aInner: i32, bOuter: i32, bInner: i32,
 ): void {
@@ -238,7 +235,15 @@ function zip(
   }
 }
 // @ts-ignore: decorator
-@inline function map(op: i32, x: usize, out: usize, n: i32): void { zip(op, x, x, out, 1, n, 0, 1, 0, 1); }
+@inline function map(op: i32, x: usize, out: usize, n: i32): void {
+  const stop = out + (<usize>n << 2);
+  for (; out < stop; out += 16, x += 16) v128.store(out, evaluate(op, c(0), v128.load(x)));
+}
+/** Sine and cosine are one loop. */
+function wave(turn: i32, x: usize, out: usize, n: i32): void {
+  const stop = out + (<usize>n << 2);
+  for (; out < stop; out += 16, x += 16) v128.store(out, sin4(v128.load(x), turn));
+}
 
 export function binary_ge(a: usize, b: usize, out: usize, outer: i32, inner: i32, aOuter: i32, aInner: i32, bOuter: i32, bInner: i32): void {
   zip(GE, a, b, out, outer, inner, aOuter, aInner, bOuter, bInner);
@@ -255,8 +260,8 @@ export function unary_round(x: usize, out: usize, n: i32): void { map(ROUND, x, 
 export function unary_sign(x: usize, out: usize, n: i32): void { map(SIGN, x, out, n); }
 export function unary_square(x: usize, out: usize, n: i32): void { map(SQUARE, x, out, n); }
 export function unary_rsqrt(x: usize, out: usize, n: i32): void { map(RSQRT, x, out, n); }
-export function unary_sin(x: usize, out: usize, n: i32): void { map(SIN, x, out, n); }
-export function unary_cos(x: usize, out: usize, n: i32): void { map(COS, x, out, n); }
+export function unary_sin(x: usize, out: usize, n: i32): void { wave(0, x, out, n); }
+export function unary_cos(x: usize, out: usize, n: i32): void { wave(1, x, out, n); }
 export function unary_log1p(x: usize, out: usize, n: i32): void { map(LOG1P, x, out, n); }
 export function unary_softplus(x: usize, out: usize, n: i32): void { map(SOFTPLUS, x, out, n); }
 export function unary_expm1(x: usize, out: usize, n: i32): void { map(EXPM1, x, out, n); }

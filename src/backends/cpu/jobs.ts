@@ -5,6 +5,8 @@ import type { Job } from './pool.js';
 
 /** Nanoseconds for a number that is copied. */
 const COPIED = 0.5;
+/** How many numbers a row has to have so that a look at its index takes little of the time. */
+const LONG = 16;
 
 /** @param x the address of [outer, length, inner], and those of the indices and of the result [outer, count, inner] */
 export function gatherJob(x: number, index: number, out: number, plan: IndexPlan): Job {
@@ -19,13 +21,14 @@ export function gatherJob(x: number, index: number, out: number, plan: IndexPlan
 
 /** @param x the address of [outer, count, inner], and those of the indices and of the result [outer, length, inner] */
 export function scatterJob(x: number, index: number, out: number, plan: IndexPlan): Job {
-  const { outer, length, inner, count } = plan;
-  const each = plan.shared ? 0 : 4;
-  const args = [x, index, out, outer, inner, length, inner, count, Number(plan.shared)];
-  const size = length + count;
-  return outer === 1
-    ? job('scatter', args, [4, each, 4], 4, inner, size, 16)
-    : job('scatter', args, [4 * count * inner, each * count * inner, 4 * length * inner], 3, outer, size * inner);
+  const { outer, length, inner, count, shared } = plan;
+  const each = shared ? 0 : 4;
+  const args = [x, index, out, outer, 0, length, length, inner, count, Number(shared)];
+  const size = (length + count) * inner;
+  // Every thread looks at all indices of a list, and adds the rows that are its own.
+  if (outer === 1 && shared && inner >= LONG)
+    return job('scatter', args, [0, 0, 4 * inner, 0, 1], 5, length, size / length);
+  return job('scatter', args, [4 * count * inner, each * count * inner, 4 * length * inner], 3, outer, size);
 }
 
 /** @param size how many numbers a unit has */
@@ -36,7 +39,6 @@ function job(
   counted: number,
   units: number,
   size: number,
-  grain = 1,
 ): Job {
-  return { kernel, args, perUnit, counted, units, grain, cost: COPIED * size };
+  return { kernel, args, perUnit, counted, units, grain: 1, cost: COPIED * size };
 }

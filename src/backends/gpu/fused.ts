@@ -1,4 +1,4 @@
-import { binary, scale } from '../../../kernels/gpu/elementwise.js';
+import { binary, scale, ternary } from '../../../kernels/gpu/elementwise.js';
 import { fill } from '../../../kernels/gpu/layout.js';
 import { crossEntropy, crossEntropyGrad, squaredErrorGrad } from '../../../kernels/gpu/loss.js';
 import * as optim from '../../../kernels/gpu/optim.js';
@@ -40,6 +40,8 @@ interface FusedCall {
  */
 type Fused = (gpu: Launcher, call: FusedCall) => Cell | null | undefined;
 
+const choose = ternary('where', 'a === 0 ? c : b');
+
 /** The fused kernels of this backend, by name. */
 export const fused: { readonly [name: string]: Fused | undefined } = {
   squaredError: (gpu, { operands: [a, b], numbers: [factor] }) => {
@@ -71,6 +73,8 @@ export const fused: { readonly [name: string]: Fused | undefined } = {
     if (gpu.info().backend === 'headlessgl') return undefined;
     return gpu.launch(uniform.host, size, [Float32Array.from(halves(numbers.slice(0, 4))), 0, keep, value]);
   },
+  where: (gpu, { operands, size, bounds: [, ...steps] }) =>
+    gpu.launch(choose, size, [...operands.map((x) => gpu.present(x!)), ...steps]),
   sgd: (gpu, call) => {
     const { operands, numbers, guard } = call;
     const [parameter, gradient, velocity] = operands;

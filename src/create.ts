@@ -347,3 +347,25 @@ export function rand(shape: readonly number[], options: TensorOptions = {}): Ten
 export function randn(shape: readonly number[], options: TensorOptions = {}): Tensor {
   return drawn('randn', checkArguments('randn', shape, options), options, 'normal');
 }
+
+/**
+ * A random order of 0 … n - 1, from the global random stream. As
+ * [torch.randperm](https://docs.pytorch.org/docs/stable/generated/torch.randperm.html).
+ * @param n how many, at least 0 and at most 2^24, beyond which float32 does not represent every integer
+ * @param options `requiresGrad` and `device`
+ * @returns a leaf of shape [n]
+ * @throws TapegradError for another n, and for unknown options
+ * @example
+ * ```ts
+ * import { manualSeed, randperm } from 'tapegrad';
+ *
+ * manualSeed(1);
+ * console.log(randperm(5).toArraySync());
+ * ```
+ */
+export function randperm(n: number, options: TensorOptions = {}): Tensor {
+  checkOptions('randperm', options, OPTIONS);
+  if (checkInteger('randperm', 'n', n, 0) > 2 ** 24)
+    fail('randperm', `n is ${n}`, `keep integers within ${2 ** 24}, which float32 represents`);
+  return make('randperm', [n], options, (backend) => backend.upload(generator.permutation(n)));
+}

@@ -18,6 +18,7 @@ export {
   rand,
   randLike,
   randn,
+  randperm,
   type TensorOptions,
   type TensorValues,
   type TypedArray,
@@ -32,12 +33,15 @@ export * as metrics from './metrics/index.js';
 export * as nn from './nn/index.js';
 export { Summary, type SummaryRow, summary } from './nn/summary.js';
 export type { GeluOptions } from './ops/activations.js';
+export { outer } from './ops/arrange.js';
+export { bernoulli, type MultinomialOptions, multinomial } from './ops/draw.js';
+export { einsum } from './ops/einsum.js';
 export type { KeepdimOptions } from './ops/families.js';
 export { cat, stack } from './ops/join.js';
 export { where } from './ops/masks.js';
-export { outer } from './ops/arrange.js';
-export { einsum } from './ops/einsum.js';
+export type { SortOptions, TopkOptions, UniqueOptions } from './ops/order.js';
 export type { SliceRange } from './ops/slice.js';
+export type { SpreadOptions } from './ops/statistics.js';
 export * as optim from './optim/index.js';
 export { Profile, type ProfileRow, profile, type Trace, type TraceEvent } from './profile.js';
 export { manualSeed } from './random.js';

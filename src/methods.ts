@@ -29,6 +29,7 @@ import { copyFrom } from './ops/inplace.js';
 import { type MaskMethods, maskMethods } from './ops/masks.js';
 import { applyMatmul, type MatmulMethods } from './ops/matmul.js';
 import { applyClone, applyTo, type MoveMethods } from './ops/move.js';
+import { type OrderMethods, ordering } from './ops/order.js';
 import { checkOneDim, type ReduceMethods, reduce } from './ops/reduce.js';
 import { type ScanMethods, scan } from './ops/scan.js';
 import { applyChunk, applySlice, applySplit, type SliceMethods } from './ops/slice.js';
@@ -88,6 +89,7 @@ declare module './tensor.js' {
       ReduceMethods,
       StatisticsMethods,
       ScanMethods,
+      OrderMethods,
       MatmulMethods,
       ShapeMethods,
       IndexMethods,
@@ -129,6 +131,7 @@ for (const [name, row] of Object.entries(reduce)) {
 install(maskMethods);
 install(statistics);
 install(scan);
+install(ordering);
 install({ amax: Tensor.prototype.max, amin: Tensor.prototype.min });
 install({
   gelu(options?: GeluOptions) {

@@ -108,6 +108,16 @@ export interface FusedKernel extends NamedKernel {
    * is the number of units. null where units depend on each other.
    */
   steps(bounds: readonly number[]): readonly number[] | null;
+  /**
+   * The same as a loop of the host over the numbers of the operands, which backends on the host run where they have no kernel.
+   * It takes the result, the operands, the loop bounds and the other numbers.
+   */
+  readonly host?: (
+    out: Floats,
+    operands: readonly Floats[],
+    bounds: readonly number[],
+    numbers: readonly number[],
+  ) => void;
   /** About how many floating-point operations a call takes; for profile(). */
   flops(bounds: readonly number[], numbers: readonly number[]): number;
   /** About how many nanoseconds a unit takes on one core of a CPU; decides on threads. */

@@ -13,6 +13,7 @@ import type {
   Device,
   DeviceInfo,
   Floats,
+  FusedKernel,
   IndexPlan,
   MatmulPlan,
   MemoryInfo,
@@ -164,8 +165,22 @@ export class ReferenceBackend implements Backend {
     return this.#make(1, (out) => out.fill(operands.every((x) => allFinite(cells(x))) ? 0 : Number.NaN));
   }
 
-  /** No fused kernels: the oracle runs the compositions with which tests compare the kernels of other backends. */
-  fused(): null {
-    return null;
+  /** Only loops of the host: else the oracle runs the compositions with which tests compare the kernels of other backends. */
+  fused(
+    { host }: FusedKernel,
+    operands: readonly (Storage | null)[],
+    size: number,
+    bounds: readonly number[],
+    numbers: readonly number[],
+  ): Storage | null {
+    if (host === undefined) return null;
+    return this.#make(size, (out) =>
+      host(
+        out,
+        operands.map((x) => cells(x!)),
+        bounds,
+        numbers,
+      ),
+    );
   }
 }

@@ -9,8 +9,6 @@ import { reduce } from './reduce.js';
 import type { NamedGeneral, Reduction } from './row.js';
 import { reshapeTo } from './view.js';
 
-type Dims = number | readonly number[];
-
 /** Options of `var` and `std`. */
 export interface SpreadOptions extends KeepdimOptions {
   /** What is subtracted from the number of elements in the divisor. Default 1, Bessel's correction. */
@@ -29,7 +27,7 @@ export interface StatisticsMethods {
    * @example
    * tensor([[1, 2], [3, 6]]).var(1); // [0.5, 4.5]
    */
-  var(dim?: Dims, options?: boolean | SpreadOptions): Tensor;
+  var(dim?: number | readonly number[], options?: boolean | SpreadOptions): Tensor;
   /**
    * The standard deviation over `dim`: the square root of `var`. Where it is 0 the derivative is 0. As torch.std.
    * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
@@ -39,7 +37,7 @@ export interface StatisticsMethods {
    * @example
    * tensor([[1, 2], [3, 7]]).std(0, { correction: 0 }); // [1, 2.5]
    */
-  std(dim?: Dims, options?: boolean | SpreadOptions): Tensor;
+  std(dim?: number | readonly number[], options?: boolean | SpreadOptions): Tensor;
   /**
    * The product over `dim`. The derivative is the product of the other elements. As torch.prod.
    * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
@@ -47,7 +45,7 @@ export interface StatisticsMethods {
    * @returns a tensor without the dimensions `dim`, or with 1 in their place; 1 for no elements
    * @throws TapegradError for a dimension that does not exist or is given twice
    */
-  prod(dim?: Dims, keepdim?: boolean | KeepdimOptions): Tensor;
+  prod(dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
   /**
    * The norm (Σ |x|^p)^(1/p) over `dim`; the largest absolute value for Infinity, the smallest for -Infinity, the number of
    * elements that are not 0 for p = 0. Where it is 0 the derivative is 0. As torch.norm.
@@ -60,7 +58,7 @@ export interface StatisticsMethods {
    * @example
    * tensor([3, 4]).norm(); // 5
    */
-  norm(p?: number | 'fro', dim?: Dims, keepdim?: boolean | KeepdimOptions): Tensor;
+  norm(p?: number | 'fro', dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
   /**
    * ln Σ e^x over `dim`, without overflow. The derivative is softmax. As torch.logsumexp.
    * @param dim a dimension or several; negative ones count from the end
@@ -68,7 +66,7 @@ export interface StatisticsMethods {
    * @returns a tensor without the dimensions `dim`, or with 1 in their place; -Infinity for no elements
    * @throws TapegradError for a dimension that does not exist or is given twice, or is missing
    */
-  logsumexp(dim: Dims, keepdim?: boolean | KeepdimOptions): Tensor;
+  logsumexp(dim: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
   /**
    * The same as `max`, by the name of torch.amax.
    * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
@@ -76,7 +74,7 @@ export interface StatisticsMethods {
    * @returns a tensor without the dimensions `dim`, or with 1 in their place
    * @throws TapegradError as `max`
    */
-  amax(dim?: Dims, keepdim?: boolean | KeepdimOptions): Tensor;
+  amax(dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
   /**
    * The same as `min`, by the name of torch.amin.
    * @param dim a dimension or several; negative ones count from the end. Default: all dimensions
@@ -84,8 +82,10 @@ export interface StatisticsMethods {
    * @returns a tensor without the dimensions `dim`, or with 1 in their place
    * @throws TapegradError as `min`
    */
-  amin(dim?: Dims, keepdim?: boolean | KeepdimOptions): Tensor;
+  amin(dim?: number | readonly number[], keepdim?: boolean | KeepdimOptions): Tensor;
 }
+
+type Dims = number | readonly number[];
 
 /** The same reduction with a result that keeps the dimensions. */
 const kept = (r: Reduction): Reduction => ({ ...r, shape: r.kept });
@@ -105,7 +105,7 @@ export const variance: NamedGeneral<Spread> = /* @__PURE__ */ generalRow('var', 
       temporary(d.storage);
       const squares = d.mul(d);
       temporary(squares.storage);
-      return dispatch(reduce.sum, [squares], r).div(r.divisor);
+      return dispatch(reduce.sum, [squares], r).div(Math.max(0, r.divisor));
     }),
   saves: 'inputs',
   grad: (g, node, r) => [deviations(node.input(0), r).mul(reshapeTo(g, r.kept).mul(2 / r.divisor))],
@@ -140,7 +140,7 @@ function spread(op: string, x: Tensor, dim: Dims | undefined, options: boolean |
   const r = reduction(op, x, dim, options, 'correction');
   const { correction = 1 } = options as SpreadOptions;
   checkNumber(op, 'correction', correction);
-  return dispatch(variance, [x], { ...r, divisor: Math.max(0, sizeOf(x.dims) / sizeOf(r.kept) - correction) });
+  return dispatch(variance, [x], { ...r, divisor: sizeOf(x.dims) / sizeOf(r.kept) - correction });
 }
 
 /** Halves are multiplied until one element is left: so the gradient is right where elements are 0, too. */

@@ -222,15 +222,8 @@ export class CpuBackend implements Backend {
     } else {
       const args = [this.#at(x), this.#at(out), outer, length, inner];
       const perUnit = [length * inner * 4, inner * 4];
-      this.pool.run({
-        kernel: found.name,
-        args,
-        perUnit,
-        counted: 2,
-        units: outer,
-        grain: 1,
-        cost: CHEAP * length * inner,
-      });
+      const cost = CHEAP * length * inner;
+      this.pool.run({ kernel: found.name, args, perUnit, counted: 2, units: outer, grain: 1, cost });
     }
     return out;
   }
@@ -272,7 +265,13 @@ export class CpuBackend implements Backend {
     numbers: readonly number[],
   ): Storage | null {
     const found = this.#libraries.find('fused', kernel);
-    if (found === null) return null;
+    if (found === null) {
+      const { host } = kernel;
+      if (host === undefined) return null;
+      const out = this.#out(size, operands[0]!, operands[1]!);
+      this.#scalar(operands as Storage[], out, (o, ...given) => host(o, given, bounds, numbers));
+      return out;
+    }
     const { changes } = kernel;
     const heap = this.#heap;
     const blocks = operands as readonly (Block | null)[];

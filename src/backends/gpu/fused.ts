@@ -9,6 +9,7 @@ import { halves } from '../../random.js';
 import type { DeviceInfo } from '../backend.js';
 import type { Storage } from '../storage.js';
 import type { Argument } from './memory.js';
+import { ordering } from './order.js';
 import type { Cell } from './storage.js';
 
 /** What fused kernels need of the backend. */
@@ -27,7 +28,7 @@ export interface Launcher {
 }
 
 /** The arguments of Backend.fused. */
-interface FusedCall {
+export interface FusedCall {
   readonly operands: readonly (Storage | null)[];
   readonly size: number;
   readonly bounds: readonly number[];
@@ -38,7 +39,7 @@ interface FusedCall {
 /**
  * Queues the kernels of one call. Returns the result, null if it changed operands instead, or undefined where it cannot run.
  */
-type Fused = (gpu: Launcher, call: FusedCall) => Cell | null | undefined;
+export type Fused = (gpu: Launcher, call: FusedCall) => Cell | null | undefined;
 
 const choose = ternary('where', 'a === 0 ? c : b');
 
@@ -66,6 +67,7 @@ export const fused: { readonly [name: string]: Fused | undefined } = {
     const args = [gpu.present(x), gpu.present(index), gpu.present(g), tops, rests, cols, ...numbers];
     return releasing(gpu.launch(crossEntropyGrad, x.size, args), tops, rests);
   },
+  ...ordering,
   // WebGL 1 has no integers of 32 bits.
   uniform: (gpu, { operands: [position], size, numbers }) => {
     const [keep, value, offset] = numbers.slice(4);

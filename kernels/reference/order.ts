@@ -1,0 +1,140 @@
+// Sorting on the host: the order of the elements of rows, stable, with NaN after all numbers, as PyTorch sorts.
+
+/** The largest number of elements that are sorted by insertion. */
+const FEW = 32;
+
+type Numbers = Float32Array | Float64Array;
+
+/** Writes the positions of the k first elements of each row of [rows, n], in ascending or descending order of the elements. */
+export function order(x: Numbers, out: Numbers, rows: number, n: number, k: number, descending: boolean): void {
+  const keys = new Uint32Array(n);
+  // Positions and their keys in turns: what is moved together lies together.
+  const [pairs, next] = [new Uint32Array(2 * n), new Uint32Array(2 * n)];
+  const bits = n < 4096 ? 8 : 11;
+  const counts = new Uint32Array(2 ** bits);
+  for (let row = 0; row < rows; row++) {
+    const values = x.subarray(row * n, row * n + n);
+    if (values instanceof Float64Array) {
+      const positions = Uint32Array.from(values, (_, i) => i).sort(comparison(values, descending));
+      out.set(positions.subarray(0, k), row * k);
+      continue;
+    }
+    const from = row * k;
+    toKeys(values, keys, descending);
+    const count = candidates(keys, pairs, k, counts, bits);
+    if (count <= FEW) insertion(pairs, count);
+    const sorted = count <= FEW ? pairs : radix(pairs, next, count, counts, bits);
+    for (let i = 0; i < k; i++) out[from + i] = sorted[2 * i];
+  }
+}
+
+function comparison(values: Numbers, descending: boolean): (a: number, b: number) => number {
+  const sign = descending ? -1 : 1;
+  return (a, b) => {
+    const [v, w] = [values[a], values[b]];
+    const nan = Number(Number.isNaN(v)) - Number(Number.isNaN(w));
+    return sign * (v < w ? -1 : v > w ? 1 : nan);
+  };
+}
+
+/** Unsigned numbers in the order of the floats: -0 is 0, and every NaN is the largest. */
+function toKeys(values: Float32Array, keys: Uint32Array, descending: boolean): void {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length);
+  const flip = descending ? -1 : 0;
+  for (let i = 0; i < keys.length; i++) {
+    const word = words[i];
+    const magnitude = word & 0x7fffffff;
+    const key = magnitude > 0x7f800000 ? -1 : word < 0 && magnitude !== 0 ? ~word : magnitude ^ 0x80000000;
+    keys[i] = key ^ flip;
+  }
+}
+
+/** Writes pairs of positions and keys among which are the k smallest, in the order of the positions, and returns how many. */
+function candidates(keys: Uint32Array, pairs: Uint32Array, k: number, counts: Uint32Array, bits: number): number {
+  const n = keys.length;
+  const shift = 32 - bits;
+  let most = 2 ** bits;
+  if (k < n) {
+    counts.fill(0);
+    for (let i = 0; i < n; i++) counts[keys[i] >>> shift]++;
+    most = 0;
+    for (let sum = counts[0]; sum < k; most++) sum += counts[most + 1];
+  }
+  let count = 0;
+  for (let i = 0; i < n; i++) {
+    const key = keys[i];
+    if (key >>> shift > most) continue;
+    pairs[2 * count] = i;
+    pairs[2 * count + 1] = key;
+    count++;
+  }
+  return count;
+}
+
+function insertion(pairs: Uint32Array, count: number): void {
+  for (let i = 1; i < count; i++) {
+    const position = pairs[2 * i];
+    const key = pairs[2 * i + 1];
+    let at = 2 * i;
+    for (; at > 0 && pairs[at - 1] > key; at -= 2) {
+      pairs[at] = pairs[at - 2];
+      pairs[at + 1] = pairs[at - 1];
+    }
+    pairs[at] = position;
+    pairs[at + 1] = key;
+  }
+}
+
+/** Sorts pairs by their keys, digit after digit; returns the one of both arrays that has the result. */
+function radix(a: Uint32Array, b: Uint32Array, count: number, counts: Uint32Array, bits: number): Uint32Array {
+  let [pairs, next] = [a, b];
+  const end = 2 * count;
+  const mask = 2 ** bits - 1;
+  for (let shift = 0; shift < 32; shift += bits) {
+    counts.fill(0);
+    for (let i = 1; i < end; i += 2) counts[(pairs[i] >>> shift) & mask]++;
+    for (let digit = 0, sum = 0; digit <= mask; digit++) {
+      const some = counts[digit];
+      counts[digit] = sum;
+      sum += some;
+    }
+    for (let i = 1; i < end; i += 2) {
+      const key = pairs[i];
+      const to = 2 * counts[(key >>> shift) & mask]++;
+      next[to] = pairs[i - 1];
+      next[to + 1] = key;
+    }
+    [pairs, next] = [next, pairs];
+  }
+  return pairs;
+}
+
+/** out[r, j] = x[r, index[r, j]] for x [rows, n] and index [rows, k]. */
+export function pick(x: Numbers, index: Numbers, out: Numbers, rows: number, n: number, k: number): void {
+  for (let row = 0; row < rows; row++) {
+    for (let j = row * k; j < row * k + k; j++) out[j] = x[row * n + index[j]];
+  }
+}
+
+/** out[r, index[r, j]] = x[r, j], 0 elsewhere, for x and index [rows, k] and out [rows, n]; the indices of a row differ. */
+export function place(x: Numbers, index: Numbers, out: Numbers, rows: number, n: number, k: number): void {
+  out.fill(0);
+  for (let row = 0; row < rows; row++) {
+    for (let j = row * k; j < row * k + k; j++) out[row * n + index[j]] = x[j];
+  }
+}
+
+/** The position of the first of the ascending numbers of each row of x [rows, n] that is above each number of t [rows, k]. */
+export function search(x: Numbers, t: Numbers, out: Numbers, rows: number, n: number, k: number): void {
+  for (let row = 0; row < rows; row++) {
+    for (let j = row * k; j < row * k + k; j++) {
+      let low = 0;
+      for (let high = n - 1; low < high; ) {
+        const middle = (low + high) >>> 1;
+        if (x[row * n + middle] > t[j]) high = middle;
+        else low = middle + 1;
+      }
+      out[j] = low;
+    }
+  }
+}

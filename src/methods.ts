@@ -198,7 +198,7 @@ install({
   },
 });
 
-const functions = {
+const arranging = {
   indexSelect: applyIndexSelect,
   gather: applyGather,
   scatterAdd: applyScatterAdd,
@@ -213,7 +213,7 @@ const functions = {
   triu: applyTriu,
   outer: applyOuter,
 } as unknown as Record<string, (x: Tensor, ...args: unknown[]) => unknown>;
-for (const [name, apply] of Object.entries(functions)) {
+for (const [name, apply] of Object.entries(arranging)) {
   install({
     [name](...args: unknown[]) {
       return apply(this, ...args);

@@ -6,7 +6,6 @@ import { choose, clamp } from '../src/ops/masks.js';
 import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
 import * as norm from '../src/ops/norm.js';
-import { pick, place } from '../src/ops/order.js';
 import { pad } from '../src/ops/pad.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { cumsum } from '../src/ops/scan.js';
@@ -268,14 +267,6 @@ const entries = [
     { shapes: [[2, 7]], attributes: 1 },
     { shapes: [[4, 1]], attributes: 0 },
     { shapes: [[5, 33]], attributes: 1 },
-  ),
-  of(pick,
-    { shapes: [[2, 4], [2, 4]], attributes: null, values: { 1: [3, 0, 2, 1, 0, 1, 3, 2] } },
-    { shapes: [[3, 4], [3, 2]], attributes: null, values: { 1: [3, 0, 2, 1, 0, 3] } },
-  ),
-  of(place,
-    { shapes: [[2, 4], [2, 4]], attributes: 4, values: { 1: [3, 0, 2, 1, 0, 1, 3, 2] } },
-    { shapes: [[3, 2], [3, 2]], attributes: 5, values: { 1: [4, 0, 2, 1, 0, 3] } },
   ),
   of(clone, { shapes: [[2, 3]], attributes: null }),
   of(choose,

@@ -84,28 +84,6 @@ const bitonicStep = (descending: boolean): GpuKernel =>
 /** Compares pairs of positions that are `stride` apart, in blocks of `size` that are sorted to alternate sides. */
 export const bitonic = { ascending: /* @__PURE__ */ bitonicStep(false), descending: /* @__PURE__ */ bitonicStep(true) };
 
-/** x[r, index[r, j]] for x [rows, n] and index [rows, k]. */
-export const pick = gpuKernel(
-  'pick',
-  '',
-  { input: 'Array', index: 'Array', n: 'Integer', k: 'Integer' },
-  `${integer('row', 'divide(this.thread.x, k)')}
-    ${integer('at', 'toInteger(index[this.thread.x])')}
-    return input[row * n + at];`,
-);
-
-/** x[r, j] at [r, index[r, j]], 0 elsewhere, for x and index [rows, k] and a result of [rows, n]. */
-export const place = gpuKernel(
-  'place',
-  '',
-  { input: 'Array', index: 'Array', n: 'Integer', k: 'Integer' },
-  `${integer('row', 'divide(this.thread.x, n)')}
-    ${integer('sought', 'this.thread.x - row * n')}
-    ${integer('first', 'row * k')}
-    for (let j = 0; j < k; j++) { if (index[first + j] === sought) { return input[first + j]; } }
-    return 0;`,
-);
-
 /** The position of the first of the ascending numbers of each row of x [rows, n] that is above each number of t [rows, k]. */
 export const search = gpuKernel(
   'search',

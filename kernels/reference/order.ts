@@ -109,21 +109,6 @@ function radix(a: Uint32Array, b: Uint32Array, count: number, counts: Uint32Arra
   return pairs;
 }
 
-/** out[r, j] = x[r, index[r, j]] for x [rows, n] and index [rows, k]. */
-export function pick(x: Numbers, index: Numbers, out: Numbers, rows: number, n: number, k: number): void {
-  for (let row = 0; row < rows; row++) {
-    for (let j = row * k; j < row * k + k; j++) out[j] = x[row * n + index[j]];
-  }
-}
-
-/** out[r, index[r, j]] = x[r, j], 0 elsewhere, for x and index [rows, k] and out [rows, n]; the indices of a row differ. */
-export function place(x: Numbers, index: Numbers, out: Numbers, rows: number, n: number, k: number): void {
-  out.fill(0);
-  for (let row = 0; row < rows; row++) {
-    for (let j = row * k; j < row * k + k; j++) out[row * n + index[j]] = x[j];
-  }
-}
-
 /** The position of the first of the ascending numbers of each row of x [rows, n] that is above each number of t [rows, k]. */
 export function search(x: Numbers, t: Numbers, out: Numbers, rows: number, n: number, k: number): void {
   for (let row = 0; row < rows; row++) {

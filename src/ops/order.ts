@@ -1,14 +1,13 @@
-import { order as orderLoop, pick as pickLoop, place as placeLoop } from '../../kernels/reference/order.js';
+import { order as orderLoop } from '../../kernels/reference/order.js';
 import type { FusedKernel } from '../backends/backend.js';
 import { checkBoolean, checkInteger, checkOptions, fail, show } from '../errors.js';
 import { Layout } from '../layout.js';
 import { Tensor } from '../tensor.js';
 import { dispatch } from './dispatch.js';
 import { checkIndices } from './families.js';
-import { fusedRow } from './fused.js';
-import { gather, scatter } from './loss.js';
+import { gather } from './indexing.js';
 import { dense } from './operand.js';
-import { type Dispatchable, type NamedGeneral, Operation } from './row.js';
+import { type Dispatchable, Operation } from './row.js';
 import { alongLast } from './scan.js';
 
 /** Options of `sort` and `argsort`. */
@@ -92,16 +91,12 @@ interface Sorting {
   readonly descending: boolean;
 }
 
-const work = {
+const orderKernel: FusedKernel = {
+  name: 'order',
   changes: [],
   steps: () => null,
   flops: () => 0,
   cost: () => 0,
-};
-
-const orderKernel: FusedKernel = {
-  ...work,
-  name: 'order',
   host: (out, [x], [rows, n, k], [descending]) => orderLoop(x, out, rows, n, k, descending > 0),
 };
 
@@ -119,45 +114,6 @@ export const order: Dispatchable<Sorting> = /* @__PURE__ */ (() => {
   return { name: 'order', operation: new Operation<Sorting>('order', 'nothing', forward, null) };
 })();
 
-const sizes = ([x, index]: readonly Tensor[]) => [...x.dims, index.dims[1]];
-
-/** out[r, j] = x[r, index[r, j]] for x [rows, n] and index [rows, k], whose numbers differ within a row. */
-export const pick: NamedGeneral<null> = /* @__PURE__ */ fusedRow('pick', {
-  ...work,
-  shape: ([, index]) => index.dims,
-  bounds: sizes,
-  numbers: () => [],
-  host: (out, [x, index], [rows, n, k]) => pickLoop(x, index, out, rows, n, k),
-  saves: 'inputs',
-  grad: (g, node) => [dispatch(place, [g, node.input(1)], node.shapes[0][1]), null],
-  equals: ([x, index]) => {
-    const [rows, n] = x.dims;
-    const k = index.dims[1];
-    const all = x
-      .unsqueeze(1)
-      .expand([rows, k, n])
-      .reshape([rows * k, n]);
-    return dispatch(gather, [all, index.reshape([-1])], null).reshape([rows, k]);
-  },
-});
-
-/** The inverse: out[r, index[r, j]] = x[r, j], 0 elsewhere, for out [rows, n]; the attribute is n. */
-export const place: NamedGeneral<number> = /* @__PURE__ */ fusedRow('place', {
-  ...work,
-  shape: ([x], n) => [x.dims[0], n],
-  bounds: ([x]) => x.dims,
-  numbers: (n) => [n],
-  host: (out, [x, index], [rows, k], [n]) => placeLoop(x, index, out, rows, n, k),
-  saves: 'inputs',
-  grad: (g, node) => [dispatch(pick, [g, node.input(1)], null), null],
-  equals: ([x, index], n) => {
-    const [rows, k] = x.dims;
-    return dispatch(scatter, [x.reshape([-1]), index.reshape([-1])], n)
-      .reshape([rows, k, n])
-      .sum(1);
-  },
-});
-
 /** The positions of the first elements along a dimension, in the order of these, and how to get the elements. */
 function ordered(
   op: string,
@@ -174,7 +130,7 @@ function ordered(
       shapes: [x.dims],
     });
   const index = dispatch(order, [rows], { k: k ?? n, descending });
-  return [back(index), () => back(dispatch(pick, [rows, index], null))];
+  return [back(index), () => back(dispatch(gather, [rows, index], { dim: 1, length: n }))];
 }
 
 function descends(op: string, options: SortOptions): boolean {

@@ -9,7 +9,6 @@ import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
 import { layerNorm, layerNormGrad, layerNormSums } from './norm.js';
-import { pick, place } from './order.js';
 import { pad } from './pad.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
@@ -54,8 +53,6 @@ export const table = {
     root,
     logsumexp,
     cumsum,
-    pick,
-    place,
     clone,
     move,
     choose,

@@ -1,5 +1,5 @@
 import { copy } from '../../../kernels/gpu/layout.js';
-import { bitonic, inverse, pick, place, positions, ranks, search } from '../../../kernels/gpu/order.js';
+import { bitonic, inverse, positions, ranks, search } from '../../../kernels/gpu/order.js';
 import type { Fused, Launcher } from './fused.js';
 import type { Cell } from './storage.js';
 
@@ -34,17 +34,6 @@ function order(gpu: Launcher, x: Cell, rows: number, n: number, k: number, desce
 export const ordering: { readonly [name: string]: Fused } = {
   order: (gpu, { operands: [x], bounds: [rows, n, k], numbers: [descending] }) =>
     order(gpu, gpu.present(x!), rows, n, k, descending > 0),
-  pick: (gpu, { operands: [x, index], size, bounds: [, n, k] }) =>
-    gpu.launch(pick, size, [gpu.present(x!), gpu.present(index!), n, k]),
-  place: (gpu, { operands: [x, index], size, bounds: [rows, k], numbers: [n] }) => {
-    const [cell, at] = [gpu.present(x!), gpu.present(index!)];
-    if (k < n || n <= COUNTED) return gpu.launch(place, size, [cell, at, n, k]);
-    // The inverse of a permutation is its own order.
-    const back = order(gpu, at, rows, n, n, false);
-    const out = gpu.launch(pick, size, [cell, back, n, n]);
-    back.release();
-    return out;
-  },
   search: (gpu, { operands: [x, t], size, bounds: [, n, k] }) =>
     gpu.launch(search, size, [gpu.present(x!), gpu.present(t!), n, k]),
 };

@@ -307,6 +307,17 @@ describe('layers with weights', () => {
     const expected = run(true);
     for (const [i, values] of run(false).entries()) expectClose(values, expected[i], 1e-5, 1e-5);
   });
+  it('take inputs in any order of memory', () => {
+    const [x, g] = [sampleTensor([7, 50], [-1, 1]), sampleTensor([7, 50], [-1, 1], 2)];
+    const layer = new nn.LayerNorm(7);
+    const run = (leaf: Tensor, slope: Tensor, createGraph: boolean) => {
+      layer.zeroGrad();
+      layer.forward(leaf.detach()).backward(slope, { createGraph });
+      return [...layer.weight!.grad!.dataSync(), ...layer.bias!.grad!.dataSync()];
+    };
+    const expected = run(x.t().contiguous(), g.t().contiguous(), false);
+    for (const createGraph of [false, true]) expectClose(run(x.t(), g.t(), createGraph), expected);
+  });
 });
 
 describe('containers', () => {

@@ -1,5 +1,5 @@
 import { isGradEnabled } from '../autograd/mode.js';
-import type { FusedKernel } from '../backends/backend.js';
+import type { Backend, FusedKernel } from '../backends/backend.js';
 import { norm as library } from '../backends/cpu/generated/norm.js';
 import type { Storage } from '../backends/storage.js';
 import { Layout } from '../layout.js';
@@ -7,6 +7,7 @@ import { temporary } from '../lifetime.js';
 import { sizeOf } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { dispatch, generalRow, unrecorded } from './dispatch.js';
+import { stack } from './join.js';
 import { dense } from './operand.js';
 import type { NamedGeneral } from './row.js';
 import { sumTo } from './view.js';
@@ -55,7 +56,7 @@ function run(
   a: Normalization,
 ): Tensor | null {
   const operands = new Array<Storage | null>(places).fill(null);
-  for (let i = 0; i < inputs.length; i++) operands[i] = dense(inputs[i]);
+  for (let i = 0; i < inputs.length; i++) operands[i] = operands[inputs.indexOf(inputs[i])] ?? dense(inputs[i]);
   if (inputs[0].size === 0) return null;
   const storage = inputs[0].backend.fused(kernel, operands, sizeOf(shape), bounds, numbersOf(a), null);
   return storage === null ? null : new Tensor(Layout.rowMajor(shape), storage);
@@ -95,7 +96,7 @@ export const layerNorm: NamedGeneral<Normalization> = /* @__PURE__ */ generalRow
 
 const backwardKernel = /* @__PURE__ */ kernelOf(
   'layerNormBackward',
-  ([, cols]) => [BLOCK * cols, BLOCK * cols, 0, 2 * cols, 1, BLOCK * cols],
+  ([, cols]) => [BLOCK * cols, BLOCK * cols, 0, 2 * cols, 0, BLOCK * cols],
   18 * BLOCK,
   [3],
 );
@@ -103,12 +104,16 @@ const backwardKernel = /* @__PURE__ */ kernelOf(
 /** The gradients of x, weight and bias from one pass, where there is a kernel for it and nothing is recorded. */
 function atOnce(x: Tensor, g: Tensor, w: Tensor, a: Normalization): Tensor[] | null {
   const { backend } = x;
-  if (x.size === 0) return null;
+  if (x.size === 0 || without.has(backend)) return null;
   const cols = columns(x);
   const blocks = Math.ceil(x.size / cols / BLOCK);
   const partial = new Tensor(Layout.rowMajor([blocks, 2, cols]), backend.fill(blocks * 2 * cols, 0));
-  const operands = [dense(x), dense(g), dense(w), partial.storage, blockSizes(x, cols)];
-  const storage = backend.fused(backwardKernel, operands, x.size, [blocks, cols], numbersOf(a), null);
+  const rows = dense(x);
+  // The first block is an operand as well, from which a thread finds the number of a block.
+  const operands = [rows, dense(g), dense(w), partial.storage, rows];
+  const bounds = [blocks, cols, x.size / cols];
+  const storage = backend.fused(backwardKernel, operands, x.size, bounds, numbersOf(a), null);
+  if (storage === null) without.add(backend);
   const sums = storage === null ? null : partial.sum(0);
   backend.free(partial.storage);
   if (storage === null || sums === null) return null;
@@ -116,12 +121,8 @@ function atOnce(x: Tensor, g: Tensor, w: Tensor, a: Normalization): Tensor[] | n
   return [new Tensor(Layout.rowMajor(x.dims), storage), own(0), own(1)];
 }
 
-/** How many rows each block has. Blocks are summed by themselves, so that threads do not change the order of a sum. */
-function blockSizes(x: Tensor, cols: number): Storage {
-  const rows = x.size / cols;
-  const sizes = Float32Array.from({ length: Math.ceil(rows / BLOCK) }, (_, i) => Math.min(BLOCK, rows - i * BLOCK));
-  return temporary(x.backend.upload(sizes));
-}
+/** The backends that have no kernel for it. */
+const without = /* @__PURE__ */ new WeakSet<Backend>();
 
 function normalized([x, w, b]: readonly Tensor[], a: Normalization): Tensor {
   const [c, deviation] = parts(x, a);
@@ -175,7 +176,7 @@ function curvature(x: Tensor, g: Tensor, w: Tensor | null, u: Tensor, through: T
 
 const sumsKernel = /* @__PURE__ */ kernelOf(
   'layerNormSums',
-  ([, cols]) => [BLOCK * cols, BLOCK * cols, 1, 2 * cols],
+  ([, cols]) => [BLOCK * cols, BLOCK * cols, 0, 2 * cols],
   8 * BLOCK,
 );
 
@@ -188,8 +189,7 @@ export const layerNormSums: NamedGeneral<Normalization> = /* @__PURE__ */ genera
     const blocks = Math.ceil(rows / BLOCK);
     return unrecorded(() => {
       if (x.size === 0) return summed(inputs, a);
-      const counts = new Tensor(Layout.rowMajor([blocks]), blockSizes(x, cols));
-      const partial = run(sumsKernel, [x, g, counts], 3, [blocks, 2, cols], [blocks, cols], a);
+      const partial = run(sumsKernel, [x, g, x], 3, [blocks, 2, cols], [blocks, cols, rows], a);
       if (partial === null) return summed(inputs, a);
       temporary(partial.storage);
       return partial.sum(0);
@@ -210,14 +210,5 @@ function summed([x, g]: readonly Tensor[], a: Normalization): Tensor {
   const [c, deviation] = parts(x, a);
   const flat = g.reshape([sizeOf(g.dims.slice(0, -1)), cols]);
   const y = c.div(deviation).reshape(flat.dims);
-  const both = (i: number) =>
-    flat
-      .mul(i === 0 ? y : 1)
-      .sum(0)
-      .reshape([1, cols]);
-  // Two rows: the first has the sums with xhat.
-  const places = new Tensor(Layout.rowMajor([2, 1]), x.backend.upload([1, 0]));
-  return both(0)
-    .mul(places)
-    .add(both(1).mul(places.neg().add(1)));
+  return stack([flat.mul(y).sum(0), flat.sum(0)]);
 }

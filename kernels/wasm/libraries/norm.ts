@@ -191,24 +191,29 @@ export function layerNormGrad(
   }
 }
 
-/**
- * Σ g xhat and Σ g of each block of up to 32 rows, side by side in `out`; `counts` has the number of rows of each block, and all
- * blocks but the last have 32.
- */
+/** The number of rows from x on that are in one block: 32, or fewer at the end of all rows, which begin at `start`. */
+// @ts-expect-error: decorator
+@inline
+function rowsAt(x: usize, start: usize, rows: i32, stride: usize): i32 {
+  return min(32, rows - <i32>((x - start) / stride));
+}
+
+/** Σ g xhat and Σ g of each block of up to 32 rows, side by side in `out`; all rows begin at `start`. */
 export function layerNormSums(
   x: usize,
   g: usize,
-  counts: usize,
+  start: usize,
   out: usize,
   blocks: i32,
   cols: i32,
+  rows: i32,
   eps: f64,
   center: f64,
 ): void {
   const stride = (<usize>cols) << 2;
-  for (let block = 0; block < blocks; block++, counts += 4, out += stride << 1) {
-    const rows = <i32>load<f32>(counts);
-    for (let i = 0; i < rows; i++, x += stride, g += stride) {
+  for (let block = 0; block < blocks; block++, out += stride << 1) {
+    const count = rowsAt(x, start, rows, stride);
+    for (let i = 0; i < count; i++, x += stride, g += stride) {
       const mean = meanOf(x, cols, center);
       const m = f32x4.splat(mean);
       const r = f32x4.splat(scaleOf(x, cols, mean, eps));
@@ -238,23 +243,24 @@ export function layerNormBackward(
   g: usize,
   w: usize,
   sums: usize,
-  counts: usize,
+  start: usize,
   out: usize,
   blocks: i32,
   cols: i32,
+  rows: i32,
   eps: f64,
   center: f64,
 ): void {
   const stride = (<usize>cols) << 2;
   const whole = stride & ~15;
-  for (let block = 0; block < blocks; block++, counts += 4, sums += stride << 1) {
-    const rows = <i32>load<f32>(counts);
+  for (let block = 0; block < blocks; block++, sums += stride << 1) {
+    const count = rowsAt(x, start, rows, stride);
     const biases = sums + stride;
     for (let o: usize = 0; o < stride; o += 4) {
       store<f32>(sums + o, 0);
       store<f32>(biases + o, 0);
     }
-    for (let i = 0; i < rows; i++, x += stride, g += stride, out += stride) {
+    for (let i = 0; i < count; i++, x += stride, g += stride, out += stride) {
       const mean = meanOf(x, cols, center);
       const m = f32x4.splat(mean);
       const scale = scaleOf(x, cols, mean, eps);

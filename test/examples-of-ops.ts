@@ -5,6 +5,7 @@ import * as loss from '../src/ops/loss.js';
 import { choose, clamp } from '../src/ops/masks.js';
 import { linear, product } from '../src/ops/matmul.js';
 import { clone, move } from '../src/ops/move.js';
+import * as norm from '../src/ops/norm.js';
 import { pad } from '../src/ops/pad.js';
 import type { NamedGeneral } from '../src/ops/row.js';
 import { cumsum } from '../src/ops/scan.js';
@@ -112,6 +113,8 @@ function of<A>(row: NamedGeneral<A>, ...examples: readonly Example<A>[]): [strin
 }
 
 const plain = { a: false, b: false };
+const centred = { eps: 0.01, center: true };
+const uncentred = { eps: 0.01, center: false };
 const labels = { 1: [2, 0, 1, 1] };
 
 // biome-ignore format: one line for each example
@@ -227,6 +230,25 @@ const entries = [
     { shapes: [[4, 3], [4]], attributes: 'mean', values: labels },
   ),
   of(loss.crossEntropyGrad, { shapes: [[4, 3], [4], []], attributes: 0.25, values: labels }),
+  of(norm.layerNorm,
+    { shapes: [[3, 5]], attributes: centred },
+    { shapes: [[2, 3, 5], [5]], attributes: centred },
+    { shapes: [[4, 6], [6], [6]], attributes: centred },
+    { shapes: [[4, 6], [6]], attributes: uncentred },
+    { shapes: [[70, 33], [33], [33]], attributes: centred },
+    { shapes: [[3, 1037]], attributes: uncentred },
+  ),
+  of(norm.layerNormGrad,
+    { shapes: [[3, 5], [3, 5]], attributes: centred },
+    { shapes: [[3, 5], [3, 5], [5]], attributes: centred },
+    { shapes: [[2, 2, 6], [2, 2, 6], [6]], attributes: uncentred },
+    { shapes: [[3, 1037], [3, 1037], [1037]], attributes: centred },
+  ),
+  of(norm.layerNormSums,
+    { shapes: [[3, 5], [3, 5]], attributes: centred },
+    { shapes: [[2, 2, 6], [2, 2, 6]], attributes: uncentred },
+    { shapes: [[70, 33], [70, 33]], attributes: centred },
+  ),
   of(variance,
     { shapes: [[3, 5]], attributes: { dims: [1], kept: [3, 1], shape: [3], divisor: 4 } },
     { shapes: [[2, 3, 4]], attributes: { dims: [0, 2], kept: [1, 3, 1], shape: [1, 3, 1], divisor: 8 } },

@@ -214,8 +214,12 @@ function readExtras(op: string, description: Description) {
   const baseline = description.baseline ?? description.profile ?? null;
   const wrong = (problem: string): never =>
     op === 'loadModel' ? damaged(problem) : fail(op, problem, 'pass extras that were made for this model and its data');
-  const linears = flatten(architecture).flatMap(([d]) => (d.type === 'Linear' ? [d] : []));
-  const inputFeatures = (linears.at(0)?.inFeatures ?? null) as number | null;
+  const all = flatten(architecture).map(([d]) => d);
+  const linears = all.filter((d) => d.type === 'Linear');
+  // A model that begins with an embedding takes any number of indices.
+  const embeds = all.findIndex((d) => d.type === 'Embedding');
+  const first = embeds >= 0 && embeds < all.indexOf(linears[0]) ? undefined : linears.at(0);
+  const inputFeatures = (first?.inFeatures ?? null) as number | null;
   const outputFeatures = (linears.at(-1)?.outFeatures ?? null) as number | null;
   if (!Array.isArray(preprocessors)) wrong(`the preprocessors are ${describe(preprocessors)}`);
   const restored = (preprocessors as unknown[]).map(preprocessorFromJSON);

@@ -1,9 +1,10 @@
 import type { onnx as Onnx } from 'onnx-proto';
-import { describe, fail, show } from '../errors.js';
-import { Module, type StateDict } from '../nn/index.js';
+import { describe, fail } from '../errors.js';
+import { Module } from '../nn/index.js';
 import { load } from '../optional/onnx.js';
-import { type Described, describeModule, flatten } from './architecture.js';
+import { describeModule, flatten } from './architecture.js';
 import { writeAtomically } from './disk.js';
+import { floatBytes, LayerWriter, writers } from './onnx-layers.js';
 
 // ONNX (https://onnx.ai/onnx/repo-docs/IR.html): a protobuf of a graph whose nodes are operators. Weights are raw
 // little-endian float32.
@@ -22,49 +23,10 @@ async function library(): Promise<Library> {
   return (onnx ?? all?.onnx)!;
 }
 
-/** The operators of one layer, from the value called `input` to the one called `output`. */
-function nodes(
-  onnx: Library,
-  layer: Described,
-  path: string,
-  rank: number,
-  input: string,
-  output: string,
-): Onnx.INodeProto[] {
-  if (layer.type !== 'Linear')
-    return [{ name: output, opType: operators[layer.type], input: [input], output: [output] }];
-  const bias = layer.bias === true;
-  const transB = { name: 'transB', type: onnx.AttributeProto.AttributeType.INT, i: 1 };
-  if (rank === 2) {
-    const inputs = [input, `${path}weight`, ...(bias ? [`${path}bias`] : [])];
-    return [{ name: output, opType: 'Gemm', input: inputs, output: [output], attribute: [transB] }];
-  }
-  // Gemm accepts matrices only.
-  const perm = { name: 'perm', type: onnx.AttributeProto.AttributeType.INTS, ints: [1, 0] };
-  const [transposed, product] = [`${output}.weight`, bias ? `${output}.product` : output];
-  return [
-    { name: transposed, opType: 'Transpose', input: [`${path}weight`], output: [transposed], attribute: [perm] },
-    { name: product, opType: 'MatMul', input: [input, transposed], output: [product] },
-    ...(bias ? [{ name: output, opType: 'Add', input: [product, `${path}bias`], output: [output] }] : []),
-  ];
-}
-
-/** The ONNX operators of layers without parameters. */
-const operators: Readonly<Record<string, string>> = { ReLU: 'Relu', Sigmoid: 'Sigmoid', Tanh: 'Tanh' };
-
-/** The values of a tensor as little-endian bytes, independent of the machine. */
-async function rawData(state: StateDict, name: string): Promise<Uint8Array> {
-  const values = await state[name].data();
-  const view = new DataView(new ArrayBuffer(values.length * 4));
-  values.forEach((v, i) => {
-    view.setFloat32(4 * i, v, true);
-  });
-  return new Uint8Array(view.buffer);
-}
-
 /**
  * Exports a model as [ONNX](https://onnx.ai/onnx/intro/) (operator set 17, float32), with one input 'input' and one output
- * 'output'. The first dimension is dynamic, whatever its size in `inputShape`. Needs the optional package onnx-proto.
+ * 'output'. The first dimension is dynamic, whatever its size in `inputShape`. Layers are exported in evaluation mode; indices of
+ * an embedding are float32, too. Needs the optional package onnx-proto.
  *
  * @param model an nn.Sequential of the layers of nn, or one such layer
  * @param inputShape the shape of an input, [batch, .., features]
@@ -84,20 +46,14 @@ export async function exportOnnx(model: Module, inputShape: readonly number[], p
   const layers = flatten(describeModule('exportOnnx', model));
   if (!Array.isArray(inputShape) || inputShape.length < 2 || !inputShape.every((d) => Number.isInteger(d) && d > 0))
     fail('exportOnnx', `the input's shape is ${describe(inputShape)}`, 'pass [batch, .., features], such as [1, 784]');
-  const outputShape = layers.reduce<readonly number[]>((shape, [layer, at]) => {
-    if (layer.type !== 'Linear') return shape;
-    if (shape.at(-1) !== layer.inFeatures)
-      fail(
-        'exportOnnx',
-        `layer '${at.replace(/\.$/, '')}' takes ${layer.inFeatures} features, not those of ${show(shape)}`,
-        'pass a shape that the model accepts',
-        {
-          shapes: [inputShape],
-        },
-      );
-    return [...shape.slice(0, -1), layer.outFeatures as number];
-  }, inputShape);
   const onnx = await library();
+  const names = ['input', ...layers.slice(1).map((_, i) => `layer_${i}`), 'output'];
+  let shape: readonly number[] = inputShape;
+  const written = layers.map(([layer, at], i) => {
+    const writer = new LayerWriter(onnx, layer, at, shape, names[i], names[i + 1], inputShape);
+    shape = writers[layer.type](writer);
+    return writer;
+  });
   const value = (name: string, shape: readonly number[]): Onnx.IValueInfoProto => ({
     name,
     type: {
@@ -107,25 +63,24 @@ export async function exportOnnx(model: Module, inputShape: readonly number[], p
       },
     },
   });
-  const state = model.stateDict();
-  const initializer = await Promise.all(
-    Object.keys(state).map(async (name) => ({
-      name,
-      dims: [...state[name].shape],
-      dataType: onnx.TensorProto.DataType.FLOAT,
-      rawData: await rawData(state, name),
-    })),
-  );
-  const names = ['input', ...layers.slice(1).map((_, i) => `layer_${i}`), 'output'];
+  const node =
+    layers.length === 0
+      ? [{ name: 'output', opType: 'Identity', input: ['input'], output: ['output'] }]
+      : written.flatMap((w) => w.nodes);
+  const read = new Set(node.flatMap(({ input }) => input ?? []));
+  const state = Object.entries(model.stateDict()).filter(([name]) => read.has(name));
+  const weights = state.map(async ([name, t]) => ({
+    name,
+    dims: [...t.shape],
+    dataType: onnx.TensorProto.DataType.FLOAT,
+    rawData: floatBytes(await t.data()),
+  }));
   const graph: Onnx.IGraphProto = {
     name: 'tapegrad',
     input: [value('input', inputShape)],
-    output: [value('output', outputShape)],
-    initializer,
-    node:
-      layers.length === 0
-        ? [{ name: 'output', opType: 'Identity', input: ['input'], output: ['output'] }]
-        : layers.flatMap(([layer, at], i) => nodes(onnx, layer, at, inputShape.length, names[i], names[i + 1])),
+    output: [value('output', shape)],
+    initializer: [...(await Promise.all(weights)), ...written.flatMap((w) => w.constants)],
+    node,
   };
   const proto: Onnx.IModelProto = {
     irVersion: IR_VERSION,

@@ -6,22 +6,13 @@
  */
 
 import { full, rand, randn } from '../create.js';
-import { checkNumber, describe, fail, show } from '../errors.js';
-import { Tensor } from '../methods.js';
+import { checkChoice, checkNumber, checkOptions, describe, fail, show } from '../errors.js';
+import type { Tensor } from '../methods.js';
 import { writeValues } from '../ops/inplace.js';
+import { calculateGain, type Nonlinearity } from './init-more.js';
+import { checkTarget } from './init-target.js';
 
-/** Requires a leaf: changing the result of an operation would invalidate the recorded graph. */
-function checkTarget(op: string, target: unknown): asserts target is Tensor {
-  if (!(target instanceof Tensor)) fail(op, `target is ${describe(target)}`, 'pass a tensor, such as layer.weight');
-  if (target.node !== null) {
-    fail(
-      op,
-      `the tensor of shape ${show(target.shape)} is the result of ${target.node.rule.name}, not a leaf`,
-      'fill a leaf before computing with it; detach().clone() gives one with the same numbers',
-      { shapes: [target.shape] },
-    );
-  }
-}
+export { calculateGain, eye, type Nonlinearity, orthogonal, truncNormal } from './init-more.js';
 
 function overwrite(op: string, target: Tensor, source: Tensor): Tensor {
   writeValues(target, source.hostValues(op));
@@ -201,15 +192,34 @@ export function xavierNormal(target: Tensor, gain = 1): Tensor {
   return fillNormal(op, target, 0, checkNumber(op, 'gain', gain, 0) * Math.sqrt(2 / (fanIn + fanOut)));
 }
 
+/** Options of {@link kaimingUniform} and {@link kaimingNormal}. */
+export interface KaimingOptions {
+  /** 'fanIn' keeps the variance in the forward pass, 'fanOut' in the backward pass. Default 'fanIn'. */
+  mode?: 'fanIn' | 'fanOut';
+  /** The activation function after the layer. Default 'leakyRelu' with the slope `a`. */
+  nonlinearity?: Nonlinearity;
+}
+
+/** The standard deviation gain / √fan. */
+function kaimingStd(op: string, target: Tensor, a: number, options: KaimingOptions): number {
+  const { fanIn, fanOut } = fans(op, target);
+  checkNumber(op, 'a', a);
+  checkOptions(op, options, ['mode', 'nonlinearity']);
+  const mode = checkChoice(op, 'mode', options.mode ?? 'fanIn', ['fanIn', 'fanOut']);
+  return calculateGain(options.nonlinearity ?? 'leakyRelu', a) / Math.sqrt(mode === 'fanIn' ? fanIn : fanOut);
+}
+
 /**
- * Fills a weight with values uniform within ±√(6 / ((1 + a²)·fan in))
+ * Fills a weight with values uniform within ±gain·√(3 / fan), for the default options ±√(6 / ((1 + a²)·fan in))
  * ([He et al. 2015](https://arxiv.org/abs/1502.01852)). Same as
  * [torch.nn.init.kaiming_uniform_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.kaiming_uniform_).
  *
  * @param target a leaf tensor, such as a layer's weight
  * @param a the negative slope of the leaky ReLU after the layer; 0 for ReLU
+ * @param options `mode` and `nonlinearity`
  * @returns `target`
- * @throws TapegradError for fewer than two dimensions or a slope that is not finite, and if `target` is not a leaf tensor
+ * @throws TapegradError for fewer than two dimensions, a slope that is not finite, unknown options, and if `target` is not a
+ *   leaf tensor
  * @example
  * ```ts
  * import { nn } from 'tapegrad';
@@ -217,23 +227,23 @@ export function xavierNormal(target: Tensor, gain = 1): Tensor {
  * nn.init.kaimingUniform(new nn.Linear(4, 2).weight);
  * ```
  */
-export function kaimingUniform(target: Tensor, a = 0): Tensor {
+export function kaimingUniform(target: Tensor, a = 0, options: KaimingOptions = {}): Tensor {
   const op = 'init.kaimingUniform';
-  const { fanIn } = fans(op, target);
-  checkNumber(op, 'a', a);
-  const bound = Math.sqrt(6 / ((1 + a * a) * fanIn));
+  const bound = Math.sqrt(3) * kaimingStd(op, target, a, options);
   return fillUniform(op, target, -bound, bound);
 }
 
 /**
- * Fills a weight with normal values of standard deviation √(2 / ((1 + a²)·fan in))
+ * Fills a weight with normal values of standard deviation gain / √fan, for the default options √(2 / ((1 + a²)·fan in))
  * ([He et al. 2015](https://arxiv.org/abs/1502.01852)). Same as
  * [torch.nn.init.kaiming_normal_](https://docs.pytorch.org/docs/stable/nn.init.html#torch.nn.init.kaiming_normal_).
  *
  * @param target a leaf tensor, such as a layer's weight
  * @param a the negative slope of the leaky ReLU after the layer; 0 for ReLU
+ * @param options `mode` and `nonlinearity`
  * @returns `target`
- * @throws TapegradError for fewer than two dimensions or a slope that is not finite, and if `target` is not a leaf tensor
+ * @throws TapegradError for fewer than two dimensions, a slope that is not finite, unknown options, and if `target` is not a
+ *   leaf tensor
  * @example
  * ```ts
  * import { nn } from 'tapegrad';
@@ -241,9 +251,7 @@ export function kaimingUniform(target: Tensor, a = 0): Tensor {
  * nn.init.kaimingNormal(new nn.Linear(4, 2).weight);
  * ```
  */
-export function kaimingNormal(target: Tensor, a = 0): Tensor {
+export function kaimingNormal(target: Tensor, a = 0, options: KaimingOptions = {}): Tensor {
   const op = 'init.kaimingNormal';
-  const { fanIn } = fans(op, target);
-  checkNumber(op, 'a', a);
-  return fillNormal(op, target, 0, Math.sqrt(2 / ((1 + a * a) * fanIn)));
+  return fillNormal(op, target, 0, kaimingStd(op, target, a, options));
 }

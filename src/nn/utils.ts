@@ -1,5 +1,5 @@
 /**
- * Gradient clipping, same as torch.nn.utils. A clipped gradient is a new tensor, so that references to the previous gradient
+ * Gradient clipping, and parameters as one vector, same as torch.nn.utils. A clipped gradient is a new tensor, so that references to the previous gradient
  * keep its values.
  *
  * @module
@@ -7,9 +7,10 @@
 
 import { noGrad } from '../autograd/mode.js';
 import { full } from '../create.js';
-import { checkNumber, checkOptions, describe, fail } from '../errors.js';
+import { checkNumber, checkOptions, describe, fail, show } from '../errors.js';
 import { retain } from '../lifetime.js';
 import { Tensor } from '../methods.js';
+import { cat } from '../ops/join.js';
 
 /** Prevents a division by a norm of 0; the value of PyTorch. */
 const EPSILON = 1e-6;
@@ -137,18 +138,78 @@ export function clipGradValue(parameters: Tensor | Iterable<Tensor>, clipValue: 
   });
 }
 
+/**
+ * The elements of all parameters, one after the other. Gradients flow through it. Same as
+ * [torch.nn.utils.parameters_to_vector](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.parameters_to_vector.html).
+ *
+ * @param parameters tensors on one device, such as model.parameters()
+ * @returns a tensor of one dimension
+ * @throws TapegradError for values that are not tensors on one device, and no tensors
+ * @example
+ * ```ts
+ * import { nn } from 'tapegrad';
+ *
+ * console.log(nn.utils.parametersToVector(new nn.Linear(3, 2).parameters()).shape); // [8]
+ * ```
+ */
+export function parametersToVector(parameters: Iterable<Tensor>): Tensor {
+  const all = tensorsOf('parametersToVector', parameters);
+  if (all.length === 0) fail('parametersToVector', 'there are no parameters', 'pass model.parameters()');
+  return cat(all.map((p) => p.reshape([p.size])));
+}
+
+/**
+ * Overwrites parameters in place with the elements of a vector. Same as
+ * [torch.nn.utils.vector_to_parameters](https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.vector_to_parameters.html).
+ *
+ * @param vector as many elements as the parameters have together, shape [n]
+ * @param parameters the tensors to overwrite, such as model.parameters()
+ * @throws TapegradError for values that are not tensors, and a vector of another shape
+ * @example
+ * ```ts
+ * import { nn, zeros } from 'tapegrad';
+ *
+ * const layer = new nn.Linear(3, 2);
+ * nn.utils.vectorToParameters(zeros([8]), layer.parameters());
+ * console.log(layer.bias?.toArraySync()); // [0, 0]
+ * ```
+ */
+export function vectorToParameters(vector: Tensor, parameters: Iterable<Tensor>): void {
+  const op = 'vectorToParameters';
+  if (!(vector instanceof Tensor)) fail(op, `the vector is ${describe(vector)}`, 'pass a tensor');
+  const all = tensorsOf(op, parameters);
+  const size = all.reduce((sum, p) => sum + p.size, 0);
+  if (vector.ndim !== 1 || vector.size !== size)
+    fail(op, `the vector has shape ${show(vector.shape)}`, `pass the ${size} elements of the parameters, [${size}]`, {
+      shapes: [vector.shape],
+    });
+  noGrad(() => {
+    // A copy, so that parameters that share numbers with the vector do not change it on the way.
+    const source = vector.clone();
+    let at = 0;
+    for (const p of all) {
+      p.copyFrom(source.narrow(0, at, p.size).reshape(p.shape));
+      at += p.size;
+    }
+  });
+}
+
 /** The parameters that have a gradient, each once. */
 function withGradients(op: string, parameters: unknown): Tensor[] {
   const given = parameters instanceof Tensor ? [parameters] : parameters;
+  return [...new Set(tensorsOf(op, given))].filter((p) => p.gradient !== null);
+}
+
+/** Requires tensors. */
+function tensorsOf(op: string, given: unknown): Tensor[] {
   if (typeof given !== 'object' || given === null || !(Symbol.iterator in given)) {
     fail(op, `the parameters are ${describe(given)}`, 'pass model.parameters()');
   }
-  const list: unknown[] = [...new Set(given as Iterable<unknown>)];
-  return list.filter((p, i): p is Tensor => {
+  return [...(given as Iterable<unknown>)].map((p, i) => {
     if (!(p instanceof Tensor))
       fail(op, `parameter ${i} is ${describe(p)}`, 'pass tensors, such as model.parameters()');
-    return p.gradient !== null;
-  }) as Tensor[];
+    return p;
+  });
 }
 
 /** The contribution of one tensor to the norm: Σ |x|^p, or max |x|. */

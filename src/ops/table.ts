@@ -8,6 +8,7 @@ import { crossEntropy, crossEntropyGrad, crossEntropyTotal, losses, squaredError
 import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
+import { layerNorm, layerNormGrad, layerNormSums } from './norm.js';
 import { pad } from './pad.js';
 import { reduce } from './reduce.js';
 import type { NamedGeneral } from './row.js';
@@ -45,6 +46,9 @@ export const table = {
     crossEntropy,
     crossEntropyTotal,
     crossEntropyGrad,
+    layerNorm,
+    layerNormGrad,
+    layerNormSums,
     variance,
     root,
     logsumexp,

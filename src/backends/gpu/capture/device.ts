@@ -59,13 +59,26 @@ export interface Device extends Maker {
 /** One dispatch. */
 export interface Dispatch {
   readonly pipeline: object;
-  readonly group: object;
+  readonly layout: object;
+  readonly bindings: readonly Binding[];
   readonly groups: readonly [x: number, y: number, z: number];
-  /** What it reads and writes, but for constants. */
+  /** What it reads and writes, but for constants, in the order of the bindings. */
   readonly buffers: readonly GpuBuffer[];
   readonly constants: readonly GpuBuffer[];
-  readonly output: GpuBuffer;
+  /** Which of the buffers it writes to. */
+  readonly output: number;
+  /** The bind groups of its last runs. */
+  readonly bound: Bound[];
 }
+
+/** A bind group, and the buffers in it that are no constants. */
+interface Bound {
+  readonly buffers: readonly GpuBuffer[];
+  readonly group: object;
+}
+
+/** How many bind groups a dispatch remembers. */
+const MOST_BOUND = 6;
 
 /** One copy of a buffer. */
 type Copy = Parameters<Encoder['copyBufferToBuffer']>;
@@ -88,6 +101,8 @@ export class CapturableDevice implements Device {
   /** The last pipeline that was asked for: what is wrong with it, once it is compiled. */
   #compiling: Promise<{ message: string } | null> | null = null;
   #capture: Dispatch[] | null = null;
+  /** What gpu.js dispatched last. */
+  last: Dispatch | null = null;
   readonly queue: Queue;
   /** gpu.js sets this to print errors; they are reported by `inner`. */
   onuncapturederror: ((event: { error: Error }) => void) | null = null;
@@ -134,6 +149,11 @@ export class CapturableDevice implements Device {
       destroy();
     };
     return buffer;
+  }
+
+  /** A buffer for a result. */
+  createResult(size: number): GpuBuffer {
+    return this.buffers.createBuffer({ size, usage: RESULT });
   }
 
   /** Makes a buffer, with a report on it. */
@@ -231,29 +251,51 @@ export class CapturableDevice implements Device {
   #gpuJsDispatch(pipeline: object, { layout, entries }: BindGroupDescriptor, groups: Dispatch['groups']): void {
     const buffers: GpuBuffer[] = [];
     const constants: GpuBuffer[] = [];
-    let output = entries[0].resource.buffer;
+    let output = 0;
     const at = this.#outputs.get(layout);
     const bindings = entries.map((entry): Binding => {
       const { buffer } = entry.resource;
-      if (entry.binding === at) output = buffer;
       const constant = this.#written.get(buffer);
       if (constant !== undefined) constants.push(constant);
       if (constant !== undefined) return { binding: entry.binding, resource: { buffer: constant } };
+      if (entry.binding === at) output = buffers.length;
       buffers.push(buffer);
       return entry;
     });
-    const make = () => this.#constants.group(layout, bindings);
-    // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
-    const group = this.#isDoubtful(buffers) || this.#isDoubtful(constants) ? this.#watched(make).result : make();
-    const dispatch = { pipeline, group, groups, buffers, constants, output };
+    const dispatch = { pipeline, layout, bindings, groups, buffers, constants, output, bound: [] };
+    this.last = dispatch;
     this.#capture?.push(dispatch);
-    this.dispatch(dispatch);
+    this.dispatch(dispatch, buffers);
   }
 
-  /** Adds a dispatch to what is submitted next. */
-  dispatch({ pipeline, group, buffers, constants, groups, output }: Dispatch): void {
-    const all = this.verdicts.active ? [...buffers, ...constants] : buffers;
-    this.#perform(output, all, () => this.#batch.dispatch(pipeline, group, buffers, groups));
+  /** Adds a dispatch to what is submitted next. @param buffers those that it reads and writes this time */
+  dispatch(dispatch: Dispatch, buffers: readonly GpuBuffer[]): void {
+    const { pipeline, constants, groups, output } = dispatch;
+    const group = this.#groupOf(dispatch, buffers);
+    if (this.verdicts.active) {
+      const add = () => this.#batch.dispatch(pipeline, group, buffers, groups);
+      this.#perform(buffers[output], [...buffers, ...constants], add);
+    } else this.#batch.dispatch(pipeline, group, buffers, groups);
+  }
+
+  #groupOf({ layout, bindings, constants, bound }: Dispatch, buffers: readonly GpuBuffer[]): object {
+    for (const known of bound) if (isSame(known.buffers, buffers)) return known.group;
+    let i = 0;
+    const entries = bindings.map(({ binding, resource }): Binding => {
+      const isConstant = constants.includes(resource.buffer);
+      return { binding, resource: { buffer: isConstant ? resource.buffer : buffers[i++] } };
+    });
+    const make = () => this.#constants.group(layout, entries);
+    // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
+    const group = this.#isDoubtful(buffers) || this.#isDoubtful(constants) ? this.#watched(make).result : make();
+    if (bound.length >= MOST_BOUND) bound.shift();
+    bound.push({ buffers, group });
+    return group;
+  }
+
+  /** Whether a dispatch has a constant that could not be allocated. */
+  isBroken({ constants }: Dispatch): boolean {
+    return this.verdicts.active && constants.some((buffer) => this.verdicts.failed(buffer));
   }
 
   /** Adds a copy to what is submitted next; one for the host is submitted at once. */
@@ -334,6 +376,11 @@ export class CapturableDevice implements Device {
       this.#capture = null;
     }
   }
+}
+
+function isSame(a: readonly GpuBuffer[], b: readonly GpuBuffer[]): boolean {
+  for (let i = 0; i < b.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {

@@ -1,4 +1,4 @@
-import { type BufferPool, type GpuBuffer, RESULT } from '../pool.js';
+import type { BufferPool, GpuBuffer } from '../pool.js';
 import type { Handle, RuntimeCapture } from '../runtime.js';
 import type { CapturableDevice, Dispatch } from './device.js';
 
@@ -11,10 +11,24 @@ export interface BufferHandle extends Handle {
   readonly kernel: { stagingPool: { readonly buffer: GpuBuffer }[] };
 }
 
-/** A capture on WebGPU: the dispatches of kernels, and the buffers that they touch. */
+/** A captured dispatch with its buffers, or with the numbers of those that every replay has anew. */
+interface Planned {
+  readonly dispatch: Dispatch;
+  readonly buffers: readonly (GpuBuffer | number)[];
+}
+
+/**
+ * A capture on WebGPU: the dispatches of kernels, and the buffers that they touch. Those that hold what is given, and those of
+ * results, are other ones in every replay, so that nothing is copied. The rest belongs to the capture.
+ */
 export class WebGpuCapture implements RuntimeCapture {
   readonly #dispatches: Dispatch[] = [];
   readonly #buffers = new Set<GpuBuffer>();
+  #plan: readonly Planned[] = [];
+  /** The sizes of the buffers that are made for a replay. */
+  #made: readonly number[] = [];
+  /** The results, each with the number of its buffer: those that are given come first, then those that are made. */
+  #results: readonly (readonly [like: BufferHandle, number: number])[] = [];
 
   /** @param lost says why the device is gone, if it is */
   constructor(
@@ -36,41 +50,52 @@ export class WebGpuCapture implements RuntimeCapture {
     return result;
   }
 
-  replay(
-    copiesIn: readonly (readonly [BufferHandle, BufferHandle])[],
-    results: readonly BufferHandle[],
-    carried: readonly (readonly [BufferHandle, BufferHandle])[],
-  ): Handle[] {
+  finish(given: readonly BufferHandle[], results: readonly BufferHandle[]): void {
+    const numbers = new Map(given.map(({ buffer }, i) => [buffer, i]));
+    const made: number[] = [];
+    for (const { buffer } of results) {
+      if (numbers.has(buffer)) continue;
+      numbers.set(buffer, given.length + made.length);
+      made.push(buffer.size);
+    }
+    this.#made = made;
+    this.#results = results.map((result) => [result, numbers.get(result.buffer)!]);
+    this.#plan = this.#dispatches.map((dispatch) => ({
+      dispatch,
+      buffers: dispatch.buffers.map((buffer) => numbers.get(buffer) ?? buffer),
+    }));
+    // They belong to others from now on.
+    for (const buffer of numbers.keys()) if (this.#buffers.delete(buffer)) this.pool.release(buffer);
+  }
+
+  replay(given: readonly BufferHandle[]): Handle[] {
     const lost = this.lost();
     if (lost !== null) throw new Error(lost);
-    const fresh = results.map((result) => this.#like(result));
-    for (const [inside, outside] of copiesIn) this.#copy(outside.buffer, inside.buffer);
-    for (const dispatch of this.#dispatches) this.device.dispatch(dispatch);
-    for (const [i, { buffer }] of results.entries()) this.#copy(buffer, fresh[i].buffer);
-    for (const [before, after] of carried) this.#copy(after.buffer, before.buffer);
-    return fresh;
+    const anew = given.map(({ buffer }) => buffer);
+    for (const size of this.#made) anew.push(this.device.createResult(size));
+    for (const { dispatch, buffers } of this.#plan) {
+      this.device.dispatch(
+        dispatch,
+        buffers.map((b) => (typeof b === 'number' ? anew[b] : b)),
+      );
+    }
+    return this.#results.map(([result, i]) => (i < given.length ? given[i].clone() : like(result, anew[i])));
   }
 
   errorOf(handle: BufferHandle): Promise<Error | null> | null {
     return this.device.errorOf(handle.buffer);
   }
 
-  #copy(from: GpuBuffer, to: GpuBuffer): void {
-    if (from === to) return;
-    this.device.copy(from, 0, to, 0, Math.min(from.size, to.size));
-  }
-
-  /** Another array of the same size. */
-  #like(handle: BufferHandle): BufferHandle {
-    const buffer = this.device.createBuffer({ size: handle.buffer.size, usage: RESULT });
-    const Class = handle.constructor as new (settings: object) => BufferHandle;
-    (buffer as { _refs?: number })._refs = 0;
-    return new Class({ ...handle, buffer });
-  }
-
   destroy(): void {
     this.#dispatches.length = 0;
+    this.#plan = [];
     for (const buffer of this.#buffers) this.pool.release(buffer);
     this.#buffers.clear();
   }
+}
+
+/** An array as another one, in a buffer of its size. */
+function like(handle: BufferHandle, buffer: GpuBuffer): BufferHandle {
+  const Class = handle.constructor as new (settings: object) => BufferHandle;
+  return new Class({ ...handle, buffer });
 }

@@ -1,6 +1,6 @@
 import { Batch } from '../batch.js';
 import { type Binding, Constants, MOST_CONSTANT_BYTES } from '../constants.js';
-import { type GpuBuffer, type Maker, RESULT } from '../pool.js';
+import { type GpuBuffer, type Maker, RESULT, type Recycler } from '../pool.js';
 import { reported, type Verdict, type Verdicts } from '../verdicts.js';
 
 // The device that gpu.js gets. It gives its work on to WebGPU's own: the dispatches of one turn together, with buffers and bind
@@ -78,7 +78,7 @@ interface Bound {
 }
 
 /** How many bind groups a dispatch remembers. */
-const MOST_BOUND = 6;
+const MOST_BOUND = 8;
 
 /** One copy of a buffer. */
 type Copy = Parameters<Encoder['copyBufferToBuffer']>;
@@ -114,7 +114,7 @@ export class CapturableDevice implements Device {
    */
   constructor(
     readonly inner: Device,
-    private readonly buffers: Maker,
+    private readonly buffers: Recycler,
     private readonly verdicts: Verdicts,
     private readonly failure: (message: string) => Error,
   ) {
@@ -151,9 +151,31 @@ export class CapturableDevice implements Device {
     return buffer;
   }
 
-  /** A buffer for a result. */
-  createResult(size: number): GpuBuffer {
-    return this.buffers.createBuffer({ size, usage: RESULT });
+  /** A buffer for a result; see Recycler. */
+  createResult(bytes: number, home: object): GpuBuffer {
+    return this.buffers.result(bytes, home);
+  }
+
+  /** The first of some buffers that is free: bind groups are there for them. */
+  claim(known: readonly GpuBuffer[]): GpuBuffer | undefined {
+    return known.find((buffer) => this.buffers.claim(buffer));
+  }
+
+  /**
+   * A dispatch that was made before, on other buffers, with the result in a new one; preferably in one for which there is a
+   * bind group.
+   * @param inputs the buffers before the result
+   * @param bytes the size of the result
+   */
+  again(dispatch: Dispatch, inputs: readonly GpuBuffer[], bytes: number): GpuBuffer {
+    for (const { buffers, group } of dispatch.bound) {
+      if (!isSame(buffers, inputs) || !this.buffers.claim(buffers[inputs.length])) continue;
+      this.#add(dispatch, buffers, group);
+      return buffers[inputs.length];
+    }
+    const output = this.createResult(bytes, dispatch);
+    this.dispatch(dispatch, [...inputs, output]);
+    return output;
   }
 
   /** Makes a buffer, with a report on it. */
@@ -270,8 +292,10 @@ export class CapturableDevice implements Device {
 
   /** Adds a dispatch to what is submitted next. @param buffers those that it reads and writes this time */
   dispatch(dispatch: Dispatch, buffers: readonly GpuBuffer[]): void {
-    const { pipeline, constants, groups, output } = dispatch;
-    const group = this.#groupOf(dispatch, buffers);
+    this.#add(dispatch, buffers, this.#groupOf(dispatch, buffers));
+  }
+
+  #add({ pipeline, constants, groups, output }: Dispatch, buffers: readonly GpuBuffer[], group: object): void {
     if (this.verdicts.active) {
       const add = () => this.#batch.dispatch(pipeline, group, buffers, groups);
       this.#perform(buffers[output], [...buffers, ...constants], add);

@@ -11,6 +11,9 @@ export interface BufferHandle extends Handle {
   readonly kernel: { stagingPool: { readonly buffer: GpuBuffer }[] };
 }
 
+/** How many of the buffers that a result had are remembered. */
+const MOST_LAST = 4;
+
 /** A captured dispatch with its buffers, or with the numbers of those that every replay has anew. */
 interface Planned {
   readonly dispatch: Dispatch;
@@ -25,8 +28,8 @@ export class WebGpuCapture implements RuntimeCapture {
   readonly #dispatches: Dispatch[] = [];
   readonly #buffers = new Set<GpuBuffer>();
   #plan: readonly Planned[] = [];
-  /** The sizes of the buffers that are made for a replay. */
-  #made: readonly number[] = [];
+  /** The sizes of the buffers that are made for a replay, and the last that were. */
+  #made: readonly { readonly size: number; readonly last: GpuBuffer[] }[] = [];
   /** The results, each with the number of its buffer: those that are given come first, then those that are made. */
   #results: readonly (readonly [like: BufferHandle, number: number])[] = [];
 
@@ -52,11 +55,11 @@ export class WebGpuCapture implements RuntimeCapture {
 
   finish(given: readonly BufferHandle[], results: readonly BufferHandle[]): void {
     const numbers = new Map(given.map(({ buffer }, i) => [buffer, i]));
-    const made: number[] = [];
+    const made: { size: number; last: GpuBuffer[] }[] = [];
     for (const { buffer } of results) {
       if (numbers.has(buffer)) continue;
       numbers.set(buffer, given.length + made.length);
-      made.push(buffer.size);
+      made.push({ size: buffer.size, last: [] });
     }
     this.#made = made;
     this.#results = results.map((result) => [result, numbers.get(result.buffer)!]);
@@ -71,8 +74,16 @@ export class WebGpuCapture implements RuntimeCapture {
   replay(given: readonly BufferHandle[]): Handle[] {
     const lost = this.lost();
     if (lost !== null) throw new Error(lost);
+    // Parameters go to and fro between two buffers. Other results must not take these.
+    const claimed = this.#made.map(({ last }) => this.device.claim(last));
     const anew = given.map(({ buffer }) => buffer);
-    for (const size of this.#made) anew.push(this.device.createResult(size));
+    for (const [i, made] of this.#made.entries()) {
+      const buffer = claimed[i] ?? this.device.createResult(made.size, made);
+      anew.push(buffer);
+      if (claimed[i] !== undefined) continue;
+      made.last.push(buffer);
+      if (made.last.length > MOST_LAST) made.last.shift();
+    }
     for (const { dispatch, buffers } of this.#plan) {
       this.device.dispatch(
         dispatch,

@@ -1,12 +1,18 @@
-import { dot, type GpuKernel, gpuKernel, integers, position } from './source.js';
+import { dot, type GpuKernel, gpuKernel, integers, once, position } from './source.js';
 
 /** y = expression(x). */
 export function unary(name: string, expression: string): GpuKernel {
-  return gpuKernel(name, '', { input: 'Array' }, `const x = input[this.thread.x];\nreturn ${expression};`);
+  return once(`unary ${name} ${expression}`, () =>
+    gpuKernel(name, '', { input: 'Array' }, `const x = input[this.thread.x];\nreturn ${expression};`),
+  );
 }
 
 /** y = expression(a, b) over a nest of `rank` loops with strides s for a and t for b. */
 export function binary(name: string, expression: string, rank: number): GpuKernel {
+  return once(`binary ${name} ${rank} ${expression}`, () => writeBinary(name, expression, rank));
+}
+
+function writeBinary(name: string, expression: string, rank: number): GpuKernel {
   const args = {
     left: 'Array',
     right: 'Array',

@@ -48,6 +48,18 @@ export function gpuKernel(
   };
 }
 
+const written = /* @__PURE__ */ new Map<string, GpuKernel>();
+
+/** A kernel that is written down once: a training step asks for the same ones over and over, and each is a long text. */
+export function once<K extends GpuKernel>(name: string, write: () => K): K {
+  let kernel = written.get(name) as K | undefined;
+  if (kernel === undefined) {
+    kernel = write();
+    written.set(name, kernel);
+  }
+  return kernel;
+}
+
 const WGSL: Partial<Record<ArgumentType, string>> = { Integer: 'i32', Number: 'f32' };
 
 /**

@@ -2,9 +2,10 @@ import { dot, type GpuKernel, gpuKernel, integers, once, position } from './sour
 
 /** y = expression(x). */
 export function unary(name: string, expression: string): GpuKernel {
-  return once(`unary ${name} ${expression}`, () =>
-    gpuKernel(name, '', { input: 'Array' }, `const x = input[this.thread.x];\nreturn ${expression};`),
-  );
+  return once(`unary ${name} ${expression}`, () => ({
+    ...gpuKernel(name, '', { input: 'Array' }, `const x = input[this.thread.x];\nreturn ${expression};`),
+    pointwise: { expression, names: ['x'] },
+  }));
 }
 
 /** y = expression(a, b) over a nest of `rank` loops with strides s for a and t for b. */
@@ -24,7 +25,8 @@ function writeBinary(name: string, expression: string, rank: number): GpuKernel 
     const a = left[${dot('s', rank)}];
     const b = right[${dot('t', rank)}];
     return ${expression};`;
-  return gpuKernel(name, `over ${rank} loops`, args, body);
+  const kernel = gpuKernel(name, `over ${rank} loops`, args, body);
+  return rank === 1 ? { ...kernel, pointwise: { expression, names: ['a', 'b'] } } : kernel;
 }
 
 /** scale x. */

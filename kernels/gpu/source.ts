@@ -27,6 +27,8 @@ export interface GpuKernel {
   readonly dimensions: 1 | 3;
   /** How many numbers a thread computes, neighbours in the result. */
   readonly results: 1 | 4;
+  /** For kernels that compute each number from those at its place: the expression, and its names for the arrays in their order. */
+  readonly pointwise?: { readonly expression: string; readonly names: readonly string[] };
   /** What WebGPU runs instead of `source`, with the same arguments, threads and results. */
   readonly shader?: OwnShader;
 }

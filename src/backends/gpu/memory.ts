@@ -106,7 +106,12 @@ export abstract class GpuMemory implements CaptureBackend {
     };
     const cell: Cell = new Cell(launch(), kernel.op);
     session?.cells.push(cell);
+    session?.launched.push({ kernel, threads: dimensions, args, cell });
     return cell;
+  }
+
+  runIn(capture: RuntimeCapture, kernel: GpuKernel, threads: number, args: readonly Handle[]): Promise<Handle> {
+    return this.runtime.run(kernel, [threads], [...args], capture);
   }
 
   /** Queues a kernel at once; null if it must wait for something, or was never called like this. */

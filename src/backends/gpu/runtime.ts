@@ -56,6 +56,11 @@ export interface RuntimeCapture {
    */
   finish(given: readonly Handle[], results: readonly Handle[]): void;
   /**
+   * Lets the kernel that was captured last, and made `fresh`, stand in the place of those that made
+   * `outputs`, from the next `finish` on: it makes the last one.
+   */
+  substitute(fresh: Handle, outputs: readonly Handle[]): void;
+  /**
    * Submits everything that was captured.
    * @param given what stands in the place of those of `finish`
    * @returns fresh arrays with the results

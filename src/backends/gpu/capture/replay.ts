@@ -2,6 +2,7 @@ import type { Capture } from '../../backend.js';
 import type { Storage } from '../../storage.js';
 import type { Handle, RuntimeCapture } from '../runtime.js';
 import { Cell, type GpuStorage } from '../storage.js';
+import { fusions } from './fuse.js';
 import type { CaptureBackend, CaptureSession } from './session.js';
 
 /** What a capture keeps on the device, and when all that was called has been queued. */
@@ -28,8 +29,9 @@ export class GpuCapture implements Capture {
   readonly #outer: readonly GpuStorage[];
   readonly #changed: readonly (readonly [x: GpuStorage, op: string])[];
   readonly #kept: Kept;
-  /** Whether the first run has been queued, so that its dispatches are known. */
+  /** Whether the first run has been queued, so that its dispatches are known; and when. */
   #captured = false;
+  readonly #begun: Promise<void>;
 
   /** Whether something failed while it was captured: then replays would fail, too. */
   broken = false;
@@ -54,7 +56,8 @@ export class GpuCapture implements Capture {
     for (const [x, cell] of changed) x.replace(cell);
     for (const x of [...session.made, ...inputs]) x.free();
     const runtime = session.runtime;
-    this.#kept = { runtime, ready: this.#finish(session, given, made) };
+    this.#begun = this.#finish(session, given, made);
+    this.#kept = { runtime, ready: this.#begun.then(() => this.#fuse(session, given, made)) };
     dropped.register(this, this.#kept, this);
   }
 
@@ -66,8 +69,28 @@ export class GpuCapture implements Capture {
       if (failed || cell.unchanged !== null) this.broken = true;
     }
     if (!this.broken) session.runtime.finish(given.map(handleNow), made.map(handleNow));
-    for (const cell of [...given, ...made]) cell.release();
     this.#captured = !this.broken;
+  }
+
+  /** Puts one kernel in the place of each chain of element-wise ones. Replays that come before have the chains. */
+  async #fuse({ launched, runtime }: CaptureSession, given: readonly Cell[], made: readonly Cell[]): Promise<void> {
+    const [before, after] = [given.map(handleNow), made.map(handleNow)];
+    try {
+      if (this.broken) return;
+      for (const { kernel, size, inputs, outputs } of fusions(launched, [...before, ...after])) {
+        // Those that the capture keeps may have been let go.
+        const arrays = inputs.map((handle) => handle.clone());
+        const handle = await this.backend.runIn(runtime, kernel, size, arrays);
+        const failed = await runtime.errorOf(handle);
+        runtime.substitute(handle, failed === null ? outputs : []);
+        for (const array of [...arrays, handle]) array.delete();
+      }
+      runtime.finish(before, after);
+    } catch {
+      // A kernel that does not compile, or a device that was lost: what was captured stays as it is.
+    } finally {
+      for (const cell of [...given, ...made]) cell.release();
+    }
   }
 
   replay(inputs: readonly Storage[]): Storage[] {
@@ -101,7 +124,7 @@ export class GpuCapture implements Capture {
     const { ready, runtime } = this.#kept;
     const run = async () => {
       try {
-        await ready;
+        await this.#begun;
         return runtime.replay(await Promise.all(given.map((cell) => cell.handle)));
       } finally {
         for (const cell of given) cell.release();

@@ -1,8 +1,10 @@
+import type { GpuKernel } from '../../../../kernels/gpu/source.js';
 import { fail } from '../../../errors.js';
 import type { Capture } from '../../backend.js';
 import type { Storage } from '../../storage.js';
-import type { RuntimeCapture } from '../runtime.js';
+import type { Handle, RuntimeCapture } from '../runtime.js';
 import type { Cell, GpuStorage } from '../storage.js';
+import type { Launched } from './fuse.js';
 import { GpuCapture } from './replay.js';
 
 /** What a capture needs of its backend. */
@@ -11,6 +13,8 @@ export interface CaptureBackend {
   copyCell(cell: Cell, size: number): Cell;
   make(size: number, cell: Cell): GpuStorage;
   cellOf(storage: Storage): Cell;
+  /** Runs a kernel as a part of a capture. */
+  runIn(capture: RuntimeCapture, kernel: GpuKernel, threads: number, args: readonly Handle[]): Promise<Handle>;
 }
 
 /** Refuses what cannot be captured. */
@@ -26,6 +30,8 @@ export class CaptureSession {
   /** The numbers that storages from outside have now, as far as the function has changed them. */
   readonly changed = new Map<GpuStorage, Cell>();
   readonly cells: Cell[] = [];
+  /** The kernels of the function. */
+  readonly launched: Launched[] = [];
 
   #reads = false;
 

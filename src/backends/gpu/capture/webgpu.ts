@@ -67,8 +67,27 @@ export class WebGpuCapture implements RuntimeCapture {
       dispatch,
       buffers: dispatch.buffers.map((buffer) => numbers.get(buffer) ?? buffer),
     }));
-    // They belong to others from now on.
-    for (const buffer of numbers.keys()) if (this.#buffers.delete(buffer)) this.pool.release(buffer);
+    const own = new Set(this.#plan.flatMap((p) => p.buffers));
+    for (const buffer of this.#buffers) {
+      if (own.has(buffer)) continue;
+      // It belongs to others from now on.
+      this.#buffers.delete(buffer);
+      this.pool.release(buffer);
+    }
+  }
+
+  substitute(fresh: BufferHandle, outputs: readonly BufferHandle[]): void {
+    const at = this.#dispatches.findLastIndex((d) => d.buffers[d.output] === fresh.buffer);
+    const [dispatch] = this.#dispatches.splice(at, 1);
+    const replaced = outputs.map(({ buffer }) => buffer);
+    const last = replaced.at(-1);
+    const kept = this.#dispatches.flatMap((d) => {
+      const output = d.buffers[d.output];
+      if (!replaced.includes(output)) return [d];
+      if (output !== last) return [];
+      return [{ ...dispatch, buffers: dispatch.buffers.map((b) => (b === fresh.buffer ? output : b)), bound: [] }];
+    });
+    this.#dispatches.splice(0, Infinity, ...kept);
   }
 
   replay(given: readonly BufferHandle[]): Handle[] {

@@ -16,6 +16,8 @@ export interface Maker extends Scopes {
 
 /** A maker of buffers that keeps those that were given back. */
 export interface Recycler extends Maker {
+  /** The operation that buffers are being made for. */
+  op: string;
   /** Takes a certain buffer, if it waits for use again. */
   claim(buffer: GpuBuffer): boolean;
   /** A buffer for a result. @param home what wants one again and again: small ones come back to it */
@@ -74,7 +76,14 @@ export class BufferPool {
 
   /** A maker of buffers that takes those for results from here. */
   over(device: Maker): Recycler {
+    const pool = this;
     return {
+      get op() {
+        return pool.op;
+      },
+      set op(op) {
+        pool.op = op;
+      },
       claim: (buffer) => this.#claim(buffer),
       result: (bytes, home) => {
         const buffer = this.#result(device, bytes, home);
@@ -98,7 +107,8 @@ export class BufferPool {
     }
     // The more there are of a size, the more are made at once: the device has reported on the others when they are needed.
     const made = this.#made.get(size) ?? 0;
-    const spare = size > MOST_SPARE_BYTES ? 0 : Math.min(MOST_SPARE, Math.floor(made / 4));
+    const wanted = size > MOST_SPARE_BYTES ? 0 : Math.min(MOST_SPARE, Math.floor(made / 4));
+    const spare = this.#idleBytes + wanted * size > MOST_IDLE_BYTES ? 0 : wanted;
     this.#made.set(size, made + 1 + spare);
     const [buffer] = this.#make(device, size, 1);
     // A report of their own: without memory for more there may be enough for this one.

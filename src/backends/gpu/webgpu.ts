@@ -2,7 +2,8 @@ import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail, TapegradError } from '../../errors.js';
 import type { MemoryInfo } from '../backend.js';
 import { Calls } from './calls.js';
-import { CapturableDevice, type Device, type Limits } from './capture/device.js';
+import { CapturableDevice } from './capture/device.js';
+import type { Device, Limits } from './capture/interfaces.js';
 import { type BufferHandle, WebGpuCapture } from './capture/webgpu.js';
 import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
 import { BufferPool, type GpuBuffer } from './pool.js';
@@ -100,7 +101,7 @@ export class WebGpuRuntime implements Runtime {
         limits: adapter.limits,
         requestDevice: async (descriptor) => {
           const inner = await adapter.requestDevice(descriptor);
-          const device = new CapturableDevice(inner, pool.over(inner), verdicts, (m) => failureOf(pool.op, m));
+          const device = new CapturableDevice(inner, pool.over(inner), verdicts, failureOf);
           found = { adapter, device };
           return device;
         },

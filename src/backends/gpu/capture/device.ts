@@ -2,62 +2,24 @@ import { Batch } from '../batch.js';
 import { type Binding, Constants, MOST_CONSTANT_BYTES } from '../constants.js';
 import { type GpuBuffer, type Maker, RESULT, type Recycler } from '../pool.js';
 import { reported, type Verdict, type Verdicts } from '../verdicts.js';
+import type {
+  BindGroupDescriptor,
+  ComputePass,
+  Device,
+  Encoder,
+  LayoutDescriptor,
+  Limits,
+  Queue,
+} from './interfaces.js';
 
 // The device that gpu.js gets. It gives its work on to WebGPU's own: the dispatches of one turn together, with buffers and bind
 // groups of before where they are the same. While a capture runs it also notes the dispatches, so that all of them can be
 // submitted again at once. While a report of the device is awaited, or one was bad, it follows which buffers depend on it.
-// gpu.js has no such interfaces; this is WebGPU's.
-
-interface BindGroupDescriptor {
-  readonly layout: object;
-  readonly entries: readonly Binding[];
-}
-
-interface LayoutDescriptor {
-  readonly entries: readonly { readonly binding: number; readonly buffer?: { readonly type: string } }[];
-}
-
-export interface ComputePass {
-  setPipeline(pipeline: object): void;
-  setBindGroup(index: number, group: object): void;
-  dispatchWorkgroups(x: number, y: number, z: number): void;
-  end(): void;
-}
-
-export interface Encoder {
-  beginComputePass(descriptor?: object): ComputePass;
-  copyBufferToBuffer(from: GpuBuffer, fromOffset: number, to: GpuBuffer, toOffset: number, bytes: number): void;
-  finish(): object;
-}
-
-interface Queue {
-  writeBuffer(buffer: GpuBuffer, offset: number, data: ArrayBuffer | ArrayBufferView): void;
-  submit(commands: object[]): void;
-}
-
-export interface Limits {
-  readonly maxStorageBufferBindingSize: number;
-  readonly maxBufferSize: number;
-}
-
-/** What is used of a WebGPU device, here or by gpu.js. */
-export interface Device extends Maker {
-  readonly queue: Queue;
-  readonly limits: Limits;
-  readonly lost: Promise<{ reason: string; message: string }>;
-  onuncapturederror: ((event: { error: Error }) => void) | null;
-  createBindGroup(descriptor: BindGroupDescriptor): object;
-  createBindGroupLayout(descriptor: LayoutDescriptor): object;
-  createPipelineLayout(descriptor: object): object;
-  createShaderModule(descriptor: object): object;
-  createComputePipeline(descriptor: object): object;
-  createComputePipelineAsync(descriptor: object): Promise<object>;
-  createCommandEncoder(): Encoder;
-  destroy(): void;
-}
 
 /** One dispatch. */
 export interface Dispatch {
+  /** The operation that it is part of. */
+  readonly op: string;
   readonly pipeline: object;
   readonly layout: object;
   readonly bindings: readonly Binding[];
@@ -110,13 +72,13 @@ export class CapturableDevice implements Device {
   /**
    * @param buffers makes the buffers of the device
    * @param verdicts what the device reports
-   * @param failure makes an error of what the device says
+   * @param failure makes an error of what the device says about an operation
    */
   constructor(
     readonly inner: Device,
     private readonly buffers: Recycler,
     private readonly verdicts: Verdicts,
-    private readonly failure: (message: string) => Error,
+    private readonly failure: (op: string, message: string) => Error,
   ) {
     this.#batch = new Batch(inner);
     this.#constants = new Constants(inner, (size, usage) => this.#create(inner, { size, usage }), verdicts);
@@ -152,7 +114,8 @@ export class CapturableDevice implements Device {
   }
 
   /** A buffer for a result; see Recycler. */
-  createResult(bytes: number, home: object): GpuBuffer {
+  createResult(bytes: number, home: object, op: string): GpuBuffer {
+    this.buffers.op = op;
     return this.buffers.result(bytes, home);
   }
 
@@ -173,7 +136,7 @@ export class CapturableDevice implements Device {
       this.#add(dispatch, buffers, group);
       return buffers[inputs.length];
     }
-    const output = this.createResult(bytes, dispatch);
+    const output = this.createResult(bytes, dispatch, dispatch.op);
     this.dispatch(dispatch, [...inputs, output]);
     return output;
   }
@@ -181,10 +144,12 @@ export class CapturableDevice implements Device {
   /** Makes a buffer, with a report on it. */
   #create(maker: Maker, descriptor: { size: number; usage: number }): GpuBuffer {
     const message = (problem: string) => `no memory for ${descriptor.size} bytes: ${problem}`;
+    // When the report comes, it is about an operation of before.
+    const { op } = this.buffers;
     const { result, report } = reported(
       this.inner,
       () => maker.createBuffer(descriptor),
-      (m) => this.failure(message(m)),
+      (m) => this.failure(op, message(m)),
     );
     this.verdicts.made([result], report);
     return result;
@@ -284,7 +249,8 @@ export class CapturableDevice implements Device {
       buffers.push(buffer);
       return entry;
     });
-    const dispatch = { pipeline, layout, bindings, groups, buffers, constants, output, bound: [] };
+    const { op } = this.buffers;
+    const dispatch = { op, pipeline, layout, bindings, groups, buffers, constants, output, bound: [] };
     this.last = dispatch;
     this.#capture?.push(dispatch);
     this.dispatch(dispatch, buffers);
@@ -292,6 +258,7 @@ export class CapturableDevice implements Device {
 
   /** Adds a dispatch to what is submitted next. @param buffers those that it reads and writes this time */
   dispatch(dispatch: Dispatch, buffers: readonly GpuBuffer[]): void {
+    this.buffers.op = dispatch.op;
     this.#add(dispatch, buffers, this.#groupOf(dispatch, buffers));
   }
 
@@ -362,9 +329,10 @@ export class CapturableDevice implements Device {
 
   /** Calls the device, with a report on it. */
   #watched<T>(call: () => T): { result: T; verdict: Verdict } {
+    const { op } = this.buffers;
     this.inner.pushErrorScope('validation');
     const result = call();
-    const report = this.inner.popErrorScope().then((error) => error && this.failure(error.message));
+    const report = this.inner.popErrorScope().then((error) => error && this.failure(op, error.message));
     return { result, verdict: this.verdicts.expect(report) };
   }
 

@@ -14,6 +14,14 @@ export interface BufferHandle extends Handle {
 /** How many of the buffers that a result had are remembered. */
 const MOST_LAST = 4;
 
+/** A buffer that is made for every replay, for a result of an operation. */
+interface Made {
+  readonly op: string;
+  readonly size: number;
+  /** The last ones. */
+  readonly last: GpuBuffer[];
+}
+
 /** A captured dispatch with its buffers, or with the numbers of those that every replay has anew. */
 interface Planned {
   readonly dispatch: Dispatch;
@@ -28,8 +36,8 @@ export class WebGpuCapture implements RuntimeCapture {
   readonly #dispatches: Dispatch[] = [];
   readonly #buffers = new Set<GpuBuffer>();
   #plan: readonly Planned[] = [];
-  /** The sizes of the buffers that are made for a replay, and the last that were. */
-  #made: readonly { readonly size: number; readonly last: GpuBuffer[] }[] = [];
+  /** The sizes of the buffers that are made for a replay. */
+  #made: readonly Made[] = [];
   /** The results, each with the number of its buffer: those that are given come first, then those that are made. */
   #results: readonly (readonly [like: BufferHandle, number: number])[] = [];
 
@@ -55,11 +63,12 @@ export class WebGpuCapture implements RuntimeCapture {
 
   finish(given: readonly BufferHandle[], results: readonly BufferHandle[]): void {
     const numbers = new Map(given.map(({ buffer }, i) => [buffer, i]));
-    const made: { size: number; last: GpuBuffer[] }[] = [];
+    const made: Made[] = [];
     for (const { buffer } of results) {
       if (numbers.has(buffer)) continue;
       numbers.set(buffer, given.length + made.length);
-      made.push({ size: buffer.size, last: [] });
+      const op = this.#dispatches.find((d) => d.buffers[d.output] === buffer)?.op ?? '';
+      made.push({ op, size: buffer.size, last: [] });
     }
     this.#made = made;
     this.#results = results.map((result) => [result, numbers.get(result.buffer)!]);
@@ -97,7 +106,7 @@ export class WebGpuCapture implements RuntimeCapture {
     const claimed = this.#made.map(({ last }) => this.device.claim(last));
     const anew = given.map(({ buffer }) => buffer);
     for (const [i, made] of this.#made.entries()) {
-      const buffer = claimed[i] ?? this.device.createResult(made.size, made);
+      const buffer = claimed[i] ?? this.device.createResult(made.size, made, made.op);
       anew.push(buffer);
       if (claimed[i] !== undefined) continue;
       made.last.push(buffer);

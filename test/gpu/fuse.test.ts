@@ -58,7 +58,7 @@ describe('chains of element-wise kernels in compile', () => {
     await useDevice('gpu');
     const fusions = follow();
     const chain = (x: Tensor, y: Tensor) => [
-      x.mul(y).tanh().add(x).relu().exp().sub(y).sigmoid().mul(x).gt(0.1).mul(x).div(y).abs().sqrt(),
+      x.mul(y).add(x).tanh().mul(x).sub(y).relu().exp().sub(y).sigmoid().mul(x).gt(0.1).mul(x).div(y).abs().sqrt(),
     ];
     const inputs = [randn([37, 11]), randn([37, 11])];
     const expected = await numbers(chain(...(inputs as [Tensor, Tensor])));

@@ -45,8 +45,9 @@ describe('memory on the GPU', () => {
     most = 0;
     await train(2000);
     expect(await live()).toEqual(before);
-    // What waits for a collection of garbage is limited, too.
-    expect(most).toBeLessThan(before.blocks + 2100);
+    // What waits for a collection of garbage is limited, too: to the allowance of pressure.ts above what the last collection left.
+    // A busy machine collects late; without a limit there would be some 40,000.
+    expect(most).toBeLessThan(before.blocks + 4000);
   });
   onGpu('is given back by what was dropped', async () => {
     await useDevice('gpu');

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CapturableDevice } from '../../src/backends/gpu/capture/device.js';
 import type { Device } from '../../src/backends/gpu/capture/interfaces.js';
-import type { Launcher } from '../../src/backends/gpu/fused.js';
+import type { Launcher } from '../../src/backends/gpu/launcher.js';
 import { IndexChecks } from '../../src/backends/gpu/indices.js';
 import { BufferPool, type GpuBuffer, RESULT } from '../../src/backends/gpu/pool.js';
 import { Cell, type GpuStorage } from '../../src/backends/gpu/storage.js';

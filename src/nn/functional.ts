@@ -7,10 +7,12 @@
 import { noGrad } from '../autograd/mode.js';
 import { checkChoice, checkOptions, fail, show } from '../errors.js';
 import { Tensor } from '../methods.js';
+import { binaryCrossEntropies } from '../ops/bce.js';
+import { crossEntropy as crossEntropyEach, crossEntropyTotal } from '../ops/cross-entropy.js';
 import { checkTensors, dispatch } from '../ops/dispatch.js';
 import { applyBinary } from '../ops/families.js';
 import { checkIndices } from '../ops/indexing.js';
-import { crossEntropy as crossEntropyEach, crossEntropyTotal, losses, squaredError } from '../ops/loss.js';
+import { losses, squaredError } from '../ops/loss.js';
 import { applyLinear } from '../ops/matmul.js';
 import { sameShape } from '../shape.js';
 
@@ -169,7 +171,7 @@ export function bceLoss(prediction: Tensor, target: Tensor, options: LossOptions
   const reduction = check('bceLoss', prediction, target, options);
   checkProbabilities('bceLoss', 'prediction', prediction, 'apply sigmoid first, or use BCEWithLogitsLoss');
   checkProbabilities('bceLoss', 'target', target, 'targets are probabilities, 0 or 1 for plain labels');
-  return finish(applyBinary(losses.binaryCrossEntropy, prediction, target), reduction);
+  return finish(applyBinary(binaryCrossEntropies.binaryCrossEntropy, prediction, target), reduction);
 }
 
 /**
@@ -193,7 +195,7 @@ export function bceLoss(prediction: Tensor, target: Tensor, options: LossOptions
 export function bceWithLogitsLoss(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = check('bceWithLogitsLoss', prediction, target, options);
   checkProbabilities('bceWithLogitsLoss', 'target', target, 'targets are probabilities, 0 or 1 for plain labels');
-  return finish(applyBinary(losses.binaryCrossEntropyWithLogits, prediction, target), reduction);
+  return finish(applyBinary(binaryCrossEntropies.binaryCrossEntropyWithLogits, prediction, target), reduction);
 }
 
 /**

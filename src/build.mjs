@@ -2,7 +2,8 @@
 // own. Bundlers read the latter, by the condition "module" in package.json, and so leave out what an app does not use.
 import { readdirSync, readFileSync } from 'node:fs';
 import { build } from 'esbuild';
-import { condense, frequentBytes } from '../kernels/wasm/pack.mjs';
+import { expand } from '../kernels/wasm/pack.mjs';
+import { toStreams } from '../kernels/wasm/streams.mjs';
 
 const common = {
   bundle: true,
@@ -42,11 +43,10 @@ const asWritten = {
 const dense = {
   name: 'dense',
   setup({ onLoad }) {
-    const text = /(?<=text: ')[^']+/;
-    const read = (path) => readFileSync(path, 'utf8');
-    const frequent = frequentBytes(text.exec(read('src/backends/cpu/generated/core.ts'))[0]);
     onLoad({ filter: /generated.\w+\.ts$/ }, ({ path }) => ({
-      contents: read(path).replace(text, (kernels) => condense(kernels, frequent)),
+      contents: readFileSync(path, 'utf8')
+        .replace('../hexadecimal.js', '../streams.js')
+        .replace(/(?<=text: ')[^']+/, (text) => toStreams(expand(text, true))),
       loader: 'ts',
     }));
   },

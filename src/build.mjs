@@ -52,6 +52,20 @@ const dense = {
   },
 };
 
+/** Has bundlers put the kernels first, where they do not lie between code and what gzip finds again of it: -1.7 kB. */
+const kernelsFirst = {
+  name: 'kernels first',
+  setup({ onLoad }) {
+    onLoad({ filter: /src.index\.ts$/ }, ({ path }) => ({
+      contents: ['core', 'functions']
+        .map((name) => `export {} from './backends/cpu/generated/${name}.js';\n`)
+        .concat(readFileSync(path, 'utf8'))
+        .join(''),
+      loader: 'ts',
+    }));
+  },
+};
+
 // White space stays: without it, esbuild also drops the comments that tell webpack and Vite what to ignore.
 await build({
   ...common,
@@ -63,5 +77,5 @@ await build({
   ],
   outbase: '.',
   outdir: 'dist',
-  plugins: [asWritten, dense],
+  plugins: [asWritten, dense, kernelsFirst],
 });

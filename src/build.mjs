@@ -1,7 +1,7 @@
 // Writes dist/*: few files, which Node and script tags load; and dist/src and dist/kernels: each source file as a module of its
 // own. Bundlers read the latter, by the condition "module" in package.json, and so leave out what an app does not use.
 import { readdirSync, readFileSync } from 'node:fs';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
 import { expand } from '../kernels/wasm/pack.mjs';
 import { toStreams } from '../kernels/wasm/streams.mjs';
 
@@ -66,6 +66,19 @@ const kernelsFirst = {
   },
 };
 
+/** Shortens the program of worker threads, which is a text, so that no other tool does. */
+const shortWorker = {
+  name: 'short worker',
+  setup({ onLoad }) {
+    onLoad({ filter: /cpu.worker\.ts$/ }, async ({ path }) => {
+      const { code } = await transform(readFileSync(path, 'utf8'), { loader: 'ts' });
+      const { workerSource } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+      const short = await transform(workerSource, { minify: true, target: common.target });
+      return { contents: code.replace(/(?<=workerSource = )`[^]*`/, () => JSON.stringify(short.code)) };
+    });
+  },
+};
+
 // White space stays: without it, esbuild also drops the comments that tell webpack and Vite what to ignore.
 await build({
   ...common,
@@ -77,5 +90,5 @@ await build({
   ],
   outbase: '.',
   outdir: 'dist',
-  plugins: [asWritten, dense, kernelsFirst],
+  plugins: [asWritten, dense, kernelsFirst, shortWorker],
 });

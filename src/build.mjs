@@ -74,7 +74,7 @@ const shortWorker = {
       const { code } = await transform(readFileSync(path, 'utf8'), { loader: 'ts' });
       const { workerSource } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
       const short = await transform(workerSource, { minify: true, target: common.target });
-      return { contents: code.replace(/(?<=workerSource = )`[^]*`/, () => JSON.stringify(short.code)) };
+      return { contents: code.replace(/(?<=workerSource = )`.*`/s, () => JSON.stringify(short.code)) };
     });
   },
 };

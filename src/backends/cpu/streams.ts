@@ -68,11 +68,12 @@ export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
   };
 
   /** The locals of the function, the one that was used last first. */
-  const recent: number[] = [];
+  const ascending = Uint16Array.from({ length: 512 }, (_, i) => i);
+  const recent = new Uint16Array(512);
   const local = (): void => {
-    let place = read(NAMES);
+    const place = read(NAMES);
     const name = recent[place];
-    for (; place > 0; place--) recent[place] = recent[place - 1];
+    recent.copyWithin(1, 0, place);
     recent[0] = name;
     writeNumber(name);
   };
@@ -106,7 +107,7 @@ export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
   const body = (): void => {
     const spare = read(LOCALS);
     const groups = read(LOCALS);
-    for (let i = 0; i < 512; i++) recent[i] = i;
+    recent.set(ascending);
     const split = spare > 0 && !fused;
     writeNumber(groups + Number(split));
     for (let i = 0; i < groups; i++) {

@@ -2,7 +2,7 @@ import { type BackwardOptions, backward } from './autograd/backward.js';
 import type { Device } from './backends/backend.js';
 import { backendOf } from './backends/registry.js';
 import { describe, fail } from './errors.js';
-import { type ActivationMethods, activations, applyGelu, type GeluOptions } from './ops/activations.js';
+import { type ActivationMethods, activations, applyGelu } from './ops/activations.js';
 import {
   type ArrangeMethods,
   applyFlatten,
@@ -133,10 +133,8 @@ install(statistics);
 install(scan);
 install(ordering);
 install({ amax: Tensor.prototype.max, amin: Tensor.prototype.min });
+// What models call for every batch; a list of arguments takes longer to pass on.
 install({
-  gelu(options?: GeluOptions) {
-    return applyGelu(this, options);
-  },
   matmul(other: Tensor) {
     return applyMatmul(this, other);
   },
@@ -156,49 +154,29 @@ install({
       });
     return applyTranspose('t', this, 0, 1);
   },
-  permute(dims: readonly number[]) {
-    return applyPermute(this, dims);
-  },
-  narrow(dim: number, start: number, length: number) {
-    return applyNarrow(this, dim, start, length);
-  },
-  select(dim: number, index: number) {
-    return applySelect(this, dim, index);
-  },
-  expand(shape: readonly number[]) {
-    return applyExpand(this, shape);
-  },
-  squeeze(dim?: number | readonly number[]) {
-    return applySqueeze(this, dim);
-  },
-  unsqueeze(dim: number) {
-    return applyUnsqueeze(this, dim);
-  },
-  contiguous() {
-    return applyContiguous(this);
-  },
-  copyFrom(source: Tensor) {
-    copyFrom(this, source);
-    return this;
-  },
   softmax(dim: number) {
     return applySoftmax(softmax, this, dim);
   },
   logSoftmax(dim: number) {
     return applySoftmax(logSoftmax, this, dim);
   },
-  clone() {
-    return applyClone(this);
-  },
   to(device: Device) {
     return applyTo(this, backendOf(device));
   },
-  backward(gradient?: Tensor, options?: BackwardOptions) {
-    backward(this, gradient, options);
-  },
 });
 
-const arranging = {
+const others = {
+  backward,
+  copyFrom,
+  clone: applyClone,
+  contiguous: applyContiguous,
+  gelu: applyGelu,
+  permute: applyPermute,
+  narrow: applyNarrow,
+  select: applySelect,
+  expand: applyExpand,
+  squeeze: applySqueeze,
+  unsqueeze: applyUnsqueeze,
   indexSelect: applyIndexSelect,
   gather: applyGather,
   scatterAdd: applyScatterAdd,
@@ -213,7 +191,7 @@ const arranging = {
   triu: applyTriu,
   outer: applyOuter,
 } as unknown as Record<string, (x: Tensor, ...args: unknown[]) => unknown>;
-for (const [name, apply] of Object.entries(arranging)) {
+for (const [name, apply] of Object.entries(others)) {
   install({
     [name](...args: unknown[]) {
       return apply(this, ...args);

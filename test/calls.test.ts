@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest';
 import type { Backend, MatmulPlan } from '../src/backends/backend.js';
 import { backendOf } from '../src/backends/registry.js';
 import { arange, memory, nn, ones, rand, type Tensor, tensor, zeros } from '../src/index.js';
+import { crossEntropy, crossEntropyGrad } from '../src/ops/cross-entropy.js';
 import { dispatch } from '../src/ops/dispatch.js';
 import { update, updateRow } from '../src/ops/fused.js';
 import { gather, scatter } from '../src/ops/indexing.js';
 import { join } from '../src/ops/join.js';
-import { crossEntropy, crossEntropyGrad, squaredError } from '../src/ops/loss.js';
+import { squaredError } from '../src/ops/loss.js';
 import { narrowBackward, unbroadcast } from '../src/ops/view.js';
 import { startLateDevice } from './helpers.js';
 

@@ -1,4 +1,5 @@
 import { flip } from '../src/ops/arrange.js';
+import * as entropy from '../src/ops/cross-entropy.js';
 import { gather, scatter } from '../src/ops/indexing.js';
 import { join } from '../src/ops/join.js';
 import * as loss from '../src/ops/loss.js';
@@ -224,12 +225,12 @@ const entries = [
     { shapes: [[300], [300]], attributes: 1 / 300 },
   ),
   of(loss.squaredErrorGrad, { shapes: [[3, 7], [3, 7], []], attributes: 0.5 }),
-  of(loss.crossEntropy, { shapes: [[4, 3], [4]], attributes: null, values: labels }),
-  of(loss.crossEntropyTotal,
+  of(entropy.crossEntropy, { shapes: [[4, 3], [4]], attributes: null, values: labels }),
+  of(entropy.crossEntropyTotal,
     { shapes: [[4, 3], [4]], attributes: 'sum', values: labels },
     { shapes: [[4, 3], [4]], attributes: 'mean', values: labels },
   ),
-  of(loss.crossEntropyGrad, { shapes: [[4, 3], [4], []], attributes: 0.25, values: labels }),
+  of(entropy.crossEntropyGrad, { shapes: [[4, 3], [4], []], attributes: 0.25, values: labels }),
   of(norm.layerNorm,
     { shapes: [[3, 5]], attributes: centred },
     { shapes: [[2, 3, 5], [5]], attributes: centred },

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { backendOf } from '../src/backends/registry.js';
 import { gradcheck, memory, rand, type Tensor, tensor } from '../src/index.js';
+import { crossEntropy, crossEntropyTotal } from '../src/ops/cross-entropy.js';
 import { dispatch, generalRow, unrecorded } from '../src/ops/dispatch.js';
 import { applyReduce, reduceRows } from '../src/ops/families.js';
-import { crossEntropy, crossEntropyTotal } from '../src/ops/loss.js';
 import { dense } from '../src/ops/operand.js';
 import { table } from '../src/ops/table.js';
 import { errorOf, expectClose, sampleTensor, startLateDevice } from './helpers.js';

@@ -1,17 +1,18 @@
 // Sorting on the host: the order of the elements of rows, stable, with NaN after all numbers, as PyTorch sorts.
 
-/** The largest number of elements that are sorted by insertion. */
-const FEW = 32;
+/** From how many elements on the engine's own sort takes longer than sorting by digits. */
+const MANY = 512;
+const DIGIT_BITS = 11;
 
 type Numbers = Float32Array | Float64Array;
 
 /** Writes the positions of the k first elements of each row of [rows, n], in ascending or descending order of the elements. */
 export function order(x: Numbers, out: Numbers, rows: number, n: number, k: number, descending: boolean): void {
   const keys = new Uint32Array(n);
-  // Positions and their keys in turns: what is moved together lies together.
+  // Positions and their keys in turns: what is moved together lies together, and as one number it is in the order that is wanted.
   const [pairs, next] = [new Uint32Array(2 * n), new Uint32Array(2 * n)];
-  const bits = n < 4096 ? 8 : 11;
-  const counts = new Uint32Array(2 ** bits);
+  const whole = new BigUint64Array(pairs.buffer);
+  const counts = new Uint32Array(2 ** DIGIT_BITS);
   for (let row = 0; row < rows; row++) {
     const values = x.subarray(row * n, row * n + n);
     if (values instanceof Float64Array) {
@@ -21,9 +22,9 @@ export function order(x: Numbers, out: Numbers, rows: number, n: number, k: numb
     }
     const from = row * k;
     toKeys(values, keys, descending);
-    const count = candidates(keys, pairs, k, counts, bits);
-    if (count <= FEW) insertion(pairs, count);
-    const sorted = count <= FEW ? pairs : radix(pairs, next, count, counts, bits);
+    const count = candidates(keys, pairs, k, counts);
+    if (count < MANY) whole.subarray(0, count).sort();
+    const sorted = count < MANY ? pairs : radix(pairs, next, count, counts);
     for (let i = 0; i < k; i++) out[from + i] = sorted[2 * i];
   }
 }
@@ -50,10 +51,10 @@ function toKeys(values: Float32Array, keys: Uint32Array, descending: boolean): v
 }
 
 /** Writes pairs of positions and keys among which are the k smallest, in the order of the positions, and returns how many. */
-function candidates(keys: Uint32Array, pairs: Uint32Array, k: number, counts: Uint32Array, bits: number): number {
+function candidates(keys: Uint32Array, pairs: Uint32Array, k: number, counts: Uint32Array): number {
   const n = keys.length;
-  const shift = 32 - bits;
-  let most = 2 ** bits;
+  const shift = 32 - DIGIT_BITS;
+  let most = 2 ** DIGIT_BITS;
   if (k < n) {
     counts.fill(0);
     for (let i = 0; i < n; i++) counts[keys[i] >>> shift]++;
@@ -71,26 +72,12 @@ function candidates(keys: Uint32Array, pairs: Uint32Array, k: number, counts: Ui
   return count;
 }
 
-function insertion(pairs: Uint32Array, count: number): void {
-  for (let i = 1; i < count; i++) {
-    const position = pairs[2 * i];
-    const key = pairs[2 * i + 1];
-    let at = 2 * i;
-    for (; at > 0 && pairs[at - 1] > key; at -= 2) {
-      pairs[at] = pairs[at - 2];
-      pairs[at + 1] = pairs[at - 1];
-    }
-    pairs[at] = position;
-    pairs[at + 1] = key;
-  }
-}
-
 /** Sorts pairs by their keys, digit after digit; returns the one of both arrays that has the result. */
-function radix(a: Uint32Array, b: Uint32Array, count: number, counts: Uint32Array, bits: number): Uint32Array {
+function radix(a: Uint32Array, b: Uint32Array, count: number, counts: Uint32Array): Uint32Array {
   let [pairs, next] = [a, b];
   const end = 2 * count;
-  const mask = 2 ** bits - 1;
-  for (let shift = 0; shift < 32; shift += bits) {
+  const mask = 2 ** DIGIT_BITS - 1;
+  for (let shift = 0; shift < 32; shift += DIGIT_BITS) {
     counts.fill(0);
     for (let i = 1; i < end; i += 2) counts[(pairs[i] >>> shift) & mask]++;
     for (let digit = 0, sum = 0; digit <= mask; digit++) {

@@ -1,7 +1,7 @@
 // Compiles kernels/wasm to WebAssembly with relaxed SIMD (fused multiply-add) and embeds it in TypeScript modules, so that
 // Node and any bundler can load it synchronously: the kernels that every program needs (index.ts), and one module for each
 // file of libraries/, which a row of the op table imports. The build without relaxed SIMD is the same code with each fused
-// multiply-add as a product and a sum. So one text holds both, which src/backends/cpu/wasm.ts expands to one of them.
+// multiply-add as a product and a sum. So one text holds both, which src/backends/cpu/hexadecimal.ts expands to one of them.
 // Run by `npm run build:wasm`.
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -62,9 +62,11 @@ for (const [name, entry] of [['core', `${here}index.ts`], ...entries]) {
     `${target}${name}.ts`,
     `// Written by kernels/wasm/build.mjs; not under version control.
 import type { EmbeddedKernels } from '../../backend.js';
+import { decode } from '../hexadecimal.js';
 
 export const ${name}: EmbeddedKernels = {
   name: '${name}',
+  decode,
   text: '${text}',
 };
 `,

@@ -10,3 +10,4 @@ export * from './indexing';
 export * from './layout';
 export * from './optim';
 export * from './finite';
+export * from './scan';

@@ -11,13 +11,13 @@ const CODE = 10;
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
 
 /** Unsigned LEB128. */
-function leb(value) {
+export function leb(value) {
   const bytes = [];
   for (; value > 127; value >>>= 7) bytes.push((value & 127) | 128);
   return [...bytes, value];
 }
 
-class Reader {
+export class Reader {
   constructor(bytes, at = 0) {
     this.bytes = bytes;
     this.at = at;
@@ -64,6 +64,12 @@ function parameterCounts(bytes, found) {
   });
   const functions = new Reader(bytes, found.get(3).contents);
   return functions.vector(() => counts[functions.number()]);
+}
+
+/** Where the section of the code is, and how many parameters each function has. */
+export function fields(bytes) {
+  const found = sections(bytes);
+  return { code: found.get(CODE), parameters: parameterCounts(bytes, found) };
 }
 
 /** The instructions in hexadecimal, cut where there is a fused multiply-add. */
@@ -120,7 +126,7 @@ export function pack(module) {
 
 const spelled = (local) => `21${local}fde60120${local}fde401`;
 
-/** The bytes of one build; src/backends/cpu/wasm.ts has the same for where this file is not. */
+/** The bytes of one build; src/backends/cpu/hexadecimal.ts has the same for where this file is not. */
 export function expand(text, withFused) {
   const [start, ...parts] = text.split('F');
   let all = start;
@@ -129,36 +135,4 @@ export function expand(text, withFused) {
     all += withFused ? fused + rest.replaceAll('M', MADD) : plain + rest.replaceAll('M', spelled(local));
   }
   return Buffer.from(all, 'hex');
-}
-
-// For bundles, which are compressed, the text is made denser: a frequent byte is one character, any other is two. gzip packs
-// that by an eighth better than hexadecimal. Node decodes hexadecimal faster, so its files keep that.
-//
-//   <the frequent bytes in hexadecimal> <space> <text>   in which F, M and | stay
-
-/** The characters for bytes: printable, and the same in every kind of quotes. */
-const characters = Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i)).filter(
-  (c) => !'\\\'"`$FM|!#%'.includes(c),
-);
-
-const tokens = (text) => text.match(/[FM|]|[0-9a-f]{2}/g);
-const everyByte = Array.from({ length: 256 }, (_, i) => hex([i]));
-
-/** The bytes of a text in hexadecimal that deserve one character, the most frequent first. */
-export function frequentBytes(text) {
-  const counts = new Map(everyByte.map((byte) => [byte, 0]));
-  for (const token of tokens(text)) if (counts.has(token)) counts.set(token, counts.get(token) + 1);
-  return [...everyByte].sort((a, b) => counts.get(b) - counts.get(a)).slice(0, characters.length);
-}
-
-/** The dense form of a text; src/backends/cpu/wasm.ts reads it. */
-export function condense(text, frequent) {
-  const n = characters.length;
-  const spelled = new Map(frequent.map((byte, i) => [byte, characters[i]]));
-  const rare = everyByte.filter((byte) => !spelled.has(byte));
-  rare.forEach((byte, i) => {
-    spelled.set(byte, '!#%'[Math.floor(i / n)] + characters[i % n]);
-  });
-  const body = tokens(text).map((token) => spelled.get(token) ?? token);
-  return `${frequent.join('')} ${body.join('')}`;
 }

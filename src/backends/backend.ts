@@ -35,10 +35,12 @@ export interface MemoryInfo {
   readonly compilations?: number;
 }
 
-/** WebAssembly kernels in the package, as text. kernels/wasm/pack.mjs says what the letters mean. */
+/** WebAssembly kernels in the package, as text. */
 export interface EmbeddedKernels {
   readonly name: string;
   readonly text: string;
+  /** The bytes of the build with fused multiply-adds, or of the one without, from the text. */
+  decode(text: string, fused: boolean): Uint8Array<ArrayBuffer>;
 }
 
 /** What all kernels have. */

@@ -139,7 +139,7 @@ export function relu6(x: Tensor): Tensor {
  * ```ts
  * import { nn, tensor } from 'tapegrad';
  *
- * console.log(nn.functional.softplus(tensor([0, 100])).toArraySync()[1]); // 100
+ * console.log(nn.functional.softplus(tensor([0, 100])).select(0, 1).itemSync()); // 100
  * ```
  */
 export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {

@@ -229,10 +229,12 @@ export class Sequential extends Module {
 }
 
 // The original forwards: a subclass, a hook or a patched class can make intermediate values reachable.
-const linearForward = /* @__PURE__ */ (() => Linear.prototype.forward)();
-const reluForward = /* @__PURE__ */ (() => ReLU.prototype.forward)();
-const sigmoidForward = /* @__PURE__ */ (() => Sigmoid.prototype.forward)();
-const tanhForward = /* @__PURE__ */ (() => Tanh.prototype.forward)();
+// A named function: a build would inline one that is called at once, and with it lose that the call is pure.
+const forwardOf = (layer: { readonly prototype: TensorModule }) => layer.prototype.forward;
+const linearForward = /* @__PURE__ */ forwardOf(Linear);
+const reluForward = /* @__PURE__ */ forwardOf(ReLU);
+const sigmoidForward = /* @__PURE__ */ forwardOf(Sigmoid);
+const tanhForward = /* @__PURE__ */ forwardOf(Tanh);
 
 /** Whether a module is an unmodified built-in layer, which returns a new tensor and does not keep its input. */
 function isOriginal({ forward }: Module): boolean {

@@ -43,7 +43,7 @@ function checkDistinct({ layout, dims }: Tensor): void {
 }
 
 /** Overwrites the elements of a tensor in place; see Tensor.copyFrom. */
-export function copyFrom(target: Tensor, source: Tensor): void {
+export function copyFrom(target: Tensor, source: Tensor): Tensor {
   const op = 'copyFrom';
   if (!(source instanceof Tensor)) fail(op, `the source is ${describe(source)}`, 'pass a tensor');
   const shapes = { shapes: [target.dims, source.dims] };
@@ -62,4 +62,5 @@ export function copyFrom(target: Tensor, source: Tensor): void {
   }
   const here = source.backend === target.backend ? source.detach() : source.detach().to(target.device);
   writeTensor(target, sameShape(here.dims, target.dims) ? here : here.expand(target.dims));
+  return target;
 }

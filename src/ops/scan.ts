@@ -1,4 +1,3 @@
-import { cumsum as library } from '../backends/cpu/generated/cumsum.js';
 import { normalizeDim } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 import { dispatch } from './dispatch.js';
@@ -22,7 +21,6 @@ export interface ScanMethods {
 
 /** Over the last dimension of [rows, n]; from the end on if the attribute is 1. */
 export const cumsum: NamedGeneral<0 | 1> = /* @__PURE__ */ fusedRow('cumsum', {
-  library,
   shape: ([x]) => x.dims,
   bounds: ([x]) => x.dims,
   numbers: (reverse) => [reverse],

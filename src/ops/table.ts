@@ -1,10 +1,12 @@
 import { activationGradients, activations, approximations } from './activations.js';
 import { flip } from './arrange.js';
+import { binaryCrossEntropies } from './bce.js';
+import { crossEntropy, crossEntropyGrad, crossEntropyTotal } from './cross-entropy.js';
 import { binary, compare, gradients, unary } from './elementwise.js';
 import { functions } from './functions.js';
 import { gather, scatter } from './indexing.js';
 import { join } from './join.js';
-import { crossEntropy, crossEntropyGrad, crossEntropyTotal, losses, squaredError, squaredErrorGrad } from './loss.js';
+import { losses, squaredError, squaredErrorGrad } from './loss.js';
 import { choices, choose, clamp } from './masks.js';
 import { linear, product } from './matmul.js';
 import { clone, move } from './move.js';
@@ -20,7 +22,7 @@ import { contiguous, expand, narrow, narrowBackward, permute, reshape, unbroadca
 /** All operations, by family. The tests iterate over this table, so a row in it is tested. */
 export const table = {
   unary: { ...unary, ...functions, ...activations, ...approximations },
-  binary: { ...binary, ...losses, ...gradients, ...choices, ...activationGradients },
+  binary: { ...binary, ...losses, ...binaryCrossEntropies, ...gradients, ...choices, ...activationGradients },
   compare,
   reduce,
   // The rows have different types of attributes; each row is called only with its own type.

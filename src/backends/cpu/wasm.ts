@@ -52,61 +52,12 @@ export function instantiate(build: Build): Program & { readonly memory: WebAssem
 }
 
 /** Compiles embedded kernels over a memory that others use as well. @internal */
-export function compile({ text }: EmbeddedKernels, build: Build, memory: WebAssembly.Memory): Program {
-  const bytes = decode(hexadecimalOf(text, build));
+export function compile(library: EmbeddedKernels, build: Build, memory: WebAssembly.Memory): Program {
+  const bytes = library.decode(library.text, build === 'wasm-relaxed-simd');
   declareShared(bytes, memory.buffer instanceof ArrayBuffer ? 1 : 3);
   const module = new WebAssembly.Module(bytes);
   const instance = new WebAssembly.Instance(module, { env: { memory } });
   return { kernels: instance.exports as unknown as Kernels, module };
-}
-
-/** The embedded text as the hexadecimal form of one build. kernels/wasm/pack.mjs says what its letters mean. */
-function hexadecimalOf(text: string, build: Build): string {
-  const [start, ...parts] = spelledOut(text).split('F');
-  let hex = start;
-  for (const part of parts) {
-    const [fused, plain, local, rest] = part.split('|');
-    hex +=
-      build === 'wasm-relaxed-simd'
-        ? fused + rest.replaceAll('M', 'fd8502')
-        : plain + rest.replaceAll('M', `21${local}fde60120${local}fde401`);
-  }
-  return hex;
-}
-
-/** The text with bytes in hexadecimal, from that or from the dense form of kernels/wasm/pack.mjs. */
-function spelledOut(text: string): string {
-  const [table, body] = text.split(' ');
-  if (body === undefined) return text;
-  const frequent = table.match(/../g)!;
-  const rare: string[] = [];
-  for (let i = 0; i < 256; i++) {
-    const byte = (i + 256).toString(16).slice(1);
-    if (!frequent.includes(byte)) rare.push(byte);
-  }
-  const bytes = new Map<string, string>();
-  for (let i = 33, k = 0; i < 127; i++) {
-    const c = String.fromCharCode(i);
-    if ('\\\'"`$FM|!#%'.includes(c)) continue;
-    bytes.set(c, frequent[k]);
-    for (let p = 0; p < 3; p++) bytes.set('!#%'[p] + c, rare[p * frequent.length + k]);
-    k++;
-  }
-  return body.replaceAll(/[!#%]?./g, (token) => bytes.get(token) ?? token);
-}
-
-/** The bytes of a text in hexadecimal, by native code where there is some: a loop takes 4 ms of a cold start. */
-function decode(hex: string): Uint8Array<ArrayBuffer> {
-  const node = builtin('node:buffer');
-  if (node) return new Uint8Array(node.Buffer.from(hex, 'hex'));
-  const native = Uint8Array as typeof Uint8Array & { fromHex?(hex: string): Uint8Array<ArrayBuffer> };
-  if (native.fromHex) return native.fromHex(hex);
-  const bytes = new Uint8Array(hex.length / 2);
-  for (let i = 0; i < hex.length; i++) {
-    const code = hex.charCodeAt(i);
-    bytes[i >> 1] = (bytes[i >> 1] << 4) | ((code & 15) + (code > 57 ? 9 : 0));
-  }
-  return bytes;
 }
 
 function sharedMemory(): WebAssembly.Memory | null {

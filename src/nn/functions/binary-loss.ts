@@ -1,8 +1,8 @@
 import { noGrad } from '../../autograd/mode.js';
 import { fail } from '../../errors.js';
 import type { Tensor } from '../../methods.js';
+import { binaryCrossEntropies } from '../../ops/bce.js';
 import { applyBinary } from '../../ops/families.js';
-import { losses } from '../../ops/loss.js';
 import { checkFactor, checkPair, checkReduction, finish, type LossOptions } from './checks.js';
 
 /** Options of {@link bceLoss}. */
@@ -44,7 +44,7 @@ export function bceLoss(prediction: Tensor, target: Tensor, options: BCELossOpti
   checkPair(op, prediction, target);
   checkProbabilities(op, 'prediction', prediction, 'apply sigmoid first, or use BCEWithLogitsLoss');
   checkProbabilities(op, 'target', target, 'targets are probabilities, 0 or 1 for plain labels');
-  const each = applyBinary(losses.binaryCrossEntropy, prediction, target);
+  const each = applyBinary(binaryCrossEntropies.binaryCrossEntropy, prediction, target);
   return finish(weighted(op, each, options.weight), reduction);
 }
 
@@ -77,7 +77,7 @@ export function bceWithLogitsLoss(prediction: Tensor, target: Tensor, options: B
 
 /** The loss of each logit; posWeight multiplies -log sigmoid(x), the part of positive targets. */
 function ofLogits(op: string, x: Tensor, target: Tensor, posWeight: Tensor | null): Tensor {
-  const row = losses.binaryCrossEntropyWithLogits;
+  const row = binaryCrossEntropies.binaryCrossEntropyWithLogits;
   if (posWeight === null) return applyBinary(row, x, target);
   checkFactor(op, 'posWeight', posWeight, x);
   // (1 - t) x + (1 + (p - 1) t) (-log sigmoid(x)), where the loss for the target 1 is -log sigmoid(x).

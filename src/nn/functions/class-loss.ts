@@ -1,9 +1,9 @@
 import { checkInteger, fail, show } from '../../errors.js';
 import type { Tensor } from '../../methods.js';
+import { crossEntropy as crossEntropyEach, crossEntropyTotal } from '../../ops/cross-entropy.js';
 import { checkTensors, dispatch } from '../../ops/dispatch.js';
 import { reluGrad } from '../../ops/elementwise.js';
 import { gather } from '../../ops/indexing.js';
-import { crossEntropy as crossEntropyEach, crossEntropyTotal } from '../../ops/loss.js';
 import { sameShape } from '../../shape.js';
 import { checkProbability, checkReduction, type LossOptions, type Reduction } from './checks.js';
 import { checkOnDevice } from './indices.js';

@@ -68,12 +68,11 @@ export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
   };
 
   /** The locals of the function, the one that was used last first. */
-  const ascending = Uint16Array.from({ length: 512 }, (_, i) => i);
-  const recent = new Uint16Array(512);
+  const recent: number[] = [];
   const local = (): void => {
-    const place = read(NAMES);
+    let place = read(NAMES);
     const name = recent[place];
-    recent.copyWithin(1, 0, place);
+    for (; place > 0; place--) recent[place] = recent[place - 1];
     recent[0] = name;
     writeNumber(name);
   };
@@ -107,7 +106,7 @@ export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
   const body = (): void => {
     const spare = read(LOCALS);
     const groups = read(LOCALS);
-    recent.set(ascending);
+    for (let i = 0; i < 512; i++) recent[i] = i;
     const split = spare > 0 && !fused;
     writeNumber(groups + Number(split));
     for (let i = 0; i < groups; i++) {

@@ -2,8 +2,6 @@
 import { fields, leb, Reader } from './pack.mjs';
 
 const MADD = 0x105;
-/** More than any function has. */
-const LOCALS = 512;
 
 /** The text of a module compiled with relaxed SIMD. */
 export function toStreams(module) {
@@ -40,15 +38,7 @@ export function toStreams(module) {
     });
     const declared = bytes.subarray(head, reader.at);
     let fused = false;
-    const recent = Array.from({ length: LOCALS }, (_, name) => name);
-    const local = () => {
-      const name = reader.number();
-      const place = recent.indexOf(name);
-      recent.splice(place, 1);
-      recent.unshift(name);
-      streams.names.push(...leb(place));
-    };
-    while (reader.at < end) fused = instruction(bytes[reader.at], take, number, local) === MADD || fused;
+    while (reader.at < end) fused = instruction(bytes[reader.at], take, number) === MADD || fused;
     const spare = groups.reduce((sum, locals) => sum + locals, parameters[i]);
     streams.locals.push(...leb(fused ? spare : 0), ...declared);
   }
@@ -58,7 +48,7 @@ export function toStreams(module) {
 }
 
 /** Takes an instruction; returns its number if it works on vectors. test/kernels-text.test.ts decodes all. */
-function instruction(op, take, number, local) {
+function instruction(op, take, number) {
   take('code', 1);
   if (op === 0xfd) {
     const vector = number('code');
@@ -75,7 +65,7 @@ function instruction(op, take, number, local) {
     if (further > 9) take('numbers', 12 - further); // memory.copy and memory.fill
   } else if ((op > 1 && op < 5) || op === 63 || op === 64) take('code', 1);
   else if (op === 12 || op === 13 || op === 16 || op === 65 || op === 66) number('numbers');
-  else if (op > 31 && op < 37) local();
+  else if (op > 31 && op < 37) number('names');
   else if (op > 39 && op < 63) {
     number('offsets');
     number('offsets');

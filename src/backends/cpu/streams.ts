@@ -9,8 +9,7 @@ const [START, LOCALS, CODE, NAMES, OFFSETS, NUMBERS, CONSTANTS] = [0, 1, 2, 3, 4
  * - what is before the code
  * - the number of functions; for each one a local that it does not have, or 0 if it has no fused multiply-add, and its locals
  * - instructions, with the types of blocks
- * - the locals of instructions, each as its place among those that were used last; alignments and offsets; other numbers;
- *   constants
+ * - numbers of locals in instructions; alignments and offsets; other numbers; constants
  * @param fused whether fused multiply-adds stay; else each becomes a product and a sum, which need a further local
  */
 export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
@@ -67,15 +66,6 @@ export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
     end += size;
   };
 
-  /** The locals of the function, the one that was used last first. */
-  const recent: number[] = [];
-  const local = (): void => {
-    let place = read(NAMES);
-    const name = recent[place];
-    for (; place > 0; place--) recent[place] = recent[place - 1];
-    recent[0] = name;
-    writeNumber(name);
-  };
   /** Copies an instruction with its operands, and returns its first byte. */
   const instruction = (spare: number): number => {
     const op = byte(CODE);
@@ -98,7 +88,7 @@ export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
       const further = number(CODE);
       if (further > 9) bytes(NUMBERS, 12 - further); // memory.copy and memory.fill
     } else if ((op > 1 && op < 5) || op === 63 || op === 64) byte(CODE);
-    else if (op > 31 && op < 37) local();
+    else if (op > 31 && op < 37) number(NAMES);
     else if (op === 12 || op === 13 || op === 16 || op === 65 || op === 66) number(NUMBERS);
     else if (op === 67 || op === 68) bytes(CONSTANTS, 4 * (op - 66));
     return op;
@@ -106,7 +96,6 @@ export function decode(text: string, fused: boolean): Uint8Array<ArrayBuffer> {
   const body = (): void => {
     const spare = read(LOCALS);
     const groups = read(LOCALS);
-    for (let i = 0; i < 512; i++) recent[i] = i;
     const split = spare > 0 && !fused;
     writeNumber(groups + Number(split));
     for (let i = 0; i < groups; i++) {

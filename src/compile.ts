@@ -199,8 +199,9 @@ class Observed {
 /**
  * Prepares a training or inference step for repeated calls. On WebGPU the first call for each combination of input shapes
  * runs as usual, the second is captured, and from the third on its operations are submitted to the device in one batch,
- * without running the JavaScript of the layers; parameters and optimizer state stay on the device. The results are the same
- * as without `compile`, and so are the gradients that the step leaves. On other devices the step is called as usual. As
+ * without running the JavaScript of the layers; parameters and optimizer state stay on the device, and nothing is copied.
+ * Element-wise operations that follow each other become one kernel. The results are the same as without `compile`, unless the
+ * driver merges a multiplication with an addition in such a kernel, and so are the gradients that the step leaves. On other devices the step is called as usual. As
  * [torch.compile](https://docs.pytorch.org/docs/stable/generated/torch.compile.html), or CUDA graphs.
  *
  * ```ts
@@ -214,7 +215,7 @@ class Observed {
  * for (const [x, y] of loader) losses.push(await step(x, y).item());
  * ```
  *
- * With `zeroGrad()` at the end of the step instead no gradients are left, which saves their copies.
+ * With `zeroGrad()` at the end of the step instead no gradients are left, which saves their memory.
  *
  * Only the operations on the device are replayed: the step itself is not called. It is recorded anew, in one call, after a
  * change that is detected: `to(device)`, `train()` and `eval()`, `requiresGrad` of a parameter, a layer's weight or bias, a

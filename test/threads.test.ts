@@ -3,9 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { adam } from '../src/backends/cpu/generated/adam.js';
 import { CpuBackend } from '../src/backends/cpu/index.js';
 import { Pool } from '../src/backends/cpu/pool.js';
-import { instantiate } from '../src/backends/cpu/wasm.js';
+import { compile, instantiate, type Kernels, type Program } from '../src/backends/cpu/wasm.js';
 import { ReferenceBackend } from '../src/backends/reference.js';
 import { startCpu } from '../src/backends/registry.js';
 import { getNumThreads, manualSeed, nn, optim, randn, setNumThreads, tensor } from '../src/index.js';
@@ -269,6 +270,34 @@ describe('what can go wrong', () => {
     pool.run({ ...endless, units: 1e7 });
     expect(pool.threads).toBe(1);
     expect(pool.obstacle).toContain('a worker thread ended');
+  });
+  it('a worker from before a library was loaded takes no part in calls of its kernels', async () => {
+    const own: Record<string, Kernels[string]> = {};
+    let added!: Program;
+    const { pool } = await pair(({ kernels, module, memory }) => {
+      added = compile(adam, 'wasm-simd', memory);
+      return new Pool(Object.assign(own, kernels), module, memory);
+    });
+    const run = (kernel: string) => {
+      const args = new Array<number>(13).fill(0);
+      pool.run({ kernel, args, perUnit: [], counted: 5, units: 64, grain: 1, cost: 1e4 });
+    };
+    const exported = Object.keys(added.kernels);
+    expect(exported).toContain('memory');
+    for (let i = 0; i < 40; i++) {
+      const kernel = `adam${i}`;
+      own[kernel] = added.kernels.adam;
+      await allUp(pool, 2);
+      // The worker is looking for work when it is retired.
+      if (i > 0) run(`adam${i - 1}`);
+      pool.add(
+        exported.map((name) => (name === 'adam' ? kernel : name)),
+        added.module,
+      );
+      pool.start();
+      for (let j = 0; j < 200; j++) run(kernel);
+    }
+    expect(pool.obstacle).toBe(null);
   });
   it('a worker that cannot be started leaves one thread', () => {
     const { kernels, module, memory } = instantiate('wasm-simd');

@@ -1,12 +1,19 @@
-import { dot, type GpuKernel, gpuKernel, integers, position } from './source.js';
+import { dot, type GpuKernel, gpuKernel, integers, once, position } from './source.js';
 
 /** y = expression(x). */
 export function unary(name: string, expression: string): GpuKernel {
-  return gpuKernel(name, '', { input: 'Array' }, `const x = input[this.thread.x];\nreturn ${expression};`);
+  return once(`unary ${name} ${expression}`, () => ({
+    ...gpuKernel(name, '', { input: 'Array' }, `const x = input[this.thread.x];\nreturn ${expression};`),
+    pointwise: { expression, names: ['x'] },
+  }));
 }
 
 /** y = expression(a, b) over a nest of `rank` loops with strides s for a and t for b. */
 export function binary(name: string, expression: string, rank: number): GpuKernel {
+  return once(`binary ${name} ${rank} ${expression}`, () => writeBinary(name, expression, rank));
+}
+
+function writeBinary(name: string, expression: string, rank: number): GpuKernel {
   const args = {
     left: 'Array',
     right: 'Array',
@@ -18,7 +25,8 @@ export function binary(name: string, expression: string, rank: number): GpuKerne
     const a = left[${dot('s', rank)}];
     const b = right[${dot('t', rank)}];
     return ${expression};`;
-  return gpuKernel(name, `over ${rank} loops`, args, body);
+  const kernel = gpuKernel(name, `over ${rank} loops`, args, body);
+  return rank === 1 ? { ...kernel, pointwise: { expression, names: ['a', 'b'] } } : kernel;
 }
 
 /** y = expression(a, b, c) of operands with all elements (a step of 1) or one for all (0). */

@@ -1,4 +1,4 @@
-import { dot, type GpuKernel, gpuKernel, integer, integers, position } from './source.js';
+import { dot, type GpuKernel, gpuKernel, integer, integers, once, position } from './source.js';
 
 /** Every number as it is: puts numbers from the host into an array of the device. */
 export const identity = gpuKernel('upload', '', { input: 'Host' }, 'return input[this.thread.x];');
@@ -8,7 +8,9 @@ export const fill = gpuKernel('fill', '', { value: 'Number' }, 'return value;');
 /** x read from an offset on with strides s over a nest of `rank` loops. */
 export function copy(rank: number): GpuKernel {
   const args = { input: 'Array', ...integers('n', rank, 1), ...integers('s', rank), offset: 'Integer' } as const;
-  return gpuKernel('copy', `over ${rank} loops`, args, `${position(rank)}\nreturn input[offset + ${dot('s', rank)}];`);
+  return once(`copy ${rank}`, () =>
+    gpuKernel('copy', `over ${rank} loops`, args, `${position(rank)}\nreturn input[offset + ${dot('s', rank)}];`),
+  );
 }
 
 /**

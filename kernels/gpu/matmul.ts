@@ -1,4 +1,4 @@
-import { type GpuKernel, gpuKernel, integer } from './source.js';
+import { type GpuKernel, gpuKernel, integer, once } from './source.js';
 
 /** A product's layouts, and what happens to its sums. */
 export interface ProductForm {
@@ -44,6 +44,11 @@ const UNROLL = 4;
  * threads are [n / columns, m, batch], or as many in a row.
  */
 export function matmul(variant: MatmulVariant): GpuKernel {
+  const key = `${formName(variant)}, ${variant.columns} columns${variant.flat ? ', flat' : ''}`;
+  return once(`matmul ${key}`, () => write(key, variant));
+}
+
+function write(key: string, variant: MatmulVariant): GpuKernel {
   const { transA, transB, bias, relu, columns, flat } = variant;
   const args = productArguments(bias);
   const each = Array.from({ length: columns }, (_, c) => c);
@@ -83,6 +88,5 @@ export function matmul(variant: MatmulVariant): GpuKernel {
     for (let q = 0; q < k - rest; q++) { ${step('(rest + q)', 0)} }
     ${finished.join('\n    ')}
     return ${columns === 1 ? 'r0' : `[${each.map((c) => `r${c}`).join(', ')}]`};`;
-  const key = `${formName(variant)}, ${columns} columns${flat ? ', flat' : ''}`;
   return gpuKernel('matmul', key, args, body, { dimensions: flat ? 1 : 3, results: columns });
 }

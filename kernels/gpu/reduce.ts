@@ -1,5 +1,5 @@
 import { reduceInGroups } from './groups.js';
-import { type GpuKernel, gpuKernel, integer } from './source.js';
+import { type GpuKernel, gpuKernel, integer, once } from './source.js';
 
 // Reductions of the middle of [outer, length, inner]. A thread reduces one segment of `segment` numbers; what the segments gave is
 // reduced in turn until one is left, so that long sums neither take one thread nor lose digits.
@@ -28,6 +28,10 @@ export interface Reduction extends GpuKernel {
 
 /** One number for each segment; `combine` takes x into acc. */
 export function reduce(name: string, combine: string, what = 'of segments'): Reduction {
+  return once(`reduce ${name} ${what} ${combine}`, () => write(name, combine, what));
+}
+
+function write(name: string, combine: string, what: string): Reduction {
   const body = `${segments}
     let acc = input[first];
     for (let i = 1; i < count; i++) {
@@ -42,7 +46,9 @@ export function reduce(name: string, combine: string, what = 'of segments'): Red
 /** finish(acc, n) for what the reduction of n numbers gave. */
 export function finish(name: string, expression: string): GpuKernel {
   const args = { input: 'Array', n: 'Number' } as const;
-  return gpuKernel(name, 'finished', args, `const acc = input[this.thread.x];\nreturn ${expression};`);
+  return once(`finish ${name} ${expression}`, () =>
+    gpuKernel(name, 'finished', args, `const acc = input[this.thread.x];\nreturn ${expression};`),
+  );
 }
 
 /** The first position in each segment at which the input equals the result of its whole reduction (or both are NaN); NOWHERE where none does. */

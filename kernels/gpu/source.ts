@@ -27,6 +27,8 @@ export interface GpuKernel {
   readonly dimensions: 1 | 3;
   /** How many numbers a thread computes, neighbours in the result. */
   readonly results: 1 | 4;
+  /** For kernels that compute each number from those at its place: the expression, and its names for the arrays in their order. */
+  readonly pointwise?: { readonly expression: string; readonly names: readonly string[] };
   /** What WebGPU runs instead of `source`, with the same arguments, threads and results. */
   readonly shader?: OwnShader;
 }
@@ -46,6 +48,18 @@ export function gpuKernel(
     dimensions,
     results,
   };
+}
+
+const written = /* @__PURE__ */ new Map<string, GpuKernel>();
+
+/** A kernel that is written down once: a training step asks for the same ones over and over, and each is a long text. */
+export function once<K extends GpuKernel>(name: string, write: () => K): K {
+  let kernel = written.get(name) as K | undefined;
+  if (kernel === undefined) {
+    kernel = write();
+    written.set(name, kernel);
+  }
+  return kernel;
 }
 
 const WGSL: Partial<Record<ArgumentType, string>> = { Integer: 'i32', Number: 'f32' };

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Batch } from '../../src/backends/gpu/batch.js';
-import type { Device } from '../../src/backends/gpu/capture/device.js';
+import type { Device } from '../../src/backends/gpu/capture/interfaces.js';
 import { Constants } from '../../src/backends/gpu/constants.js';
 import type { GpuBuffer } from '../../src/backends/gpu/pool.js';
 import { Turns } from '../../src/backends/gpu/tasks.js';

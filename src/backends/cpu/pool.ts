@@ -63,6 +63,7 @@ export class Pool {
   readonly #modules: WebAssembly.Module[];
   /** The number of each kernel among the exports of all modules. */
   readonly #index = new Map<string, number>();
+  #exports = 0;
   /** 0 until the number of cores is needed: to ask for it takes longer than many a program's operations. */
   #threads = 1;
   #passed = 0;
@@ -83,15 +84,19 @@ export class Pool {
     this.#args = new Float64Array(memory.buffer, ARGS, MAX_ARGS);
     this.#steps = new Float64Array(memory.buffer, STEPS, MAX_ARGS);
     this.#modules = [module];
-    for (const name of Object.keys(kernels)) this.#index.set(name, this.#index.size);
+    for (const name of Object.keys(kernels)) this.#index.set(name, this.#exports++);
     this.#obstacle = isShared(memory)
       ? null
       : 'shared memory is not available (in browsers it needs cross-origin isolation)';
   }
 
-  /** Adds a module with more kernels. Workers that run do not have it: others take their place when there is work. */
+  /**
+   * Adds a module with more kernels. Workers that run do not have it: others take their place when there is work.
+   * @param kernels the names of all its exports, in their order
+   */
   add(kernels: readonly string[], module: WebAssembly.Module): void {
-    for (const name of kernels) this.#index.set(name, this.#index.size);
+    // All modules export their memory, so names repeat.
+    for (const name of kernels) this.#index.set(name, this.#exports++);
     this.#modules.push(module);
     if (this.#workers.size > 0) this.#retire();
   }
@@ -162,16 +167,17 @@ export class Pool {
     ints[SLOT.total] = units;
     ints[SLOT.failed] = 0;
     Atomics.store(ints, SLOT.done, 0);
-    Atomics.store(ints, SLOT.remaining, chunks);
+    const tag = ints[SLOT.epoch] << 8;
+    Atomics.store(ints, SLOT.remaining, tag | chunks);
     if (Atomics.load(ints, SLOT.sleepers) > 0) {
       Atomics.add(ints, SLOT.signal, 1);
       Atomics.notify(ints, SLOT.signal);
     }
     const run = this.kernels[kernel]!;
     const own = args.slice();
-    for (let left = Atomics.load(ints, SLOT.remaining); left > 0; left = Atomics.load(ints, SLOT.remaining)) {
+    for (let left = Atomics.load(ints, SLOT.remaining); left !== tag; left = Atomics.load(ints, SLOT.remaining)) {
       if (Atomics.compareExchange(ints, SLOT.remaining, left, left - 1) !== left) continue;
-      const chunk = left - 1;
+      const chunk = (left & 255) - 1;
       for (let k = 0; k < args.length; k++) own[k] = args[k] + chunk * this.#steps[k];
       own[counted] = Math.min(per, units - chunk * per);
       run(...own);

@@ -2,13 +2,14 @@
 //
 // A job is in the shared memory: a kernel, its arguments, and their increments from one chunk to the next. The thread that
 // decrements `remaining` owns that chunk, so the others do the work of a worker that is late or has not started. A worker
-// ends, between chunks, when the epoch has changed.
+// ends, between chunks, when the epoch has changed. `remaining` has the epoch above its lowest 8 bits, so that a worker of a former
+// epoch, which may lack the kernel, takes no chunk before it notices.
 
 /** Where the job begins in the memory: integers first, then arguments and steps as float64. */
 export const CONTROL = 32768;
 /** Positions among the integers; what different threads write lies on cache lines of its own. */
 export const SLOT = {
-  /** The number of chunks that no thread has taken. */
+  /** The epoch times 256, and the number of chunks that no thread has taken. */
   remaining: 0,
   /** The number of computed chunks. */
   done: 16,
@@ -48,14 +49,15 @@ const begin = ({ modules, memory, epoch }, end) => {
     a[i[${S.counted}]] = Math.min(i[${S.per}], i[${S.total}] - chunk * i[${S.per}]);
     kernels[i[${S.kernel}]](...a);
   };
+  const waits = (left) => left >> 8 === epoch && (left & 255) > 0;
   Atomics.add(i, ${S.up}, 1);
   let idleSince = performance.now();
   for (let spins = 1; Atomics.load(i, ${S.epoch}) === epoch; spins++) {
     const left = Atomics.load(i, ${S.remaining});
-    if (left > 0) {
+    if (waits(left)) {
       if (Atomics.compareExchange(i, ${S.remaining}, left, left - 1) !== left) continue;
       try {
-        run(left - 1);
+        run((left & 255) - 1);
       } catch {
         Atomics.store(i, ${S.failed}, 1);
       }
@@ -67,7 +69,7 @@ const begin = ({ modules, memory, epoch }, end) => {
     } else if ((spins & 255) === 0 && performance.now() - idleSince > ${PATIENCE}) {
       const signal = Atomics.load(i, ${S.signal});
       Atomics.add(i, ${S.sleepers}, 1);
-      if (Atomics.load(i, ${S.remaining}) <= 0) Atomics.wait(i, ${S.signal}, signal);
+      if (!waits(Atomics.load(i, ${S.remaining}))) Atomics.wait(i, ${S.signal}, signal);
       Atomics.sub(i, ${S.sleepers}, 1);
       spins = 0;
     }

@@ -1,4 +1,4 @@
-import type { ComputePass, Device, Encoder } from './capture/device.js';
+import type { ComputePass, Device, Encoder } from './capture/interfaces.js';
 import type { GpuBuffer } from './pool.js';
 import { later } from './tasks.js';
 

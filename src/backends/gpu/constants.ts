@@ -1,4 +1,4 @@
-import type { Device } from './capture/device.js';
+import type { Device } from './capture/interfaces.js';
 import type { GpuBuffer } from './pool.js';
 import type { Verdicts } from './verdicts.js';
 

@@ -18,7 +18,7 @@ import type {
   UnaryKernel,
 } from '../backend.js';
 import type { Storage } from '../storage.js';
-import type { Limits } from './capture/device.js';
+import type { Limits } from './capture/interfaces.js';
 import { fused } from './fused.js';
 import { IndexChecks } from './indices.js';
 import type { Launcher } from './launcher.js';

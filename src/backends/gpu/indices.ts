@@ -12,13 +12,15 @@ import type { GpuStorage } from './storage.js';
 /** The indices that one thread looks at. */
 const EACH = 128;
 const MAX = 'x > acc ? x : acc';
+/** How many sites are known by name; the others are one site. */
+const MOST_SITES = 1024;
 
 export class IndexChecks {
   /** One number: 0, or the position of the site that found a bad index, plus 1. */
   #flag: GpuStorage | null = null;
   /** Its version as of the last look. */
   #seen = 0;
-  readonly #sites: string[] = [];
+  readonly #sites = new Map<string, number>();
 
   /** What was found and not told. */
   #found: TapegradError | null = null;
@@ -36,11 +38,11 @@ export class IndexChecks {
   check(op: string, index: GpuStorage, count: number): void {
     const { gpu } = this;
     const site = `${op} ${count}`;
-    if (!this.#sites.includes(site)) this.#sites.push(site);
+    if (!this.#sites.has(site) && this.#sites.size < MOST_SITES) this.#sites.set(site, this.#sites.size + 1);
     this.#flag ??= this.makeFlag();
     const threads = Math.max(1, Math.ceil(index.size / EACH));
     const steps = Math.ceil(index.size / threads);
-    const number = this.#sites.indexOf(site) + 1;
+    const number = this.#sites.get(site) ?? MOST_SITES + 1;
     const [numbers, before] = [gpu.present(index), gpu.present(this.#flag)];
     let flag = gpu.launch(badIndices, threads, [numbers, before, index.size, threads, steps, count, number]);
     if (threads > 1) {
@@ -90,12 +92,14 @@ export class IndexChecks {
     }
   }
 
-  #complaint(site: number): TapegradError {
-    const [op = 'index', count = '1'] = this.#sites[site - 1]?.split(' ') ?? [];
+  #complaint(number: number): TapegradError {
+    const [site] = [...this.#sites].find(([, n]) => n === number) ?? [];
+    const [op, count] = site?.split(' ') ?? ['index'];
+    const wanted = count === undefined ? 'integer within its range' : `integer from 0 to ${Number(count) - 1}`;
     return new TapegradError(
       op,
-      `a label or index that was computed on the GPU is no integer from 0 to ${Number(count) - 1}`,
-      `labels are integers from 0 to ${Number(count) - 1}; read them to see which one is wrong`,
+      `a label or index that was computed on the GPU is no ${wanted}`,
+      `labels are ${wanted.replace('integer', 'integers')}; read them to see which one is wrong`,
     );
   }
 }

@@ -5,7 +5,7 @@ import type { Backend, Capture, Floats, MemoryInfo } from '../backend.js';
 import type { Storage } from '../storage.js';
 import { type CaptureBackend, CaptureSession, refuse } from './capture/session.js';
 import { Pressure } from './pressure.js';
-import { REMEDY, type Runtime, type RuntimeCapture } from './runtime.js';
+import { type Handle, REMEDY, type Runtime, type Argument as RuntimeArgument, type RuntimeCapture } from './runtime.js';
 import { Snapshots } from './snapshot.js';
 import { Cell, GpuStorage, ownStorages } from './storage.js';
 
@@ -61,19 +61,28 @@ export abstract class GpuMemory implements CaptureBackend {
    * @internal
    */
   launch(kernel: GpuKernel, threads: number | number[], args: readonly Argument[], kept?: Cell): Cell {
+    const dimensions = typeof threads === 'number' ? [Math.max(threads, 1)] : threads;
+    const queued = this.#queueNow(kernel, dimensions, args);
+    if (queued !== null && (kept === undefined || this.runtime.errorOf(queued) === null)) {
+      const cell = new Cell(queued, kernel.op);
+      cell.unchanged = kept?.unchanged ?? null;
+      return cell;
+    }
     // All kernels of a first step are compiled at a time, although they wait for each other's results.
     this.runtime.prepare?.(kernel);
     const cells = args.filter((a) => a instanceof Cell);
     for (const cell of cells) cell.use();
     kept?.use();
-    const dimensions = typeof threads === 'number' ? [Math.max(threads, 1)] : threads;
     const session = this.#session;
     const capture = session?.runtime;
+    const queue = async () => {
+      const ready = await Promise.all(args.map((a) => (a instanceof Cell ? a.handle : a)));
+      await this.#pressure.relief;
+      return this.runtime.run(kernel, dimensions, ready, capture);
+    };
     const launch = async () => {
       try {
-        const ready = await Promise.all(args.map((a) => (a instanceof Cell ? a.handle : a)));
-        await this.#pressure.relief;
-        const handle = await this.runtime.run(kernel, dimensions, ready, capture);
+        const handle = queued ?? (await queue());
         // What is to replace other numbers must be known to be good before those are given back.
         const error = kept === undefined ? null : await this.runtime.errorOf(handle);
         if (error === null) {
@@ -97,7 +106,24 @@ export abstract class GpuMemory implements CaptureBackend {
     };
     const cell: Cell = new Cell(launch(), kernel.op);
     session?.cells.push(cell);
+    session?.launched.push({ kernel, threads: dimensions, args, cell });
     return cell;
+  }
+
+  runIn(capture: RuntimeCapture, kernel: GpuKernel, threads: number, args: readonly Handle[]): Promise<Handle> {
+    return this.runtime.run(kernel, [threads], [...args], capture);
+  }
+
+  /** Queues a kernel at once; null if it must wait for something, or was never called like this. */
+  #queueNow(kernel: GpuKernel, threads: readonly number[], args: readonly Argument[]): Handle | null {
+    if (this.runtime.again === undefined || this.#session !== null) return null;
+    const ready: RuntimeArgument[] = [];
+    for (const a of args) {
+      const known = a instanceof Cell ? a.now : a;
+      if (known === null) return null;
+      ready.push(known);
+    }
+    return this.#pressure.relief === null ? this.runtime.again(kernel, threads, ready) : null;
   }
 
   protected run(kernel: GpuKernel, size: number, ...args: (Storage | Argument)[]): GpuStorage {
@@ -129,6 +155,9 @@ export abstract class GpuMemory implements CaptureBackend {
 
   /** The numbers of a cell, or those from before if they turn out to have failed. @internal */
   orBefore(next: Cell, before: Cell): Cell {
+    if (this.#session === null && next.now !== null && this.runtime.errorOf(next.now) === null) {
+      return new Cell(next.now.clone(), next.op);
+    }
     next.use();
     before.use();
     const settle = async () => {

@@ -14,6 +14,16 @@ export interface Maker extends Scopes {
   createBuffer(descriptor: { size: number; usage: number }): GpuBuffer;
 }
 
+/** A maker of buffers that keeps those that were given back. */
+export interface Recycler extends Maker {
+  /** The operation that buffers are being made for. */
+  op: string;
+  /** Takes a certain buffer, if it waits for use again. */
+  claim(buffer: GpuBuffer): boolean;
+  /** A buffer for a result. @param home what wants one again and again: small ones come back to it */
+  result(bytes: number, home: object): GpuBuffer;
+}
+
 /** STORAGE | COPY_SRC, which is what gpu.js makes for results, and COPY_DST. */
 export const RESULT = 0x84;
 const COPY_DST = 0x08;
@@ -22,12 +32,24 @@ const STEP = 256;
 /** What may wait for use again. */
 const MOST_IDLE_BYTES = 2 ** 28;
 
+/** A bind group costs more than so many bytes: smaller buffers are not passed on, as long as they are not too many together. */
+const MOST_HOME_BYTES = 2 ** 16;
+const MOST_SETTLED_BYTES = 2 ** 24;
+
 /** The limits on what is made before it is needed. */
 const MOST_SPARE = 7;
 const MOST_SPARE_BYTES = 2 ** 20;
 
 export class BufferPool {
-  readonly #idle = new Map<number, GpuBuffer[]>();
+  /** What waits for use again. */
+  readonly #idle = new Set<GpuBuffer>();
+  /** The same by size, or by home; what was claimed stands there until its turn comes. */
+  readonly #stacks = new Map<number, GpuBuffer[]>();
+  #settled = new WeakMap<object, GpuBuffer[]>();
+  #settledBytes = 0;
+  /** The stack that a buffer stands in. */
+  readonly #stackOf = new WeakMap<GpuBuffer, GpuBuffer[]>();
+  #homes = new WeakMap<GpuBuffer, object>();
   #idleBytes = 0;
   /** How many were made of each size. */
   readonly #made = new Map<number, number>();
@@ -53,8 +75,21 @@ export class BufferPool {
   }
 
   /** A maker of buffers that takes those for results from here. */
-  over(device: Maker): Maker {
+  over(device: Maker): Recycler {
+    const pool = this;
     return {
+      get op() {
+        return pool.op;
+      },
+      set op(op) {
+        pool.op = op;
+      },
+      claim: (buffer) => this.#claim(buffer),
+      result: (bytes, home) => {
+        const buffer = this.#result(device, bytes, home);
+        if (buffer.size <= MOST_HOME_BYTES) this.#homes.set(buffer, home);
+        return buffer;
+      },
       pushErrorScope: (filter) => device.pushErrorScope(filter),
       popErrorScope: () => device.popErrorScope(),
       createBuffer: (descriptor) =>
@@ -62,17 +97,18 @@ export class BufferPool {
     };
   }
 
-  #result(device: Maker, bytes: number): GpuBuffer {
+  #result(device: Maker, bytes: number, home: object | null = null): GpuBuffer {
     const size = Math.max(STEP, Math.ceil(bytes / STEP) * STEP);
     this.#live++;
     this.#liveBytes += size;
-    for (let idle = this.#take(size); idle !== undefined; idle = this.#take(size)) {
+    for (let idle = this.#take(size, home); idle !== undefined; idle = this.#take(size, home)) {
       if (!this.verdicts.failed(idle)) return idle;
       this.#destroy(idle);
     }
     // The more there are of a size, the more are made at once: the device has reported on the others when they are needed.
     const made = this.#made.get(size) ?? 0;
-    const spare = size > MOST_SPARE_BYTES ? 0 : Math.min(MOST_SPARE, Math.floor(made / 4));
+    const wanted = size > MOST_SPARE_BYTES ? 0 : Math.min(MOST_SPARE, Math.floor(made / 4));
+    const spare = this.#idleBytes + wanted * size > MOST_IDLE_BYTES ? 0 : wanted;
     this.#made.set(size, made + 1 + spare);
     const [buffer] = this.#make(device, size, 1);
     // A report of their own: without memory for more there may be enough for this one.
@@ -111,10 +147,32 @@ export class BufferPool {
     this.#destroyers.get(buffer)?.();
   }
 
-  #take(size: number): GpuBuffer | undefined {
-    const buffer = this.#idle.get(size)?.pop();
-    if (buffer !== undefined) this.#idleBytes -= size;
-    return buffer;
+  #take(size: number, home: object | null): GpuBuffer | undefined {
+    const settled = home === null ? undefined : this.#settled.get(home);
+    return (settled && this.#pop(settled)) ?? this.#pop(this.#stacks.get(size) ?? []);
+  }
+
+  #pop(stack: GpuBuffer[]): GpuBuffer | undefined {
+    for (let buffer = stack.pop(); buffer !== undefined; buffer = stack.pop()) {
+      if (this.#stackOf.get(buffer) === stack) this.#stackOf.delete(buffer);
+      if (this.#unstore(buffer)) return buffer;
+    }
+    return undefined;
+  }
+
+  /** Takes a buffer from those that wait. @returns whether it was there */
+  #unstore(buffer: GpuBuffer): boolean {
+    if (!this.#idle.delete(buffer)) return false;
+    this.#idleBytes -= buffer.size;
+    if (this.#homes.has(buffer)) this.#settledBytes -= buffer.size;
+    return true;
+  }
+
+  #claim(buffer: GpuBuffer): boolean {
+    if (this.verdicts.failed(buffer) || !this.#unstore(buffer)) return false;
+    this.#live++;
+    this.#liveBytes += buffer.size;
+    return true;
   }
 
   /** Keeps a buffer from being used for anything else, also after it was given back. */
@@ -132,9 +190,38 @@ export class BufferPool {
   /** @param turn when it is used again: before those that wait, or after them */
   #store(size: number, buffer: GpuBuffer, turn: 'first' | 'last' = 'first'): void {
     this.#idleBytes += size;
-    const same = this.#idle.get(size);
-    if (same === undefined) this.#idle.set(size, [buffer]);
-    else if (turn === 'first') same.push(buffer);
+    this.#idle.add(buffer);
+    const home = this.#homes.get(buffer);
+    if (home === undefined) this.#stack(this.#stacks, size, buffer, turn);
+    else {
+      this.#settledBytes += size;
+      this.#stack(this.#settled, home, buffer, turn);
+      if (this.#settledBytes > MOST_SETTLED_BYTES) this.#unsettle();
+    }
+  }
+
+  #stack<K>(
+    stacks: { get(key: K): GpuBuffer[] | undefined; set(key: K, stack: GpuBuffer[]): unknown },
+    key: K,
+    buffer: GpuBuffer,
+    turn: 'first' | 'last',
+  ): void {
+    let same = stacks.get(key);
+    if (same === undefined) {
+      same = [];
+      stacks.set(key, same);
+    }
+    if (this.#stackOf.get(buffer) === same) return;
+    this.#stackOf.set(buffer, same);
+    if (turn === 'first') same.push(buffer);
     else same.unshift(buffer);
+  }
+
+  /** Everything may go anywhere: who it came back to may not want it any more. */
+  #unsettle(): void {
+    this.#homes = new WeakMap();
+    this.#settled = new WeakMap();
+    this.#settledBytes = 0;
+    for (const buffer of this.#idle) this.#stack(this.#stacks, buffer.size, buffer, 'first');
   }
 }

@@ -38,6 +38,11 @@ export interface Runtime {
    * @param threads how many, in each of the kernel's dimensions
    */
   run(kernel: GpuKernel, threads: readonly number[], args: Argument[], capture?: RuntimeCapture): Promise<Handle>;
+  /**
+   * Queues a kernel at once if it was run before with as many threads, with arrays of the same sizes and the same numbers;
+   * null if it was not. Absent where every call goes the same way.
+   */
+  again?(kernel: GpuKernel, threads: readonly number[], args: readonly Argument[]): Handle | null;
   /** Captures the calls of `run` that name it, to submit them together; absent where that is not possible. */
   beginCapture?(): RuntimeCapture;
 }
@@ -45,17 +50,22 @@ export interface Runtime {
 /** Kernels that are captured as they are queued. */
 export interface RuntimeCapture {
   /**
+   * Ends the capture, when all of it has been queued.
+   * @param given arrays in whose place every replay has others
+   * @param results arrays that every replay makes anew
+   */
+  finish(given: readonly Handle[], results: readonly Handle[]): void;
+  /**
+   * Lets the kernel that was captured last, and made `fresh`, stand in the place of those that made
+   * `outputs`, from the next `finish` on: it makes the last one.
+   */
+  substitute(fresh: Handle, outputs: readonly Handle[]): void;
+  /**
    * Submits everything that was captured.
-   * @param copiesIn pairs of an array of the capture and one whose numbers it gets before
-   * @param results arrays of the capture whose numbers are read after
-   * @param carried pairs of arrays of the capture, of which the first gets the numbers of the second after
+   * @param given what stands in the place of those of `finish`
    * @returns fresh arrays with the results
    */
-  replay(
-    copiesIn: readonly (readonly [Handle, Handle])[],
-    results: readonly Handle[],
-    carried: readonly (readonly [Handle, Handle])[],
-  ): Handle[];
+  replay(given: readonly Handle[]): Handle[];
   /** As Runtime.errorOf. */
   errorOf(handle: Handle): Promise<Error | null> | null;
   /** Gives its arrays back. */

@@ -7,16 +7,38 @@ import type { Saved } from './snapshot.js';
 export class Cell {
   /** Why they are those from before a change in place that failed; told once, to who reads them first. */
   unchanged: Error | null = null;
+  /** The array, once its kernel has been queued. */
+  now: Handle | null = null;
+  #handle: Promise<Handle> | null = null;
   /** Operations that have been called and not yet queued, and holders. */
   #users = 1;
 
-  /** @param op what makes them, for errors */
+  /**
+   * @param handle the array, or a promise of it
+   * @param op what makes them, for errors
+   */
   constructor(
-    readonly handle: Promise<Handle>,
+    handle: Promise<Handle> | Handle,
     readonly op: string,
   ) {
-    // Whoever reads it learns what went wrong.
-    handle.catch(() => {});
+    if (!(handle instanceof Promise)) {
+      this.now = handle;
+      return;
+    }
+    this.#handle = handle;
+    handle.then(
+      (h) => {
+        this.now = h;
+      },
+      // Whoever reads it learns what went wrong.
+      () => {},
+    );
+  }
+
+  /** The array, when its kernel has been queued. */
+  get handle(): Promise<Handle> {
+    this.#handle ??= Promise.resolve(this.now!);
+    return this.#handle;
   }
 
   use(): this {
@@ -26,7 +48,9 @@ export class Cell {
 
   /** The last one to let go gives the buffer back. */
   release(): void {
-    if (--this.#users === 0) this.handle.then((h) => h.delete()).catch(() => {});
+    if (--this.#users > 0) return;
+    if (this.now !== null) this.now.delete();
+    else this.#handle!.then((h) => h.delete()).catch(() => {});
   }
 }
 

@@ -35,6 +35,9 @@ export function reported<T>(
   return { result, report };
 }
 
+/** Errors that no buffer depends on any more. */
+const forgotten = /* @__PURE__ */ new FinalizationRegistry<Verdicts>((verdicts) => verdicts.forget());
+
 /** The reports that buffers and pipelines depend on. */
 export class Verdicts {
   /** The report on the allocation of a buffer. */
@@ -47,6 +50,11 @@ export class Verdicts {
   /** Whether passes must be followed. */
   get active(): boolean {
     return this.#open > 0;
+  }
+
+  /** Notes that nothing depends on an error any more. @internal */
+  forget(): void {
+    this.#open--;
   }
 
   /** A report that comes as a promise of an error. */
@@ -62,6 +70,7 @@ export class Verdicts {
           verdict.pending = false;
           verdict.error = error;
           if (error === null) this.#open--;
+          else forgotten.register(verdict, this);
         }),
     };
     this.#open++;

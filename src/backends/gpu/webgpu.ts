@@ -1,10 +1,12 @@
 import type { GpuKernel } from '../../../kernels/gpu/source.js';
 import { fail, TapegradError } from '../../errors.js';
 import type { MemoryInfo } from '../backend.js';
-import { CapturableDevice, type Device, type Limits } from './capture/device.js';
+import { Calls } from './calls.js';
+import { CapturableDevice } from './capture/device.js';
+import type { Device, Limits } from './capture/interfaces.js';
 import { type BufferHandle, WebGpuCapture } from './capture/webgpu.js';
 import { create, type GpuJs, gpuJs, type KernelFunction } from './gpujs.js';
-import { BufferPool } from './pool.js';
+import { BufferPool, type GpuBuffer } from './pool.js';
 import { type Argument, type Handle, REMEDY, type Runtime, type RuntimeCapture, Unavailable } from './runtime.js';
 import { Turns } from './tasks.js';
 import { Verdicts } from './verdicts.js';
@@ -47,12 +49,19 @@ const TYPES = { Array: 'Array', Host: 'Array', Integer: 'Integer', Number: 'Numb
 
 const failureOf = (op: string, message: string) => new TapegradError(op, `the GPU failed: ${message}`, REMEDY);
 
+/** What gpu.js's kernels keep, beside those of gpujs.ts. */
+interface Keeping {
+  outputBuffer: (GpuBuffer & { _refs: number }) | null;
+  bindGroupDirty: boolean;
+}
+
 /** gpu.js on WebGPU: compiled kernels by key, recycled buffers, and what went wrong. */
 export class WebGpuRuntime implements Runtime {
   readonly mode = 'webgpu';
   readonly severalResults = true;
   /** The compiled kernels, and promises of those that are being compiled. */
   readonly #kernels = new Map<string, KernelFunction | Promise<KernelFunction>>();
+  readonly #calls = new Map<string, Calls>();
   readonly #turns = new Turns();
   #failure: TapegradError | null = null;
   lost: string | null = null;
@@ -92,7 +101,7 @@ export class WebGpuRuntime implements Runtime {
         limits: adapter.limits,
         requestDevice: async (descriptor) => {
           const inner = await adapter.requestDevice(descriptor);
-          const device = new CapturableDevice(inner, pool.over(inner), verdicts, (m) => failureOf(pool.op, m));
+          const device = new CapturableDevice(inner, pool.over(inner), verdicts, failureOf);
           found = { adapter, device };
           return device;
         },
@@ -210,14 +219,42 @@ export class WebGpuRuntime implements Runtime {
     this.pool.op = kernel.op;
     compiled.setOutput(threads);
     const queue = () => compiled(...args) as Promise<BufferHandle>;
-    const handle = await (capture === undefined ? queue() : capture.add(queue));
+    const queued = capture === undefined ? queue() : capture.add(queue);
+    const { last } = this.device;
+    const handle = await queued;
     // The next kernel sees a flat array, whatever the threads were.
     handle.componentCount = 1;
     handle.output = [size];
+    letGo(compiled.kernel as unknown as Keeping, handle.buffer);
+    this.#callsOf(kernel).note(threads, args, handle, last);
     return handle;
+  }
+
+  again(kernel: GpuKernel, threads: readonly number[], args: readonly Argument[]): Handle | null {
+    const calls = this.#calls.get(kernel.key);
+    if (calls === undefined || this.lost !== null) return null;
+    this.pool.op = kernel.op;
+    return calls.again(threads, args);
+  }
+
+  #callsOf({ key }: GpuKernel): Calls {
+    let calls = this.#calls.get(key);
+    if (calls === undefined) {
+      calls = new Calls(this.device);
+      this.#calls.set(key, calls);
+    }
+    return calls;
   }
 
   beginCapture(): RuntimeCapture {
     return new WebGpuCapture(this.device, this.pool, () => this.lost);
   }
+}
+
+/** Kernels of gpu.js hold their last result until the next one, which may never come. */
+function letGo(kernel: Keeping | undefined, buffer: GpuBuffer): void {
+  if (kernel?.outputBuffer !== buffer || kernel.outputBuffer._refs < 2) return;
+  kernel.outputBuffer._refs--;
+  kernel.outputBuffer = null;
+  kernel.bindGroupDirty = true;
 }

@@ -1,71 +1,46 @@
 import { Batch } from '../batch.js';
 import { type Binding, Constants, MOST_CONSTANT_BYTES } from '../constants.js';
-import { type GpuBuffer, type Maker, RESULT } from '../pool.js';
+import { type GpuBuffer, type Maker, RESULT, type Recycler } from '../pool.js';
 import { reported, type Verdict, type Verdicts } from '../verdicts.js';
+import type {
+  BindGroupDescriptor,
+  ComputePass,
+  Device,
+  Encoder,
+  LayoutDescriptor,
+  Limits,
+  Queue,
+} from './interfaces.js';
 
 // The device that gpu.js gets. It gives its work on to WebGPU's own: the dispatches of one turn together, with buffers and bind
 // groups of before where they are the same. While a capture runs it also notes the dispatches, so that all of them can be
 // submitted again at once. While a report of the device is awaited, or one was bad, it follows which buffers depend on it.
-// gpu.js has no such interfaces; this is WebGPU's.
-
-interface BindGroupDescriptor {
-  readonly layout: object;
-  readonly entries: readonly Binding[];
-}
-
-interface LayoutDescriptor {
-  readonly entries: readonly { readonly binding: number; readonly buffer?: { readonly type: string } }[];
-}
-
-export interface ComputePass {
-  setPipeline(pipeline: object): void;
-  setBindGroup(index: number, group: object): void;
-  dispatchWorkgroups(x: number, y: number, z: number): void;
-  end(): void;
-}
-
-export interface Encoder {
-  beginComputePass(descriptor?: object): ComputePass;
-  copyBufferToBuffer(from: GpuBuffer, fromOffset: number, to: GpuBuffer, toOffset: number, bytes: number): void;
-  finish(): object;
-}
-
-interface Queue {
-  writeBuffer(buffer: GpuBuffer, offset: number, data: ArrayBuffer | ArrayBufferView): void;
-  submit(commands: object[]): void;
-}
-
-export interface Limits {
-  readonly maxStorageBufferBindingSize: number;
-  readonly maxBufferSize: number;
-}
-
-/** What is used of a WebGPU device, here or by gpu.js. */
-export interface Device extends Maker {
-  readonly queue: Queue;
-  readonly limits: Limits;
-  readonly lost: Promise<{ reason: string; message: string }>;
-  onuncapturederror: ((event: { error: Error }) => void) | null;
-  createBindGroup(descriptor: BindGroupDescriptor): object;
-  createBindGroupLayout(descriptor: LayoutDescriptor): object;
-  createPipelineLayout(descriptor: object): object;
-  createShaderModule(descriptor: object): object;
-  createComputePipeline(descriptor: object): object;
-  createComputePipelineAsync(descriptor: object): Promise<object>;
-  createCommandEncoder(): Encoder;
-  destroy(): void;
-}
 
 /** One dispatch. */
 export interface Dispatch {
+  /** The operation that it is part of. */
+  readonly op: string;
   readonly pipeline: object;
-  readonly group: object;
+  readonly layout: object;
+  readonly bindings: readonly Binding[];
   readonly groups: readonly [x: number, y: number, z: number];
-  /** What it reads and writes, but for constants. */
+  /** What it reads and writes, but for constants, in the order of the bindings. */
   readonly buffers: readonly GpuBuffer[];
   readonly constants: readonly GpuBuffer[];
-  readonly output: GpuBuffer;
+  /** Which of the buffers it writes to. */
+  readonly output: number;
+  /** The bind groups of its last runs. */
+  readonly bound: Bound[];
 }
+
+/** A bind group, and the buffers in it that are no constants. */
+interface Bound {
+  readonly buffers: readonly GpuBuffer[];
+  readonly group: object;
+}
+
+/** How many bind groups a dispatch remembers. */
+const MOST_BOUND = 8;
 
 /** One copy of a buffer. */
 type Copy = Parameters<Encoder['copyBufferToBuffer']>;
@@ -88,6 +63,8 @@ export class CapturableDevice implements Device {
   /** The last pipeline that was asked for: what is wrong with it, once it is compiled. */
   #compiling: Promise<{ message: string } | null> | null = null;
   #capture: Dispatch[] | null = null;
+  /** What gpu.js dispatched last. */
+  last: Dispatch | null = null;
   readonly queue: Queue;
   /** gpu.js sets this to print errors; they are reported by `inner`. */
   onuncapturederror: ((event: { error: Error }) => void) | null = null;
@@ -95,13 +72,13 @@ export class CapturableDevice implements Device {
   /**
    * @param buffers makes the buffers of the device
    * @param verdicts what the device reports
-   * @param failure makes an error of what the device says
+   * @param failure makes an error of what the device says about an operation
    */
   constructor(
     readonly inner: Device,
-    private readonly buffers: Maker,
+    private readonly buffers: Recycler,
     private readonly verdicts: Verdicts,
-    private readonly failure: (message: string) => Error,
+    private readonly failure: (op: string, message: string) => Error,
   ) {
     this.#batch = new Batch(inner);
     this.#constants = new Constants(inner, (size, usage) => this.#create(inner, { size, usage }), verdicts);
@@ -136,13 +113,43 @@ export class CapturableDevice implements Device {
     return buffer;
   }
 
+  /** A buffer for a result; see Recycler. */
+  createResult(bytes: number, home: object, op: string): GpuBuffer {
+    this.buffers.op = op;
+    return this.buffers.result(bytes, home);
+  }
+
+  /** The first of some buffers that is free: bind groups are there for them. */
+  claim(known: readonly GpuBuffer[]): GpuBuffer | undefined {
+    return known.find((buffer) => this.buffers.claim(buffer));
+  }
+
+  /**
+   * A dispatch that was made before, on other buffers, with the result in a new one; preferably in one for which there is a
+   * bind group.
+   * @param inputs the buffers before the result
+   * @param bytes the size of the result
+   */
+  again(dispatch: Dispatch, inputs: readonly GpuBuffer[], bytes: number): GpuBuffer {
+    for (const { buffers, group } of dispatch.bound) {
+      if (!isSame(buffers, inputs) || !this.buffers.claim(buffers[inputs.length])) continue;
+      this.#add(dispatch, buffers, group);
+      return buffers[inputs.length];
+    }
+    const output = this.createResult(bytes, dispatch, dispatch.op);
+    this.dispatch(dispatch, [...inputs, output]);
+    return output;
+  }
+
   /** Makes a buffer, with a report on it. */
   #create(maker: Maker, descriptor: { size: number; usage: number }): GpuBuffer {
     const message = (problem: string) => `no memory for ${descriptor.size} bytes: ${problem}`;
+    // When the report comes, it is about an operation of before.
+    const { op } = this.buffers;
     const { result, report } = reported(
       this.inner,
       () => maker.createBuffer(descriptor),
-      (m) => this.failure(message(m)),
+      (m) => this.failure(op, message(m)),
     );
     this.verdicts.made([result], report);
     return result;
@@ -231,29 +238,55 @@ export class CapturableDevice implements Device {
   #gpuJsDispatch(pipeline: object, { layout, entries }: BindGroupDescriptor, groups: Dispatch['groups']): void {
     const buffers: GpuBuffer[] = [];
     const constants: GpuBuffer[] = [];
-    let output = entries[0].resource.buffer;
+    let output = 0;
     const at = this.#outputs.get(layout);
     const bindings = entries.map((entry): Binding => {
       const { buffer } = entry.resource;
-      if (entry.binding === at) output = buffer;
       const constant = this.#written.get(buffer);
       if (constant !== undefined) constants.push(constant);
       if (constant !== undefined) return { binding: entry.binding, resource: { buffer: constant } };
+      if (entry.binding === at) output = buffers.length;
       buffers.push(buffer);
       return entry;
     });
-    const make = () => this.#constants.group(layout, bindings);
-    // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
-    const group = this.#isDoubtful(buffers) || this.#isDoubtful(constants) ? this.#watched(make).result : make();
-    const dispatch = { pipeline, group, groups, buffers, constants, output };
+    const { op } = this.buffers;
+    const dispatch = { op, pipeline, layout, bindings, groups, buffers, constants, output, bound: [] };
+    this.last = dispatch;
     this.#capture?.push(dispatch);
-    this.dispatch(dispatch);
+    this.dispatch(dispatch, buffers);
   }
 
-  /** Adds a dispatch to what is submitted next. */
-  dispatch({ pipeline, group, buffers, constants, groups, output }: Dispatch): void {
-    const all = this.verdicts.active ? [...buffers, ...constants] : buffers;
-    this.#perform(output, all, () => this.#batch.dispatch(pipeline, group, buffers, groups));
+  /** Adds a dispatch to what is submitted next. @param buffers those that it reads and writes this time */
+  dispatch(dispatch: Dispatch, buffers: readonly GpuBuffer[]): void {
+    this.buffers.op = dispatch.op;
+    this.#add(dispatch, buffers, this.#groupOf(dispatch, buffers));
+  }
+
+  #add({ pipeline, constants, groups, output }: Dispatch, buffers: readonly GpuBuffer[], group: object): void {
+    if (this.verdicts.active) {
+      const add = () => this.#batch.dispatch(pipeline, group, buffers, groups);
+      this.#perform(buffers[output], [...buffers, ...constants], add);
+    } else this.#batch.dispatch(pipeline, group, buffers, groups);
+  }
+
+  #groupOf({ layout, bindings, constants, bound }: Dispatch, buffers: readonly GpuBuffer[]): object {
+    for (const known of bound) if (isSame(known.buffers, buffers)) return known.group;
+    let i = 0;
+    const entries = bindings.map(({ binding, resource }): Binding => {
+      const isConstant = constants.includes(resource.buffer);
+      return { binding, resource: { buffer: isConstant ? resource.buffer : buffers[i++] } };
+    });
+    const make = () => this.#constants.group(layout, entries);
+    // A buffer that could not be allocated makes the group invalid; its readers learn why from its own report.
+    const group = this.#isDoubtful(buffers) || this.#isDoubtful(constants) ? this.#watched(make).result : make();
+    if (bound.length >= MOST_BOUND) bound.shift();
+    bound.push({ buffers, group });
+    return group;
+  }
+
+  /** Whether a dispatch has a constant that could not be allocated. */
+  isBroken({ constants }: Dispatch): boolean {
+    return this.verdicts.active && constants.some((buffer) => this.verdicts.failed(buffer));
   }
 
   /** Adds a copy to what is submitted next; one for the host is submitted at once. */
@@ -296,9 +329,10 @@ export class CapturableDevice implements Device {
 
   /** Calls the device, with a report on it. */
   #watched<T>(call: () => T): { result: T; verdict: Verdict } {
+    const { op } = this.buffers;
     this.inner.pushErrorScope('validation');
     const result = call();
-    const report = this.inner.popErrorScope().then((error) => error && this.failure(error.message));
+    const report = this.inner.popErrorScope().then((error) => error && this.failure(op, error.message));
     return { result, verdict: this.verdicts.expect(report) };
   }
 
@@ -334,6 +368,11 @@ export class CapturableDevice implements Device {
       this.#capture = null;
     }
   }
+}
+
+function isSame(a: readonly GpuBuffer[], b: readonly GpuBuffer[]): boolean {
+  for (let i = 0; i < b.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {

@@ -1,8 +1,10 @@
+import type { GpuKernel } from '../../../../kernels/gpu/source.js';
 import { fail } from '../../../errors.js';
 import type { Capture } from '../../backend.js';
 import type { Storage } from '../../storage.js';
-import type { RuntimeCapture } from '../runtime.js';
+import type { Handle, RuntimeCapture } from '../runtime.js';
 import type { Cell, GpuStorage } from '../storage.js';
+import type { Launched } from './fuse.js';
 import { GpuCapture } from './replay.js';
 
 /** What a capture needs of its backend. */
@@ -11,14 +13,8 @@ export interface CaptureBackend {
   copyCell(cell: Cell, size: number): Cell;
   make(size: number, cell: Cell): GpuStorage;
   cellOf(storage: Storage): Cell;
-}
-
-/** A storage from outside that the captured function used. */
-export interface Outer {
-  /** The capture's own array of its numbers. */
-  readonly own: Cell;
-  /** Whose numbers are in it. */
-  from: Cell;
+  /** Runs a kernel as a part of a capture. */
+  runIn(capture: RuntimeCapture, kernel: GpuKernel, threads: number, args: readonly Handle[]): Promise<Handle>;
 }
 
 /** Refuses what cannot be captured. */
@@ -29,10 +25,13 @@ export function refuse(what: string, remedy: string): never {
 /** What a function does while it is captured. */
 export class CaptureSession {
   readonly made = new Set<GpuStorage>();
-  readonly outer = new Map<GpuStorage, Outer>();
+  /** The storages from outside that the function used, with copies that stand for them in the capture. */
+  readonly outer = new Map<GpuStorage, Cell>();
   /** The numbers that storages from outside have now, as far as the function has changed them. */
   readonly changed = new Map<GpuStorage, Cell>();
   readonly cells: Cell[] = [];
+  /** The kernels of the function. */
+  readonly launched: Launched[] = [];
 
   #reads = false;
 
@@ -50,13 +49,12 @@ export class CaptureSession {
     if (this.made.has(x)) return null;
     const changed = this.changed.get(x);
     if (changed !== undefined) return changed;
-    let outer = this.outer.get(x);
-    if (outer === undefined) {
-      const from = this.backend.cellOf(x);
-      outer = { own: this.backend.copyCell(from, x.size), from };
-      this.outer.set(x, outer);
+    let own = this.outer.get(x);
+    if (own === undefined) {
+      own = this.backend.copyCell(this.backend.cellOf(x), x.size);
+      this.outer.set(x, own);
     }
-    return outer.own;
+    return own;
   }
 
   /** A read is a promise, so what is wrong with it is said at the end. */
@@ -95,7 +93,7 @@ export class CaptureSession {
   abandon(): void {
     for (const x of this.made) x.free();
     for (const cell of this.changed.values()) cell.release();
-    for (const { own } of this.outer.values()) own.release();
+    for (const own of this.outer.values()) own.release();
     void this.queued().then(() => this.runtime.destroy());
   }
 

@@ -1,4 +1,4 @@
-import { type BufferPool, type GpuBuffer, RESULT } from '../pool.js';
+import type { BufferPool, GpuBuffer } from '../pool.js';
 import type { Handle, RuntimeCapture } from '../runtime.js';
 import type { CapturableDevice, Dispatch } from './device.js';
 
@@ -11,10 +11,35 @@ export interface BufferHandle extends Handle {
   readonly kernel: { stagingPool: { readonly buffer: GpuBuffer }[] };
 }
 
-/** A capture on WebGPU: the dispatches of kernels, and the buffers that they touch. */
+/** How many of the buffers that a result had are remembered. */
+const MOST_LAST = 4;
+
+/** A buffer that is made for every replay, for a result of an operation. */
+interface Made {
+  readonly op: string;
+  readonly size: number;
+  /** The last ones. */
+  readonly last: GpuBuffer[];
+}
+
+/** A captured dispatch with its buffers, or with the numbers of those that every replay has anew. */
+interface Planned {
+  readonly dispatch: Dispatch;
+  readonly buffers: readonly (GpuBuffer | number)[];
+}
+
+/**
+ * A capture on WebGPU: the dispatches of kernels, and the buffers that they touch. Those that hold what is given, and those of
+ * results, are other ones in every replay, so that nothing is copied. The rest belongs to the capture.
+ */
 export class WebGpuCapture implements RuntimeCapture {
   readonly #dispatches: Dispatch[] = [];
   readonly #buffers = new Set<GpuBuffer>();
+  #plan: readonly Planned[] = [];
+  /** The sizes of the buffers that are made for a replay. */
+  #made: readonly Made[] = [];
+  /** The results, each with the number of its buffer: those that are given come first, then those that are made. */
+  #results: readonly (readonly [like: BufferHandle, number: number])[] = [];
 
   /** @param lost says why the device is gone, if it is */
   constructor(
@@ -36,41 +61,80 @@ export class WebGpuCapture implements RuntimeCapture {
     return result;
   }
 
-  replay(
-    copiesIn: readonly (readonly [BufferHandle, BufferHandle])[],
-    results: readonly BufferHandle[],
-    carried: readonly (readonly [BufferHandle, BufferHandle])[],
-  ): Handle[] {
+  finish(given: readonly BufferHandle[], results: readonly BufferHandle[]): void {
+    const numbers = new Map(given.map(({ buffer }, i) => [buffer, i]));
+    const made: Made[] = [];
+    for (const { buffer } of results) {
+      if (numbers.has(buffer)) continue;
+      numbers.set(buffer, given.length + made.length);
+      const op = this.#dispatches.find((d) => d.buffers[d.output] === buffer)?.op ?? '';
+      made.push({ op, size: buffer.size, last: [] });
+    }
+    this.#made = made;
+    this.#results = results.map((result) => [result, numbers.get(result.buffer)!]);
+    this.#plan = this.#dispatches.map((dispatch) => ({
+      dispatch,
+      buffers: dispatch.buffers.map((buffer) => numbers.get(buffer) ?? buffer),
+    }));
+    const own = new Set(this.#plan.flatMap((p) => p.buffers));
+    for (const buffer of this.#buffers) {
+      if (own.has(buffer)) continue;
+      // It belongs to others from now on.
+      this.#buffers.delete(buffer);
+      this.pool.release(buffer);
+    }
+  }
+
+  substitute(fresh: BufferHandle, outputs: readonly BufferHandle[]): void {
+    const at = this.#dispatches.findLastIndex((d) => d.buffers[d.output] === fresh.buffer);
+    const [dispatch] = this.#dispatches.splice(at, 1);
+    const replaced = outputs.map(({ buffer }) => buffer);
+    const last = replaced.at(-1);
+    const kept = this.#dispatches.flatMap((d) => {
+      const output = d.buffers[d.output];
+      if (!replaced.includes(output)) return [d];
+      if (output !== last) return [];
+      return [{ ...dispatch, buffers: dispatch.buffers.map((b) => (b === fresh.buffer ? output : b)), bound: [] }];
+    });
+    this.#dispatches.splice(0, Infinity, ...kept);
+  }
+
+  replay(given: readonly BufferHandle[]): Handle[] {
     const lost = this.lost();
     if (lost !== null) throw new Error(lost);
-    const fresh = results.map((result) => this.#like(result));
-    for (const [inside, outside] of copiesIn) this.#copy(outside.buffer, inside.buffer);
-    for (const dispatch of this.#dispatches) this.device.dispatch(dispatch);
-    for (const [i, { buffer }] of results.entries()) this.#copy(buffer, fresh[i].buffer);
-    for (const [before, after] of carried) this.#copy(after.buffer, before.buffer);
-    return fresh;
+    // Parameters go to and fro between two buffers. Other results must not take these.
+    const claimed = this.#made.map(({ last }) => this.device.claim(last));
+    const anew = given.map(({ buffer }) => buffer);
+    for (const [i, made] of this.#made.entries()) {
+      const buffer = claimed[i] ?? this.device.createResult(made.size, made, made.op);
+      anew.push(buffer);
+      if (claimed[i] !== undefined) continue;
+      made.last.push(buffer);
+      if (made.last.length > MOST_LAST) made.last.shift();
+    }
+    for (const { dispatch, buffers } of this.#plan) {
+      this.device.dispatch(
+        dispatch,
+        buffers.map((b) => (typeof b === 'number' ? anew[b] : b)),
+      );
+    }
+    return this.#results.map(([result, i]) => (i < given.length ? given[i].clone() : like(result, anew[i])));
   }
 
   errorOf(handle: BufferHandle): Promise<Error | null> | null {
     return this.device.errorOf(handle.buffer);
   }
 
-  #copy(from: GpuBuffer, to: GpuBuffer): void {
-    if (from === to) return;
-    this.device.copy(from, 0, to, 0, Math.min(from.size, to.size));
-  }
-
-  /** Another array of the same size. */
-  #like(handle: BufferHandle): BufferHandle {
-    const buffer = this.device.createBuffer({ size: handle.buffer.size, usage: RESULT });
-    const Class = handle.constructor as new (settings: object) => BufferHandle;
-    (buffer as { _refs?: number })._refs = 0;
-    return new Class({ ...handle, buffer });
-  }
-
   destroy(): void {
     this.#dispatches.length = 0;
+    this.#plan = [];
     for (const buffer of this.#buffers) this.pool.release(buffer);
     this.#buffers.clear();
   }
+}
+
+/** An array as another one, in a buffer of its size. */
+function like(handle: BufferHandle, buffer: GpuBuffer): BufferHandle {
+  const Class = handle.constructor as new (settings: object) => BufferHandle;
+  return new Class({ ...handle, buffer });
 }

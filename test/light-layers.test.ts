@@ -30,9 +30,9 @@ describe('second derivatives', () => {
     ['layerNorm with a bias alone', (t, bias) => F.layerNorm(t, 3, { bias }), [[2, 3], [3]]],
     ['rmsNorm', (t, weight) => F.rmsNorm(t, 3, { weight, eps: 0.1 }), [[4, 3], [3]]],
     ['groupNorm', (t, weight, bias) => F.groupNorm(t, 2, { weight, bias }), [[2, 4, 3], [4], [4]]],
-    ['batchNorm', (t, weight, bias) => F.batchNorm(t, { training: true, weight, bias }), [[3, 2], [2], [2]]],
-    ['batchNorm of sequences', (t) => F.batchNorm(t, { training: true }), [[2, 2, 3]]],
-    ['batchNorm in evaluation', (t, weight) => F.batchNorm(t, { runningMean: zeros([2]), runningVar: ones([2]), weight }), [[3, 2], [2]]],
+    ['batchNorm', (t, weight, bias) => F.batchNorm(t, null, null, { training: true, weight, bias }), [[3, 2], [2], [2]]],
+    ['batchNorm of sequences', (t) => F.batchNorm(t, null, null, { training: true }), [[2, 2, 3]]],
+    ['batchNorm in evaluation', (t, weight) => F.batchNorm(t, zeros([2]), ones([2]), { weight }), [[3, 2], [2]]],
     ['embedding', (w) => F.embedding(tensor([2, 0, 2]), w).tanh(), [[3, 2]]],
     ['crossEntropy with a weight', (t) => F.crossEntropy(t, labels(), { weight: tensor([1, 2, 0.5]), labelSmoothing: 0.1 }), [[3, 3]]],
     ['crossEntropy that ignores', (t) => F.crossEntropy(t, labels(), { ignoreIndex: 2 }), [[3, 3]]],
@@ -50,6 +50,12 @@ describe('second derivatives', () => {
 });
 
 describe('no elements', () => {
+  it.each([[[0, 3]], [[0, 3, 2]]])('an empty batch %j gives weight and bias of BatchNorm1d the gradient 0', (shape) => {
+    const layer = new nn.BatchNorm1d(3);
+    layer.forward(zeros(shape)).sum().backward();
+    expect([layer.weight, layer.bias].map((p) => p?.grad?.toArraySync())).toEqual([Array(3).fill(0), Array(3).fill(0)]);
+  });
+
   // biome-ignore format: one line a case
   it.each<[string, (x: Tensor) => Tensor, number[], number[]]>([
     ['layerNorm of no rows', (x) => new nn.LayerNorm(3).forward(x), [0, 3], [0, 3]],
@@ -110,7 +116,8 @@ describe('errors name values and remedies', () => {
     [() => new nn.BatchNorm1d(3).forward(zeros([3])), 'the input has shape [3]'],
     [() => new nn.BatchNorm2d(3).forward(zeros([2, 3, 4])), '[BatchNorm2d] the input has shape [2, 3, 4]; pass [n, 3, height, width]'],
     [() => F.batchNorm(x), 'there are no running mean and variance'],
-    [() => F.batchNorm(x, { runningMean: zeros([3]) }), 'only one of runningMean and runningVar is given'],
+    [() => F.batchNorm(x, any({ training: true })), '[batchNorm] operand 1 is'],
+    [() => F.batchNorm(x, zeros([3])), 'only one of runningMean and runningVar is given'],
     [() => new nn.Dropout(1.5), '[Dropout] p is 1.5; pass a number from 0 to 1'],
     [() => F.dropout(x, -0.1), '[dropout] p is -0.1'],
     [() => F.dropout(x, any('0.5')), "p is '0.5'"],

@@ -79,6 +79,25 @@ describe('derivatives', () => {
   });
 });
 
+describe('equal numbers', () => {
+  it.each(fallbackSteps)('have no variance, and std gives them no gradient, on $name', ({ start }) =>
+    withCpu(start(), () => {
+      // The mean of three of them is rounded.
+      const x = tensor([1.2282905578613281, -0.1524347960948944, 0.849204421043396, 0.1])
+        .expand([3, 4])
+        .clone()
+        .detach();
+      for (const correction of [0, 1, 2]) {
+        const w = x.clone();
+        w.requiresGrad = true;
+        const y = w.std(0, { correction });
+        expect([...w.var(0, { correction }).dataSync(), ...y.dataSync()]).toEqual(Array(8).fill(0));
+        y.sum().backward();
+        expect(w.grad!.abs().sum().itemSync()).toBe(0);
+      }
+    }));
+});
+
 describe('sorting', () => {
   it('is stable in float32 and float64, for any length and any number of elements', () => {
     for (const n of [1, 2, 31, 32, 33, 300, 5000]) {
@@ -157,6 +176,8 @@ describe('refusals', () => {
     ['[argsort] unknown option', () => x.argsort(0, { stable: true } as never)],
     ['[topk] k is 4 for shape [2, 3]', () => x.topk(4)],
     ['[topk] k is -1', () => x.topk(-1)],
+    ['[topk] k is undefined', () => x.topk(undefined as never)],
+    ['has no elements', () => zeros([2, 0]).norm(-1, 1)],
     ['[argmin] dim is [0, 1]', () => x.argmin([0, 1] as never)],
     ['[sort] 16777217 elements', () => ones([1]).expand([2 ** 24 + 1]).sort()], // biome-ignore format: one line
   ])('%s', async (text, fn) => {

@@ -389,6 +389,7 @@ describe('bad views', () => {
     ['-1 for a new one', () => x.expand([-1, 3, 4]), '-1'],
     ['a dimension that is not there', () => x.unsqueeze(3), 'dim is 3'],
     ['a text', () => x.squeeze('0' as never), "dim is '0'"],
+    ['a dimension that is given twice', () => x.squeeze([0, -2]), 'dim [0, -2] names a dimension twice'],
   ])('%s', async (_, run, text) => {
     expect((await errorOf(run)).message).toContain(text);
   });

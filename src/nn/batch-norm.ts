@@ -67,11 +67,11 @@ abstract class BatchNorm extends AffineModule {
     this.check(x);
     const { weight, bias, eps, runningMean, runningVar, numBatchesTracked } = this;
     if (runningMean === null || !this.training)
-      return batchNorm(x, { weight, bias, eps, runningMean, runningVar, training: runningMean === null });
+      return batchNorm(x, runningMean, runningVar, { weight, bias, eps, training: runningMean === null });
     // Refused input leaves the buffers as they are.
     const next = noGrad(() => numBatchesTracked!.add(1));
     const momentum = this.momentum ?? next.pow(-1);
-    const y = batchNorm(x, { weight, bias, eps, runningMean, runningVar, training: true, momentum });
+    const y = batchNorm(x, runningMean, runningVar, { weight, bias, eps, training: true, momentum });
     noGrad(() => numBatchesTracked!.copyFrom(next));
     return y;
   }

@@ -125,7 +125,7 @@ function ordered(
   const [rows, back] = alongLast(op, x, dim);
   const n = rows.dims[1];
   checkIndices(op, n, x.dims);
-  if (k !== undefined && checkInteger(op, 'k', k, 0) > n)
+  if (k !== undefined && k > n)
     fail(op, `k is ${k} for shape ${show(x.dims)}`, `there are only ${n} elements along the dimension`, {
       shapes: [x.dims],
     });
@@ -175,7 +175,13 @@ export const ordering = {
   topk(this: Tensor, k: number, dim = -1, options: TopkOptions = {}) {
     checkOptions('topk', options, ['largest', 'sorted']);
     const { largest = true } = options;
-    const [index, values] = ordered('topk', this, dim, checkBoolean('topk', 'largest', largest), k);
+    const [index, values] = ordered(
+      'topk',
+      this,
+      dim,
+      checkBoolean('topk', 'largest', largest),
+      checkInteger('topk', 'k', k, 0),
+    );
     return [values(), index];
   },
   unique(this: Tensor, options: UniqueOptions = {}) {

@@ -54,7 +54,7 @@ export interface StatisticsMethods {
    * @param keepdim whether the result keeps the reduced dimensions as 1; default false
    * @returns a tensor without the dimensions `dim`, or with 1 in their place
    * @throws TapegradError for a dimension that does not exist or is given twice, for another p, and for no elements where p is
-   *   infinite
+   *   infinite or negative
    * @example
    * tensor([3, 4]).norm(); // 5
    */
@@ -90,7 +90,16 @@ type Dims = number | readonly number[];
 /** The same reduction with a result that keeps the dimensions. */
 const kept = (r: Reduction): Reduction => ({ ...r, shape: r.kept });
 
-const deviations = (x: Tensor, r: Reduction): Tensor => x.sub(dispatch(reduce.mean, [x], kept(r)));
+/**
+ * x - mean x. Before that the first element is subtracted, because the mean of equal numbers may be rounded: so the deviations of
+ * equal numbers are 0. It has no influence on gradients.
+ */
+function deviations(x: Tensor, r: Reduction): Tensor {
+  let first = x.detach();
+  if (x.size > 0) for (const dim of r.dims) first = first.narrow(dim, 0, 1);
+  const d = x.size > 0 ? x.sub(first) : x;
+  return d.sub(dispatch(reduce.mean, [d], kept(r)));
+}
 
 /** The attributes of `var`. */
 interface Spread extends Reduction {
@@ -165,7 +174,9 @@ function norm(x: Tensor, order: number | 'fro', r: Reduction): Tensor {
   const sum = (t: Tensor) => dispatch(reduce.sum, [t], r);
   if (p === 2) return dispatch(root, [sum(x.mul(x))], 2);
   const a = x.abs();
-  if (Math.abs(p) === Infinity) return dispatch(p > 0 ? reduce.max : reduce.min, [a], r);
+  // Nothing has no least number, which a negative p needs as -Infinity does.
+  if (Math.abs(p) === Infinity || (p < 0 && r.dims.some((d) => x.dims[d] === 0)))
+    return dispatch(p > 0 ? reduce.max : reduce.min, [a], r);
   if (p === 1) return sum(a);
   if (p > 1) return dispatch(root, [sum(a.pow(p))], p);
   // The power of 0 is left out of the graph, because its derivative is infinite.

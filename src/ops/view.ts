@@ -87,7 +87,7 @@ export interface ShapeMethods {
    * A view without dimensions of one element. As torch.squeeze.
    * @param dim a dimension or several, which are removed if they have one element. Default: all
    * @returns a tensor without these dimensions
-   * @throws TapegradError for a dimension that does not exist
+   * @throws TapegradError for a dimension that does not exist or is given twice
    */
   squeeze(dim?: number | readonly number[]): Tensor;
   /**
@@ -314,6 +314,8 @@ export function applySqueeze(x: Tensor, dim: number | readonly number[] | undefi
   if (!Array.isArray(given))
     fail('squeeze', `dim is ${describe(dim)}`, 'pass a dimension, several in an array, or none');
   const dims = given.map((d) => normalizeDim('squeeze', d, x.ndim, x.dims));
+  if (new Set(dims).size < dims.length)
+    fail('squeeze', `dim ${describe(dim)} names a dimension twice`, 'name each dimension once');
   const shape = x.dims.filter((d, i) => d !== 1 || !dims.includes(i));
   return dispatch(reshape, [x], shape);
 }

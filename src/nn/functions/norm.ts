@@ -214,10 +214,6 @@ function tooFew(op: string, x: Tensor): never {
 
 /** Options of {@link batchNorm}. */
 export interface BatchNormOptions {
-  /** The mean of each channel in evaluation mode, shape [channels]; in training mode it is updated in place. */
-  runningMean?: Tensor | null;
-  /** The variance likewise. */
-  runningVar?: Tensor | null;
   /** Factors, shape [channels]; none by default. */
   weight?: Tensor | null;
   /** Summands, shape [channels]; none by default. */
@@ -237,7 +233,10 @@ export interface BatchNormOptions {
  * [torch.nn.functional.batch_norm](https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.batch_norm.html).
  *
  * @param x input, shape [n, channels, ..]
- * @param options running mean and variance, weight, bias, `training`, `momentum` and `eps`
+ * @param runningMean the mean of each channel in evaluation mode, shape [channels]; in training mode it is updated in place. None by
+ *   default
+ * @param runningVar the variance likewise
+ * @param options `weight` and `bias`, shape [channels], `training`, `momentum` and `eps`
  * @returns a tensor of the shape of `x`
  * @throws TapegradError for an input of less than two dimensions, tensors that are not of shape [channels], evaluation without
  *   running mean and variance, one value for each channel in training mode, and unknown options
@@ -245,14 +244,18 @@ export interface BatchNormOptions {
  * ```ts
  * import { nn, randn } from 'tapegrad';
  *
- * console.log(nn.functional.batchNorm(randn([8, 3]), { training: true }).mean(0).shape); // [3]
+ * console.log(nn.functional.batchNorm(randn([8, 3]), null, null, { training: true }).mean(0).shape); // [3]
  * ```
  */
-export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
+export function batchNorm(
+  x: Tensor,
+  runningMean: Tensor | null = null,
+  runningVar: Tensor | null = null,
+  options: BatchNormOptions = {},
+): Tensor {
   const op = 'batchNorm';
-  checkOptions(op, options, ['runningMean', 'runningVar', 'weight', 'bias', 'training', 'momentum', 'eps']);
-  const { runningMean = null, runningVar = null, weight = null, bias = null } = options;
-  const { training = false, momentum = 0.1, eps = 1e-5 } = options;
+  checkOptions(op, options, ['weight', 'bias', 'training', 'momentum', 'eps']);
+  const { weight = null, bias = null, training = false, momentum = 0.1, eps = 1e-5 } = options;
   checkBoolean(op, 'training', training);
   if (typeof momentum !== 'object') checkNumber(op, 'momentum', momentum);
   checkNumber(op, 'eps', eps);
@@ -289,7 +292,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     follow(runningMean, mean.reshape([channels]), momentum);
     follow(runningVar, unbiased.reshape([channels]), momentum);
   };
-  if (x.ndim === 2) return ofColumns(x, weight, bias, eps, track);
+  if (x.ndim === 2 && count > 0) return ofColumns(x, weight, bias, eps, track);
   const order = [1, 0, ...x.dims.slice(2).map((_, i) => i + 2)];
   const swapped = x.permute(order);
   const matrix = swapped.reshape([channels, count]);

@@ -34,7 +34,9 @@ export function adam(
   const epsilons = f32x4.splat(<f32>eps);
   const way = factor(weight);
   const normal = f32x4.splat(NORMAL);
-  for (let o: usize = 0; o < bytes; o += 16) {
+  if (n <= 0) return;
+  let o: usize = 0;
+  do {
     // Blocks are padded to 16 bytes, so the last vector may run into the padding.
     const param = v128.load(p + o);
     let d = v128.load(g + o);
@@ -49,5 +51,6 @@ export function adam(
     }
     const slope = f32x4.div(f32x4.mul(back, m), f32x4.add(f32x4.mul(f32x4.sqrt(v), roots), epsilons));
     v128.store(p + o, f32x4.add(f32x4.mul(kept, param), slope));
-  }
+    o += 16;
+  } while (o < bytes);
 }

@@ -1,5 +1,6 @@
 // Adam and AdamW: one pass over a parameter and its averages, in the order of operations of torch.optim.Adam.
 import { factor, flushed, lerp, NORMAL } from '../flush';
+import { fma4 } from '../math';
 
 // What most steps do not need is left out of their loop: `plain` is constant where this is inlined. A loop that tests at its
 // end lets V8 keep the constants in registers.
@@ -38,15 +39,16 @@ import { factor, flushed, lerp, NORMAL } from '../flush';
     let d = v128.load(g + o);
     if (!plain && weightDecay != 0) d = f32x4.add(d, f32x4.mul(decay, param));
     const m = flushed(lerp(v128.load(average + o), d, weight, way), normal);
-    let v = flushed(f32x4.add(f32x4.mul(b2, v128.load(square + o)), f32x4.mul(f32x4.mul(c2, d), d)), normal);
+    let v = fma4(f32x4.mul(c2, d), d, f32x4.mul(b2, v128.load(square + o)));
+    v = v128.andnot(v, f32x4.lt(v, normal)); // v is not below 0
     v128.store(average + o, m);
     v128.store(square + o, v);
     if (!plain && largest) {
       v = f32x4.max(v, v128.load(largest + o));
       v128.store(largest + o, v);
     }
-    const slope = f32x4.div(f32x4.mul(back, m), f32x4.add(f32x4.mul(f32x4.sqrt(v), roots), epsilons));
-    v128.store(p + o, f32x4.add(f32x4.mul(kept, param), slope));
+    const slope = f32x4.div(f32x4.mul(back, m), fma4(f32x4.sqrt(v), roots, epsilons));
+    v128.store(p + o, fma4(kept, param, slope));
     o += 16;
   } while (o < bytes);
 }
@@ -73,7 +75,6 @@ export function adam(
   keep: f64,
   root: f64,
 ): void {
-  if (n <= 0) return;
   if (largest || weightDecay != 0 || beta1 <= 0.5) updated(false, p, g, average, square, largest, n, step, beta1, beta2, eps, weightDecay, keep, root);
   else updated(true, p, g, average, square, largest, n, step, beta1, beta2, eps, weightDecay, keep, root);
 }

@@ -217,7 +217,8 @@ function unwound(x: f32): f64 {
 ): void {
   for (; outer > 0; outer--) {
     let pa = a, pb = b;
-    for (let left = inner; left > 0; ) {
+    let left = inner;
+    do {
       const wide = left > 3;
       const n = wide ? 4 : 1;
       const va = wide & aInner ? v128.load(pa) : v128.load32_splat(pa);
@@ -229,7 +230,7 @@ function unwound(x: f32): f64 {
       out += n << 2;
       pa += (n * aInner) << 2;
       pb += (n * bInner) << 2;
-    }
+    } while (left > 0);
     a += aOuter << 2;
     b += bOuter << 2;
   }
@@ -237,12 +238,20 @@ function unwound(x: f32): f64 {
 // @ts-ignore: decorator
 @inline function map(op: i32, x: usize, out: usize, n: i32): void {
   const stop = out + (<usize>n << 2);
-  for (; out < stop; out += 16, x += 16) v128.store(out, evaluate(op, c(0), v128.load(x)));
+  do {
+    v128.store(out, evaluate(op, c(0), v128.load(x)));
+    out += 16;
+    x += 16;
+  } while (out < stop);
 }
 /** Sine and cosine are one loop. */
 function wave(turn: i32, x: usize, out: usize, n: i32): void {
   const stop = out + (<usize>n << 2);
-  for (; out < stop; out += 16, x += 16) v128.store(out, sin4(v128.load(x), turn));
+  do {
+    v128.store(out, sin4(v128.load(x), turn));
+    out += 16;
+    x += 16;
+  } while (out < stop);
 }
 
 export function binary_ge(a: usize, b: usize, out: usize, outer: i32, inner: i32, aOuter: i32, aInner: i32, bOuter: i32, bInner: i32): void {

@@ -185,3 +185,19 @@ describe('refusals', () => {
     expect(backendOf('cpu').device).toBe('cpu');
   });
 });
+
+describe.each(fallbackSteps)('positions of extremes on $name', ({ start }) => {
+  it('are the first of equal numbers, zeros of both signs included, and of NaN', () =>
+    withCpu(start(), () => {
+      const rows = [
+        Array.from({ length: 37 }, (_, i) => (i * 7) % 11),
+        Array.from({ length: 37 }, (_, i) => (i === 20 || i === 30 ? NaN : -i)),
+        Array.from({ length: 37 }, (_, i) => (i % 2 === 0 ? -0 : 0)),
+        Array.from({ length: 37 }, () => -Infinity),
+        Array.from({ length: 37 }, (_, i) => (i === 36 ? Infinity : 1)),
+      ];
+      const x = tensor(rows);
+      for (const y of [x.argmax(1), x.t().contiguous().argmax(0)]) expect([...y.dataSync()]).toEqual([3, 20, 0, 0, 36]);
+      for (const y of [x.argmin(1), x.t().contiguous().argmin(0)]) expect([...y.dataSync()]).toEqual([0, 20, 0, 0, 0]);
+    }));
+});

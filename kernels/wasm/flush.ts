@@ -1,4 +1,5 @@
 // What the kernels of optimizers share.
+import { fma4 } from './math';
 
 /** The smallest normal number. */
 // @ts-ignore: decorator
@@ -10,7 +11,7 @@
  */
 // @ts-ignore: decorator
 @inline export function flushed(v: v128, normal: v128): v128 {
-  return v128.andnot(v, f32x4.lt(f32x4.abs(v), normal));
+  return v128.andnot(v, f32x4.lt(v128.and(v, i32x4.splat(0x7fffffff)), normal));
 }
 
 /** What `lerp` takes for the weight of b: the factor of the way from the nearer end. */
@@ -22,5 +23,5 @@
 /** a + weight (b - a), computed from the nearer end, so that a weight of 1 gives b. */
 // @ts-ignore: decorator
 @inline export function lerp(a: v128, b: v128, weight: f64, factor: v128): v128 {
-  return f32x4.add(weight < 0.5 ? a : b, f32x4.mul(factor, f32x4.sub(b, a)));
+  return fma4(factor, f32x4.sub(b, a), weight < 0.5 ? a : b);
 }

@@ -12,7 +12,8 @@ export function sgd(
   const vw = f32x4.splat(weightDecay);
   const normal = f32x4.splat(1.17549435e-38);
   const bytes = <usize>n << 2;
-  for (let o: usize = 0; o < bytes; o += 16) {
+  let o: usize = 0;
+  do {
     // Blocks are padded to 16 bytes, so the last vector may run into the padding.
     const param = v128.load(p + o);
     let d = v128.load(g + o);
@@ -26,5 +27,6 @@ export function sgd(
       d = nesterov ? f32x4.add(d, f32x4.mul(vm, v)) : v;
     }
     v128.store(p + o, f32x4.sub(param, f32x4.mul(vlr, d)));
-  }
+    o += 16;
+  } while (o < bytes);
 }

@@ -309,3 +309,31 @@ export function reduce_mean(x: usize, out: usize, outer: i32, length: i32, inner
 
 export function reduce_max(x: usize, out: usize, outer: i32, length: i32, inner: i32): void { extreme(MAX, x, out, outer, length, inner); }
 export function reduce_min(x: usize, out: usize, outer: i32, length: i32, inner: i32): void { extreme(MIN, x, out, outer, length, inner); }
+
+/** Puts the first position of each number of `out` along the middle dimension in its place; NaN is found as NaN. */
+function positions(x: usize, out: usize, outer: i32, length: i32, inner: i32): void {
+  const stride = <usize>inner << 2;
+  for (; outer > 0; outer--, x += <usize>(length - 1) * stride) {
+    for (const end = x + stride; x < end; x += 4, out += 4) {
+      const most = load<f32>(out);
+      let i = 0;
+      if (inner == 1 && most == most) {
+        const wanted = f32x4.splat(most);
+        while (i <= length - 4 && !v128.any_true(f32x4.eq(v128.load(x + (<usize>i << 2)), wanted))) i += 4;
+      }
+      for (let p = x + <usize>i * stride; i < length - 1; i++, p += stride) {
+        const v = load<f32>(p);
+        if (v == most || (v != v && most != most)) break;
+      }
+      store<f32>(out, <f32>i);
+    }
+  }
+}
+export function reduce_argmax(x: usize, out: usize, outer: i32, length: i32, inner: i32): void {
+  reduce_max(x, out, outer, length, inner);
+  positions(x, out, outer, length, inner);
+}
+export function reduce_argmin(x: usize, out: usize, outer: i32, length: i32, inner: i32): void {
+  reduce_min(x, out, outer, length, inner);
+  positions(x, out, outer, length, inner);
+}

@@ -14,7 +14,8 @@ export function adagrad(
   const decay = f32x4.splat(<f32>weightDecay);
   const back = f32x4.splat(<f32>-lr);
   const epsilons = f32x4.splat(<f32>eps);
-  for (let o: usize = 0; o < bytes; o += 16) {
+  let o: usize = 0;
+  do {
     // Blocks are padded to 16 bytes, so the last vector may run into the padding.
     const param = v128.load(p + o);
     let d = v128.load(g + o);
@@ -22,5 +23,6 @@ export function adagrad(
     const s = f32x4.add(v128.load(sum + o), f32x4.mul(d, d));
     v128.store(sum + o, s);
     v128.store(p + o, f32x4.add(param, f32x4.div(f32x4.mul(back, d), f32x4.add(f32x4.sqrt(s), epsilons))));
-  }
+    o += 16;
+  } while (o < bytes);
 }

@@ -124,8 +124,6 @@ function unwound(x: f32): f64 {
     return f32x4.div(c(1), f32x4.sqrt(x));
   }
   const a = f32x4.abs(x);
-  let y = c(0);
-  let v = x;
   if (op > LOG1P) {
     // The exponential of s + d.
     let s: v128;
@@ -159,7 +157,7 @@ function unwound(x: f32): f64 {
     if (op == EXPM1) {
       // With half of 2^n, which does not overflow before the result does.
       const half = i32x4.add(bits, c(0.5));
-      y = fma4(m, half, f32x4.sub(half, c(0.5)));
+      const y = fma4(m, half, f32x4.sub(half, c(0.5)));
       return v128.or(f32x4.add(y, y), sign(x));
     }
     const power = i32x4.add(bits, c(1));
@@ -185,7 +183,7 @@ function unwound(x: f32): f64 {
         p = mad(p, w, 1.1280179768800735e-1);
         p = mad(p, w, -3.7612324953079224e-1);
         p = mad(p, w, 1.1283791065216064);
-        y = v128.bitselect(f32x4.mul(p, a), f32x4.sub(c(1), f32x4.add(q, q)), f32x4.lt(a, c(1)));
+        const y = v128.bitselect(f32x4.mul(p, a), f32x4.sub(c(1), f32x4.add(q, q)), f32x4.lt(a, c(1)));
         return v128.or(y, sign(x));
       }
       // In the lower tail to a relative error of 1e-6.
@@ -195,18 +193,26 @@ function unwound(x: f32): f64 {
     }
     if (op != SOFTPLUS) {
       // Results below the normal numbers may be 0.
-      const logistic = f32x4.div(v128.bitselect(e, c(1), negative), f32x4.add(e, c(1)));
+      const part = f32x4.div(c(1), f32x4.add(e, c(1)));
+      const rest = f32x4.mul(e, part);
+      const logistic = v128.bitselect(rest, part, negative);
       if (op == SILU || op == GELU_TANH) return f32x4.mul(x, logistic);
-      const rest = f32x4.div(v128.bitselect(c(1), e, negative), f32x4.add(e, c(1))); // 1 - logistic, with all digits
-      return f32x4.mul(f32x4.mul(g, logistic), fma4(f32x4.mul(x, du), rest, c(1)));
+      // 1 - logistic, with all digits
+      return f32x4.mul(f32x4.mul(g, logistic), fma4(f32x4.mul(x, du), v128.bitselect(part, rest, negative), c(1)));
     }
-    y = relu4(x);
-    v = e;
+    // ln(1 + e) is 2 artanh of e / (2 + e), a polynomial of its square.
+    const q = f32x4.div(e, f32x4.add(e, c(2)));
+    const w = f32x4.mul(q, q);
+    let p = mad(c(0.28179025650024414), w, 0.2796046733856201);
+    p = mad(p, w, 0.400249183177948);
+    p = mad(p, w, 0.6666631698608398);
+    p = mad(p, w, 2);
+    return fma4(p, q, relu4(x));
   }
-  // ln(1 + v) is that of the rounded sum, and what the rounding left out.
-  const sum = f32x4.add(v, c(1));
-  const left = f32x4.div(f32x4.sub(v, f32x4.sub(sum, c(1))), sum);
-  return v128.or(f32x4.add(f32x4.add(log4(sum), v128.and(left, f32x4.eq(left, left))), y), sign(v));
+  // ln(1 + x) is that of the rounded sum, and what the rounding left out.
+  const sum = f32x4.add(x, c(1));
+  const left = f32x4.div(f32x4.sub(x, f32x4.sub(sum, c(1))), sum);
+  return v128.or(f32x4.add(log4(sum), v128.and(left, f32x4.eq(left, left))), sign(x));
 }
 
 /** Two nested loops; an inner stride is 1, or 0 for an operand that is broadcast along the inner loop. */
@@ -217,7 +223,8 @@ function unwound(x: f32): f64 {
 ): void {
   for (; outer > 0; outer--) {
     let pa = a, pb = b;
-    for (let left = inner; left > 0; ) {
+    let left = inner;
+    do {
       const wide = left > 3;
       const n = wide ? 4 : 1;
       const va = wide & aInner ? v128.load(pa) : v128.load32_splat(pa);
@@ -229,7 +236,7 @@ function unwound(x: f32): f64 {
       out += n << 2;
       pa += (n * aInner) << 2;
       pb += (n * bInner) << 2;
-    }
+    } while (left > 0);
     a += aOuter << 2;
     b += bOuter << 2;
   }
@@ -237,12 +244,20 @@ function unwound(x: f32): f64 {
 // @ts-ignore: decorator
 @inline function map(op: i32, x: usize, out: usize, n: i32): void {
   const stop = out + (<usize>n << 2);
-  for (; out < stop; out += 16, x += 16) v128.store(out, evaluate(op, c(0), v128.load(x)));
+  do {
+    v128.store(out, evaluate(op, c(0), v128.load(x)));
+    out += 16;
+    x += 16;
+  } while (out < stop);
 }
 /** Sine and cosine are one loop. */
 function wave(turn: i32, x: usize, out: usize, n: i32): void {
   const stop = out + (<usize>n << 2);
-  for (; out < stop; out += 16, x += 16) v128.store(out, sin4(v128.load(x), turn));
+  do {
+    v128.store(out, sin4(v128.load(x), turn));
+    out += 16;
+    x += 16;
+  } while (out < stop);
 }
 
 export function binary_ge(a: usize, b: usize, out: usize, outer: i32, inner: i32, aOuter: i32, aInner: i32, bOuter: i32, bInner: i32): void {

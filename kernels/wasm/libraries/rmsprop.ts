@@ -29,7 +29,8 @@ export function rmsprop(
   const epsilons = f32x4.splat(<f32>eps);
   const way = factor(weight);
   const normal = f32x4.splat(NORMAL);
-  for (let o: usize = 0; o < bytes; o += 16) {
+  let o: usize = 0;
+  do {
     // Blocks are padded to 16 bytes, so the last vector may run into the padding.
     const param = v128.load(p + o);
     let d = v128.load(g + o);
@@ -49,5 +50,6 @@ export function rmsprop(
       slope = f32x4.mul(back, b);
     } else slope = f32x4.div(f32x4.mul(back, d), below);
     v128.store(p + o, f32x4.add(param, slope));
-  }
+    o += 16;
+  } while (o < bytes);
 }

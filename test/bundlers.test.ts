@@ -221,16 +221,16 @@ describe('a small app', () => {
     writeFileSync(file, inBrowser(fromHex));
     expect(run(installed, file)).toMatch(/^wasm-(relaxed-)?simd 11$/);
   });
-  it('that trains a Linear with SGD takes at most 48 kB', async () => {
+  it('that trains a Linear with SGD takes at most 50 kB', async () => {
     await byVite(installed, 'training', 'size');
     const chunks = readdirSync(join(installed, 'size'), { recursive: true, encoding: 'utf8' }).filter((file) =>
       file.endsWith('.mjs'),
     );
     const sizes = chunks.map((file) => gzipSync(readFileSync(join(installed, 'size', file)), { level: 9 }).length);
-    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(48_000);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(50_000);
   });
   // esbuild keeps all of an exported namespace such as `nn`, used or not.
-  it('takes at most 60 kB from esbuild', async () => {
+  it('takes at most 75 kB from esbuild', async () => {
     const { outputFiles } = await esbuild({
       entryPoints: [join(installed, 'training.mjs')],
       bundle: true,
@@ -238,6 +238,6 @@ describe('a small app', () => {
       format: 'esm',
       write: false,
     });
-    expect(gzipSync(outputFiles[0].contents, { level: 9 }).length).toBeLessThanOrEqual(60_000);
+    expect(gzipSync(outputFiles[0].contents, { level: 9 }).length).toBeLessThanOrEqual(75_000);
   });
 });

@@ -85,7 +85,7 @@ describe('saveModel refuses', () => {
   // biome-ignore format: one line a case
   it.each<[string, () => nn.Module, unknown, string]>([
     ['no module', () => any({}), {}, '[saveModel] the model is a Object; pass a module'],
-    ['a module of its own class at the top', () => new Own(), {}, 'module at the top is a Own, which cannot be saved with its architecture; use nn.Sequential of Linear, ReLU, Sigmoid, Tanh, Identity'],
+    ['a module of its own class at the top', () => new Own(), {}, 'module at the top is a Own, which cannot be saved with its architecture; use nn.Sequential of Linear, ReLU, Sigmoid, Tanh, GELU'],
     ['a module of its own class within', () => new nn.Sequential(new nn.ReLU(), new Own()), {}, 'module 1 is a Own'],
     ['tensors beside the layers', () => extra(new nn.ReLU()), {}, 'the model has b, a, which do not belong to its layers; use save(model.stateDict(), path)'],
     ['an unknown option', model, { label: [] }, "unknown option 'label'; known options are preprocessors, baseline, labels"],
@@ -160,7 +160,7 @@ describe('loadModelFile', () => {
     ['half a feature', { architecture: { ...linear, outFeatures: 1.5 } }, 'outFeatures 1.5'],
     ['a bias that is no boolean', { architecture: { ...linear, bias: 1 } }, 'bias 1'],
     ['a wrong layer within', { architecture: { type: 'Sequential', modules: [{ type: 'ReLU' }, { ...linear, bias: null }] } }, '1. is a Linear with'],
-    ['a wrong layer far within', { architecture: { type: 'Sequential', modules: [{ type: 'Sequential', modules: ['x'] }] } }, "0.0. is 'x'; known are Linear, ReLU, Sigmoid, Tanh, Identity"],
+    ['a wrong layer far within', { architecture: { type: 'Sequential', modules: [{ type: 'Sequential', modules: ['x'] }] } }, "0.0. is 'x'; known are Linear, ReLU, Sigmoid, Tanh, GELU"],
     ['null for a layer', { architecture: null }, 'the model is null'],
     ['a number for the type', { architecture: { type: 3 } }, 'the model is 3'],
     ['no modules', { architecture: { type: 'Sequential', modules: [{ type: 'Sequential' }] } }, '0. is a Sequential of undefined'],

@@ -199,7 +199,7 @@ function("cosineSimilarity", [0], lambda s, q: F.cosine_similarity(s, q, dim=0),
 function("cosineSimilarity", [-1, {"eps": 2.0}], lambda s, q: F.cosine_similarity(s, q, dim=-1, eps=2.0), draw(2, 3), draw(2, 3))
 function("layerNorm", [[2, 3]], lambda s: F.layer_norm(s, [2, 3]), draw(2, 2, 3))
 function("rmsNorm", [3, {"eps": 1e-5}], lambda s: F.rms_norm(s, [3], eps=1e-5), draw(2, 2, 3))
-function("batchNorm", [{"training": True, "eps": 0.01}], lambda s: F.batch_norm(s, None, None, training=True, eps=0.01), draw(4, 2, 3))
+function("batchNorm", [None, None, {"training": True, "eps": 0.01}], lambda s: F.batch_norm(s, None, None, training=True, eps=0.01), draw(4, 2, 3))
 function("groupNorm", [2, {"weight": w, "bias": w + 1}], lambda s: F.group_norm(s, 2, w, w + 1), draw(3, 4, 2))
 
 target = pathlib.Path(__file__).with_name("layers.json")

@@ -74,13 +74,18 @@ export function normalizeDim(op: string, dim: unknown, ndim: number, shape: read
   return dim < 0 ? dim + ndim : dim;
 }
 
+/** Whether a dimension is that of a scalar, which in reductions counts as one element along a dimension, as in PyTorch. */
+export function isScalarDim(dim: unknown, ndim: number): boolean {
+  return ndim === 0 && (dim === 0 || dim === -1);
+}
+
 /** The dimensions to reduce, sorted; all of them for undefined. */
 export function normalizeDims(
   op: string,
   dim: number | readonly number[] | undefined,
   shape: readonly number[],
 ): number[] {
-  if (dim === undefined) return Array.from({ length: shape.length }, (_, i) => i);
+  if (dim === undefined || isScalarDim(dim, shape.length)) return Array.from({ length: shape.length }, (_, i) => i);
   if (typeof dim === 'number') return [normalizeDim(op, dim, shape.length, shape)];
   const dims = (Array.isArray(dim) ? dim : [dim]).map((d) => normalizeDim(op, d, shape.length, shape));
   if (dims.length === 0) fail(op, 'dim is an empty array', 'name at least one dimension, or none to reduce all');

@@ -135,6 +135,24 @@ describe('sorting', () => {
     expect([...(await tensor([2, 1, 2]).unique()).dataSync()]).toEqual([1, 2]);
     expect((await zeros([0]).unique()).shape).toEqual([0]);
   });
+  it('take 0 and -1 for the dimension of a scalar, as PyTorch does', () => {
+    const x = tensor(3, { requiresGrad: true });
+    const all = [
+      x.sum(0),
+      x.mean(-1),
+      x.max(0),
+      x.logsumexp(0),
+      x.prod(-1),
+      x.softmax(0),
+      x.logSoftmax(-1),
+      x.argmax(0),
+    ];
+    expect(all.map((t) => [t.shape, t.itemSync()])).toEqual([3, 3, 3, 3, 3, 1, 0, 0].map((v) => [[], v]));
+    all[0].add(all[5]).backward();
+    expect(x.grad!.itemSync()).toBe(1);
+    expect(() => x.sum(1)).toThrow('[sum] dim is 1 for a tensor of shape []');
+    expect(() => x.softmax(-2)).toThrow('[softmax] dim is -2 for a tensor of shape []');
+  });
   it('takes tensors without elements, and scalars', () => {
     expect(zeros([2, 0]).sort().map((t) => t.shape)).toEqual([[2, 0], [2, 0]]); // biome-ignore format: one line
     expect(ones([3]).topk(0)[0].shape).toEqual([0]);

@@ -1,5 +1,5 @@
 import { denseLike } from '../layout.js';
-import { normalizeDim } from '../shape.js';
+import { isScalarDim, normalizeDim } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { dispatch, generalRow } from './dispatch.js';
 import { dense } from './operand.js';
@@ -57,7 +57,7 @@ export const logSoftmax: NamedGeneral<null> = /* @__PURE__ */ generalRow('logSof
 });
 
 export function applySoftmax(row: typeof softmax, x: Tensor, dim: number): Tensor {
-  const d = normalizeDim(row.name, dim, x.ndim, x.dims);
+  const d = isScalarDim(dim, x.ndim) ? -1 : normalizeDim(row.name, dim, x.ndim, x.dims);
   if (d === x.ndim - 1) return dispatch(row, [x], null);
   return applyTranspose(row.name, dispatch(row, [applyTranspose(row.name, x, d, -1)], null), d, -1);
 }

@@ -55,6 +55,14 @@ describe('examples', () => {
     expect(r2).toBeGreaterThan(0.34);
     expect(readFileSync(out).length).toBeGreaterThan(200);
   });
+  it('tabular is better with AdamW, dropout, a schedule and early stopping than with SGD', () => {
+    const out = join(mkdtempSync(join(tmpdir(), 'tapegrad-')), 'tabular.safetensors');
+    const text = example('docs/examples/tabular.ts', '--out', out);
+    const [sgd, adamw] = [...text.matchAll(/mean test R²: (\S+)/g)].map(([, r2]) => Number(r2));
+    expect(sgd).toBeGreaterThan(0.45);
+    expect(adamw).toBeGreaterThan(sgd);
+    expect(readFileSync(out).length).toBeGreaterThan(10_000);
+  });
   it('digits reads the real MNIST, learns in one epoch, reloads the same model, serves it and writes its report', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'tapegrad-'));
     const text = example(

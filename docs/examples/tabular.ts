@@ -1,6 +1,6 @@
 // A table of numbers with the tools that tables need: AdamW, dropout, a schedule of the learning rate and early stopping, beside
 // the run of simple-net.ts, which is SGD on a network of five hidden units, on the same splits of the diabetes data set (442
-// patients, 10 measurements, disease progression after one year).
+// patients, 10 measurements, disease progression after one year). Both train on the same patients.
 //   npx tsx docs/examples/tabular.ts [--epochs 300] [--splits 10] [--out tabular.safetensors] [--device cpu|gpu|auto]
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -28,10 +28,10 @@ const network = () =>
   new nn.Sequential(
     new nn.Linear(10, 64),
     new nn.ReLU(),
-    new nn.Dropout(0.2),
+    new nn.Dropout(0.4),
     new nn.Linear(64, 64),
     new nn.ReLU(),
-    new nn.Dropout(0.2),
+    new nn.Dropout(0.4),
     new nn.Linear(64, 1),
   );
 
@@ -44,10 +44,8 @@ function split(seed: number) {
   const set = (a: Tensor, b: Tensor) => new data.TensorDataset(features.transform(a), target.transform(b));
   const [training, validation] = [set(xTrain, yTrain), set(xValidation, yValidation)];
   return {
-    train: new data.DataLoader(training, { batchSize: 32, shuffle: true, seed }),
     validation: new data.DataLoader(validation, { batchSize: 128 }),
-    /** Training and validation set, for a run that does not look at the latter. */
-    all: new data.DataLoader(new data.ConcatDataset([training, validation]), { batchSize: 100, shuffle: true, seed }),
+    inBatches: (batchSize: number) => new data.DataLoader(training, { batchSize, shuffle: true, seed }),
     /** The test R² of a model. */
     score: (model: nn.Sequential) =>
       metrics.r2Score(
@@ -60,12 +58,12 @@ function split(seed: number) {
 const scores: { sgd: number; adamw: number }[] = [];
 let best: nn.Sequential | undefined;
 for (let seed = 0; seed < Number(args.splits); seed++) {
-  const { train, validation, all, score } = split(seed);
+  const { inBatches, validation, score } = split(seed);
 
   manualSeed(seed);
   const plain = sgdNetwork();
   await fit(plain, {
-    train: all,
+    train: inBatches(100),
     loss: new nn.MSELoss(),
     optimizer: new optim.SGD(plain.parameters(), { lr: 0.01 }),
     epochs,
@@ -74,15 +72,15 @@ for (let seed = 0; seed < Number(args.splits); seed++) {
 
   manualSeed(seed);
   const model = network();
-  const optimizer = new optim.AdamW(model.parameters(), { lr: 3e-3, weightDecay: 0.1 });
+  const optimizer = new optim.AdamW(model.parameters(), { lr: 1e-3, weightDecay: 0.5 });
   const history = await fit(model, {
-    train,
+    train: inBatches(32),
     validation,
     loss: new nn.MSELoss(),
     optimizer,
-    scheduler: new optim.lrScheduler.CosineAnnealingLR(optimizer, { tMax: epochs }),
-    earlyStopping: { patience: 20 },
-    epochs,
+    scheduler: new optim.lrScheduler.CosineAnnealingLR(optimizer, { tMax: 200 }),
+    earlyStopping: { patience: 40 },
+    epochs: Math.min(epochs, 200),
     progress: false,
   });
 

@@ -90,7 +90,7 @@ describe('bad operands', () => {
     ['reshape with a remainder', () => x.reshape([4, -1]), 'dividing the size'],
     ['t of a vector', () => tensor([1]).t(), '[t] a tensor of shape [1] is not a matrix'],
     ['transpose', () => x.transpose(0, 2), 'dim is 2'],
-    ['softmax', () => tensor(1).softmax(0), 'a scalar has no dimensions'],
+    ['softmax', () => tensor(1).softmax(1), 'a scalar has no dimensions'],
     ['item', () => x.itemSync(), 'has 6 elements'],
     [
       'devices',
